@@ -1,0 +1,59 @@
+# hoy: make run builds everything and runs a container; make test runs every test.
+SHELL   := /bin/bash
+VERSION ?= 0.1.0
+COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null)
+LDFLAGS := -s -w -X hoy/lib/version.Version=$(VERSION) -X hoy/lib/version.Commit=$(COMMIT)
+export CGO_ENABLED = 0
+# Root by sudo where we are not root, keeping the path to Go.
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env "PATH=$$PATH")
+GOBUILD  = go build -trimpath -ldflags '$(LDFLAGS)'
+TOOLBOX  = toolbox/embed/hoy-toolbox.zst
+TIMEOUT ?= 20m
+
+.PHONY: help build run test check bench fuzz soak clean go-present tools
+
+help:
+	@echo 'make run    builds everything and runs a container from the built-in image'
+	@echo 'make test   every test; installs what they need (Debian packages, by apt-get)'
+	@echo 'make build  bin/hoy, bin/hoyd, bin/hoy-keeper'
+	@echo 'make check  formatting, vet, staticcheck'
+	@echo 'make bench  start and exec against the C floor and the peers that are installed'
+	@echo 'make fuzz   every fuzz target for a minute each'
+	@echo 'make soak   1,000 containers at once, and 1,000 runs in a row'
+
+go-present:
+	@command -v go >/dev/null || { echo 'hoy needs Go 1.26 or newer and finds none on the PATH: see go.dev/doc/install' >&2; exit 1; }
+	@go version | awk '{ split(substr($$3, 3), v, "."); if (v[1] < 1 || v[1] == 1 && v[2] < 21) { print "hoy needs Go 1.26 or newer (or 1.21, which fetches it); this is " $$3 > "/dev/stderr"; exit 1 } }'
+
+build: go-present
+	@mkdir -p bin toolbox/embed
+	@$(GOBUILD) -o bin/hoy-toolbox ./cmd/hoy-toolbox
+	@go run ./toolbox/pack bin/hoy-toolbox $(TOOLBOX)
+	@$(GOBUILD) -o bin/ ./cmd/hoy ./cmd/hoyd ./cmd/hoy-keeper
+
+run: build
+	@$(SUDO) bin/hoy run --rm hoy/toolbox anatomy
+
+tools:
+	@$(SUDO) test/setup.sh
+
+check: go-present
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
+	go vet ./...
+	GOARCH=arm64 go vet ./...
+	go tool staticcheck ./...
+
+test: build tools check
+	$(SUDO) go test -timeout $(TIMEOUT) ./...
+
+bench: build tools
+	@$(SUDO) go run ./test/bench
+
+fuzz: build
+	@$(SUDO) test/fuzz.sh
+
+soak: build tools
+	$(SUDO) env HOY_SOAK=1 go test -timeout 60m -v -run Soak ./test/engine
+
+clean:
+	rm -rf bin toolbox/embed/*.zst

@@ -1,0 +1,14 @@
+// Package version says which build of hoy this is.
+package version
+
+// Version and Commit are set by the linker (see the Makefile).
+var (
+	Version = "0.1.0-dev"
+	Commit  = ""
+)
+
+// API versions of Docker that hoy speaks.
+const (
+	API    = "1.56"
+	MinAPI = "1.40"
+)

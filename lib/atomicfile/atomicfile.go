@@ -14,7 +14,9 @@ import (
 func Write(path string, data []byte, perm os.FileMode) error { return write(path, data, perm, false) }
 
 // WriteSync is Write, and returns only when file and directory entry are on disk.
-func WriteSync(path string, data []byte, perm os.FileMode) error { return write(path, data, perm, true) }
+func WriteSync(path string, data []byte, perm os.FileMode) error {
+	return write(path, data, perm, true)
+}
 
 func write(path string, data []byte, perm os.FileMode, sync bool) (err error) {
 	dir := filepath.Dir(path)

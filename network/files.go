@@ -1,0 +1,97 @@
+package network
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Host is a line of /etc/hosts: an address and the names it has.
+type Host struct {
+	Address netip.Addr
+	Names   []string
+}
+
+// Hosts returns the content of a container's /etc/hosts: the loopback names, then
+// extra in their order.
+func Hosts(extra []Host) []byte {
+	var b bytes.Buffer
+	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
+		"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
+	for _, h := range extra {
+		fmt.Fprintf(&b, "%s\t%s\n", h.Address, strings.Join(h.Names, " "))
+	}
+	return b.Bytes()
+}
+
+// ResolvConf says how a container resolves names. What is empty is taken from the host.
+type ResolvConf struct {
+	Servers []netip.Addr
+	Search  []string // a single "." means: no search domains
+	Options []string
+}
+
+// Build returns the content of a container's /etc/resolv.conf, from the host's (see
+// resolv.conf(5)). With loopback false the host's loopback servers are left out: a
+// network namespace of its own does not reach them.
+func (r ResolvConf) Build(host []byte, loopback bool) []byte {
+	var h ResolvConf
+	for s := bufio.NewScanner(bytes.NewReader(host)); s.Scan(); {
+		f := strings.Fields(s.Text())
+		if len(f) < 2 {
+			continue
+		}
+		switch f[0] {
+		case "nameserver":
+			if a, err := netip.ParseAddr(f[1]); err == nil && (loopback || !a.IsLoopback()) {
+				h.Servers = append(h.Servers, a)
+			}
+		case "search", "domain":
+			h.Search = f[1:]
+		case "options":
+			h.Options = append(h.Options, f[1:]...)
+		}
+	}
+	if len(r.Servers) > 0 {
+		h.Servers = r.Servers
+	}
+	if len(r.Search) > 0 {
+		h.Search = r.Search
+	}
+	if len(r.Options) > 0 {
+		h.Options = r.Options
+	}
+	return h.write()
+}
+
+func (r ResolvConf) write() []byte {
+	var b bytes.Buffer
+	for _, s := range r.Servers {
+		fmt.Fprintf(&b, "nameserver %s\n", s)
+	}
+	if len(r.Search) > 0 && (len(r.Search) > 1 || r.Search[0] != ".") {
+		fmt.Fprintf(&b, "search %s\n", strings.Join(r.Search, " "))
+	}
+	if len(r.Options) > 0 {
+		fmt.Fprintf(&b, "options %s\n", strings.Join(r.Options, " "))
+	}
+	return b.Bytes()
+}
+
+// hostResolvConf is where the host's resolver settings are, in the order in which
+// they are tried: systemd-resolved's own file names the real servers where
+// /etc/resolv.conf has only its loopback address.
+var hostResolvConf = [...]string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}
+
+// hostResolv returns the host's resolver settings: the first of its files that names
+// a server which a container can reach. read returns nil for a missing file.
+func hostResolv(read func(string) []byte) []byte {
+	for _, path := range hostResolvConf {
+		if b := read(path); bytes.Contains(ResolvConf{}.Build(b, false), []byte("nameserver")) {
+			return b
+		}
+	}
+	return read(hostResolvConf[0])
+}

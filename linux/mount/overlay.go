@@ -1,0 +1,170 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/lib/cleanup"
+	"hoy/lib/fault"
+)
+
+// OverlayConfig says what an overlay is made of.
+type OverlayConfig struct {
+	Lower       []string // absolute paths of directories, top first; any number the kernel takes (500)
+	Upper, Work string   // two directories in one folder; both empty: an overlay without upper layer
+	Volatile    bool     // no fsync at the end: for layers that need not survive a crash
+	ReadOnly    bool
+	UserNS      *os.File // id-map every layer by this user namespace (5.19); nil: as on disk
+}
+
+// Overlay makes a detached overlay mount. It takes the first way that this kernel
+// has: layers by path, one at a time (6.7); layers by descriptor (6.13, id-mapped
+// ones 6.15); or mount(2) with short names in a mount namespace that a thread of
+// this package keeps for the purpose.
+func Overlay(c OverlayConfig) (*os.File, error) {
+	if len(c.Lower) == 0 || (c.Upper == "") != (c.Work == "") || filepath.Dir(c.Upper) != filepath.Dir(c.Work) {
+		return nil, fault.New(fault.Invalid, "cannot make overlay of %d lower directories, upper %q and work %q", len(c.Lower), c.Upper, c.Work)
+	}
+	f, err := byPath(c)
+	if errors.Is(err, errNextWay) {
+		f, err = byDescriptor(c)
+	}
+	if errors.Is(err, errNextWay) {
+		f, err = byStaging(c)
+	}
+	return f, err
+}
+
+// errNextWay says that a way does not fit the kernel or the layers.
+var errNextWay = errors.New("not possible this way")
+
+// nextWay marks EINVAL, the answer of kernels that do not know a parameter.
+func nextWay(err error) error {
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("%w (%w)", err, errNextWay)
+	}
+	return err
+}
+
+// maxFsconfig is the longest string that fsconfig(2) takes.
+const maxFsconfig = 255
+
+// byPath names each layer by its path.
+func byPath(c OverlayConfig) (*os.File, error) {
+	if c.UserNS != nil || len(c.Upper) > maxFsconfig || len(c.Work) > maxFsconfig {
+		return nil, errNextWay
+	}
+	for _, l := range c.Lower {
+		if len(l) > maxFsconfig {
+			return nil, errNextWay
+		}
+	}
+	return overlay(c, func(fs int) error {
+		for _, l := range c.Lower {
+			if err := setString(fs, "overlay", Option{"lowerdir+", l}); err != nil {
+				return nextWay(err)
+			}
+		}
+		if c.Upper == "" {
+			return nil
+		}
+		if err := setString(fs, "overlay", Option{"upperdir", c.Upper}); err != nil {
+			return err
+		}
+		return setString(fs, "overlay", Option{"workdir", c.Work})
+	})
+}
+
+// byDescriptor gives each layer as a descriptor, id-mapped when asked.
+func byDescriptor(c OverlayConfig) (*os.File, error) {
+	var opened cleanup.Stack
+	defer opened.Run()
+	return overlay(c, func(fs int) error {
+		for _, l := range c.Lower {
+			f, err := layer(l, c.UserNS)
+			if err != nil {
+				return err
+			}
+			opened.Add(func() { f.Close() })
+			if err := setFile(fs, "lowerdir+", f); err != nil {
+				return err
+			}
+		}
+		if c.Upper == "" {
+			return nil
+		}
+		// Upper and work must be on one mount, so their common folder is mapped.
+		dir, err := layer(filepath.Dir(c.Upper), c.UserNS)
+		if err != nil {
+			return err
+		}
+		opened.Add(func() { dir.Close() })
+		for key, path := range map[string]string{"upperdir": c.Upper, "workdir": c.Work} {
+			f, err := OpenIn(dir, filepath.Base(path), unix.O_PATH|unix.O_DIRECTORY)
+			if err != nil {
+				return err
+			}
+			opened.Add(func() { f.Close() })
+			if err := setFile(fs, key, f); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// layer opens a directory of layers, as a detached id-mapped mount when userns is given.
+func layer(path string, userns *os.File) (*os.File, error) {
+	if userns == nil {
+		return os.OpenFile(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
+	f, err := Bind(path, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := SetAttr(f, false, 0, 0, unix.MS_PRIVATE, userns); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func setFile(fs int, key string, f *os.File) error {
+	if err := unix.FsconfigSetFd(fs, key, int(f.Fd())); err != nil {
+		return nextWay(explain(fs, "overlay", key+"="+f.Name(), err))
+	}
+	return nil
+}
+
+// overlay makes a mount whose layers are set by the given function.
+func overlay(c OverlayConfig, layers func(fs int) error) (*os.File, error) {
+	fs, err := open("overlay")
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fs)
+	if err := setString(fs, "overlay", Option{"source", "overlay"}); err != nil {
+		return nil, err
+	}
+	if err := layers(fs); err != nil {
+		return nil, err
+	}
+	if c.Volatile {
+		if err := setOption(fs, "overlay", Option{Key: "volatile"}); err != nil {
+			return nil, err
+		}
+	}
+	attr := 0
+	if c.ReadOnly {
+		attr = unix.MOUNT_ATTR_RDONLY
+	}
+	f, err := create(fs, "overlay", attr)
+	if c.UserNS != nil {
+		err = nextWay(err) // before 6.15 the kernel refuses layers on detached mounts only here
+	}
+	return f, err
+}

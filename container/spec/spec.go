@@ -1,42 +1,84 @@
 // Package spec turns docker's container options into an OCI runtime specification.
+//
+// Validate takes a create request apart: every field is honoured, refused with
+// a reason, or dropped with a warning (fields.go lists which). Build then makes
+// the specification from the accepted options and from what the caller has
+// looked up: the user in the container's files, the sources of mounts, device
+// numbers, namespaces to join. Nothing here opens a file, so that the whole of
+// it is tested as data.
 package spec
 
 import (
-	"errors"
+	"path"
+	"slices"
 
-	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/network"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"hoy/linux/caps"
 )
 
-// Validate checks every field of a create request against what host offers.
-// Fields that the kernel cannot honour are reset in c, h and n and come back
-// as warnings; what makes no sense or isn't built is an error. n may be nil.
-func Validate(c *container.Config, h *container.HostConfig, n *network.NetworkingConfig, host Host) (warnings []string, err error) {
-	return nil, errors.New("spec: not built")
-}
-
 // Build makes the specification of a container whose options passed Validate.
+// The parts that are left to the runtime are those the OCI specification gives
+// it: the default device nodes and /dev's links.
 func Build(in Input) (*specs.Spec, error) {
-	return nil, errors.New("spec: not built")
+	opt, err := parseSecurity(in.HostConfig)
+	if err != nil {
+		return nil, err
+	}
+	held, err := caps.Tweak(caps.Default(), in.HostConfig.CapAdd, in.HostConfig.CapDrop, in.HostConfig.Privileged)
+	if err != nil {
+		return nil, err
+	}
+	process, err := process(&in, held)
+	if err != nil {
+		return nil, err
+	}
+	mounts, err := mounts(&in, opt)
+	if err != nil {
+		return nil, err
+	}
+	resources, err := resources(&in)
+	if err != nil {
+		return nil, err
+	}
+	s := &specs.Spec{
+		Version:     specs.Version,
+		Process:     process,
+		Root:        &specs.Root{Readonly: in.HostConfig.ReadonlyRootfs},
+		Mounts:      mounts,
+		Annotations: in.HostConfig.Annotations,
+		Linux: &specs.Linux{
+			Namespaces:        namespaces(&in),
+			CgroupsPath:       in.CgroupPath,
+			Resources:         resources,
+			Devices:           deviceNodes(in.Devices),
+			Sysctl:            sysctls(&in),
+			MaskedPaths:       in.HostConfig.MaskedPaths,
+			ReadonlyPaths:     in.HostConfig.ReadonlyPaths,
+			RootfsPropagation: rootPropagation(in.Mounts),
+		},
+	}
+	if !in.HostConfig.UTSMode.IsHost() {
+		s.Hostname = in.Hostname
+		s.Domainname = in.Config.Domainname
+	}
+	return s, secure(s, &in, opt, held)
 }
 
-// ProcessEnv returns the environment docker gives a container's first process:
-// PATH, HOSTNAME, TERM with a terminal, HOME, then config's own, later ones winning.
-func ProcessEnv(c *container.Config, hostname, home string) []string { return nil }
-
-// ExecProcess makes the process of an exec in a container with specification s.
-func ExecProcess(s *specs.Spec, r ExecRequest) (*specs.Process, error) {
-	return nil, errors.New("spec: not built")
+// CgroupPath is where container id lives below parent, the container's own
+// --cgroup-parent or else the engine's. It never climbs out of the hierarchy.
+func CgroupPath(parent, engine, id string) string {
+	if parent == "" {
+		parent = engine
+	}
+	return path.Join("/", parent, id)
 }
 
-// ExecRequest is a resolved `exec`.
-type ExecRequest struct {
-	Args       []string
-	Env        []string    // added to the container's
-	Cwd        string      // "" = the container's
-	User       *specs.User // numeric; nil = the container's
-	Home       string      // of User
-	Terminal   bool
-	Privileged bool // every capability, no seccomp change
+// deviceNodes copies the nodes out of the devices.
+func deviceNodes(devices []Device) []specs.LinuxDevice {
+	nodes := make([]specs.LinuxDevice, 0, len(devices))
+	for _, d := range devices {
+		nodes = append(nodes, d.LinuxDevice)
+	}
+	return slices.Clip(nodes)
 }

@@ -1,0 +1,224 @@
+package spec
+
+import (
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/mount"
+
+	"hoy/lib/fault"
+)
+
+func (v *validation) mounts() error {
+	h := v.h
+	for _, m := range h.Mounts {
+		if err := v.mount(&m); err != nil {
+			return err
+		}
+	}
+	requests, err := Mounts(v.c, h)
+	if err != nil {
+		return err
+	}
+	for _, m := range requests {
+		if err := v.modes(m); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(h.VolumesFrom) > 0:
+		return later("taking volumes from another container")
+	case h.VolumeDriver != "" && h.VolumeDriver != "local":
+		return later("the volume driver " + h.VolumeDriver)
+	case len(h.StorageOpt) > 0:
+		return later("limiting a container's storage")
+	}
+	return nil
+}
+
+// modes deals with the letters of a bind: an SELinux label cannot be set
+// without SELinux.
+func (v *validation) modes(m MountRequest) error {
+	for o := range strings.SplitSeq(m.Mode, ",") {
+		if o != "z" && o != "Z" {
+			continue
+		}
+		if v.host.SELinux {
+			return later("relabelling a volume for SELinux")
+		}
+		v.warn("Your kernel does not support SELinux. Label mode %s of %s discarded.", o, m.Target)
+	}
+	return nil
+}
+
+func (v *validation) mount(m *mount.Mount) error {
+	if err := v.mountFields(m); err != nil {
+		if fault.Is(err, fault.NotImplemented) {
+			return err
+		}
+		return invalid("invalid mount config for type %q: %w", m.Type, err)
+	}
+	return nil
+}
+
+func (v *validation) mountFields(m *mount.Mount) error {
+	for _, f := range []struct {
+		name string
+		set  bool
+		of   mount.Type
+	}{
+		{"BindOptions", m.BindOptions != nil, mount.TypeBind}, {"VolumeOptions", m.VolumeOptions != nil, mount.TypeVolume},
+		{"ImageOptions", m.ImageOptions != nil, mount.TypeImage}, {"TmpfsOptions", m.TmpfsOptions != nil, mount.TypeTmpfs},
+		{"ClusterOptions", m.ClusterOptions != nil, mount.TypeCluster},
+	} {
+		if f.set && m.Type != f.of {
+			return invalid("field %s must not be specified", f.name)
+		}
+	}
+	if m.Target == "" {
+		return invalid("field Target must not be empty")
+	}
+	if err := checkTarget(m.Target); err != nil {
+		return err
+	}
+	switch m.Consistency {
+	case "", mount.ConsistencyFull, mount.ConsistencyCached, mount.ConsistencyDelegated, mount.ConsistencyDefault:
+	default:
+		return invalid("invalid consistency: %s", m.Consistency)
+	}
+	switch m.Type {
+	case mount.TypeBind:
+		return checkBind(m)
+	case mount.TypeVolume:
+		return checkVolume(m)
+	case mount.TypeTmpfs:
+		if m.Source != "" {
+			return invalid("field Source must not be specified")
+		}
+		_, err := tmpfsOptions(m.TmpfsOptions)
+		return err
+	case mount.TypeImage:
+		return later("mounting an image")
+	case mount.TypeCluster:
+		return later("mounting a cluster volume")
+	}
+	return invalid("mount type unknown")
+}
+
+func checkBind(m *mount.Mount) error {
+	if m.Source == "" {
+		return invalid("field Source must not be empty")
+	}
+	if !strings.HasPrefix(m.Source, "/") {
+		return invalid("invalid mount path: '%s' mount path must be absolute", m.Source)
+	}
+	o := m.BindOptions
+	switch {
+	case o == nil:
+	case o.Propagation != "" && !slices.Contains(mount.Propagations, o.Propagation):
+		return invalid("invalid propagation mode: %s", o.Propagation)
+	case o.ReadOnlyNonRecursive && o.ReadOnlyForceRecursive:
+		return invalid("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive")
+	case (o.ReadOnlyNonRecursive || o.ReadOnlyForceRecursive) && !m.ReadOnly:
+		return invalid("ReadOnlyNonRecursive and ReadOnlyForceRecursive need ReadOnly")
+	case o.ReadOnlyForceRecursive && o.NonRecursive:
+		return invalid("mount options conflict: NonRecursive && ReadOnlyForceRecursive")
+	}
+	return nil
+}
+
+func checkVolume(m *mount.Mount) error {
+	if m.Source != "" {
+		if err := checkVolumeName(m.Source); err != nil {
+			return err
+		}
+	}
+	o := m.VolumeOptions
+	switch {
+	case o == nil:
+	case o.Subpath != "" && m.Source == "":
+		return invalid("must not set Subpath when using anonymous volumes")
+	case o.Subpath != "" && !filepath.IsLocal(o.Subpath):
+		return invalid("subpath must be a relative path within the volume")
+	case o.Subpath != "":
+		return later("mounting a part of a volume")
+	case o.DriverConfig != nil && o.DriverConfig.Name != "" && o.DriverConfig.Name != "local":
+		return later("the volume driver " + o.DriverConfig.Name)
+	case o.DriverConfig != nil && len(o.DriverConfig.Options) > 0:
+		return later("a volume driver's option")
+	}
+	return nil
+}
+
+// checkVolumeName holds names to docker's rule, which keeps them inside the
+// folder of volumes.
+func checkVolumeName(name string) error {
+	ok := len(name) > 1 && name[0] != '.' && name[0] != '-' && name[0] != '_'
+	for _, r := range name {
+		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '.' || r == '-')
+	}
+	if !ok {
+		return invalid("%q includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path", name)
+	}
+	return nil
+}
+
+// log checks the log driver and its options.
+func (v *validation) log() error {
+	l := v.h.LogConfig
+	driver := l.Type
+	if driver == "" {
+		driver = v.logDriver()
+	}
+	if driver == "none" && len(l.Config) == 0 {
+		return nil
+	}
+	if driver != "json-file" && driver != "none" {
+		if slices.Contains([]string{"local", "journald", "syslog", "gelf", "fluentd", "awslogs", "splunk", "gcplogs"}, driver) {
+			return later("the log driver " + driver)
+		}
+		return invalid("logger: no log driver named '%s' is registered", driver)
+	}
+	for key, value := range l.Config {
+		if err := logOption(driver, key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *validation) logDriver() string {
+	if v.host.LogDriver != "" {
+		return v.host.LogDriver
+	}
+	return "json-file"
+}
+
+func logOption(driver, key, value string) error {
+	switch {
+	case driver == "none":
+		return invalid("unknown log opt '%s' for none log driver", key)
+	case key == "max-size":
+		if _, err := units.FromHumanSize(value); err != nil && value != "-1" {
+			return invalid("invalid value for max-size: %s", value)
+		}
+	case key == "max-file":
+		if n, err := strconv.Atoi(value); err != nil || n < 1 {
+			return invalid("max-file cannot be less than 1")
+		}
+	case key == "mode" && (value == "blocking" || value == "non-blocking"):
+		if value == "non-blocking" {
+			return later("the log mode non-blocking")
+		}
+	case key == "mode":
+		return invalid("logger: logging mode %q is not supported", value)
+	case slices.Contains([]string{"labels", "labels-regex", "env", "env-regex", "tag", "compress", "max-buffer-size"}, key):
+		return later("the log option " + key)
+	default:
+		return invalid("unknown log opt '%s' for %s log driver", key, driver)
+	}
+	return nil
+}

@@ -54,7 +54,7 @@ func (e *StepError) Unwrap() error {
 // Explain puts e into the words of the script: "cannot <step> <object>: <system
 // call>: <what is wrong>".
 func (p *Plan) Explain(e *StepError) error {
-	s := step{"run", fmt.Sprintf("call %d of the spawn script", e.Index), 0}
+	var s step
 	switch {
 	case e.Index == StepClone:
 		s = step{"create", "process", unix.SYS_CLONE3}
@@ -62,6 +62,8 @@ func (p *Plan) Explain(e *StepError) error {
 		s = step{"join", "PID namespace", unix.SYS_SETNS}
 	case e.Index >= 0 && e.Index < len(p.steps):
 		s = p.steps[e.Index]
+	default:
+		return fmt.Errorf("cannot run a spawn script: %w", e)
 	}
 	what := s.verb
 	if s.object != "" {

@@ -1,8 +1,15 @@
 package spawn
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"runtime"
+	"sync/atomic"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Program is a plan loaded by the parent of the child it makes. It runs once.
@@ -11,25 +18,275 @@ type Program struct {
 	// child has been sent SIGKILL: a task in a frozen cgroup v1 dies only when its
 	// group is thawed.
 	OnTimeout func()
+
+	head  header
+	files []*os.File // kept open while fds is used
+	fds   []int
+	ctl   []byte // the control page, never shared with an exposed child
+	mem   []byte // the frame, then the plan
 }
 
-// A Child is a started process.
+// A Child is a started process. Its exit signal is SIGCHLD; whoever waits must do so
+// by its pidfd (package pidfd), never for just any child: between its death and the
+// end of Start, a child must not be reaped by anybody else.
 type Child struct {
 	Pid   int
 	Pidfd *os.File // non-blocking, so that package pidfd waits for it without a thread
 }
 
-// Load copies and checks a plan.
-func Load(memfd *os.File, files []*os.File, stdio [3]*os.File) (*Program, error) { panic("") }
+// The control page: what the clone of the first child reads and writes. The frame:
+// what the table's child reads and writes (table.h has the first part of it).
+const (
+	ctlArgs  = 0   // struct clone_args
+	ctlMasks = 96  // signal mask with all set; the thread's own, saved
+	ctlPidfd = 112 // 32 bits
+	ctlTid   = 120 // 32 bits; set after the pidfd is valid
+	ctlSize  = 4096
 
-// Exposed tells whether the program must be run by a Helper.
-func (p *Program) Exposed() bool { return false }
+	frameFailed     = 0 // index of the failed call, -1
+	frameErrno      = 8
+	frameAt         = 16 // index of the call that runs
+	frameCount      = 24
+	frameCalls      = 32 // address
+	frameZero       = 40 // an empty sigaction and signal mask, 32 bytes
+	frameInner      = 72 // struct clone_args of the inner child
+	frameInnerPidfd = 160
+	frameInnerTid   = 168 // in the PID namespace of the outer child
+	frameSize       = 256
+)
+
+// Words of struct clone_args, clone(2).
+const (
+	argFlags      = 0
+	argPidfd      = 8
+	argParentTid  = 24
+	argExitSignal = 32
+	argCgroup     = 80
+	argSize       = 88
+)
+
+// cloneTable makes system call nr (clone3 with arguments a0 and a1), whose child
+// runs the table of frame. It returns what the call returned in the parent.
+//
+//go:noescape
+func cloneTable(nr, a0, a1, frame, masks uintptr) int
+
+//go:linkname entersyscall runtime.entersyscall
+func entersyscall()
+
+//go:linkname exitsyscall runtime.exitsyscall
+func exitsyscall()
+
+// cloneTableBlocking is cloneTable outside of Go's scheduler: the thread is suspended
+// until the child has exec'ed, and no garbage collection may wait for that.
+//
+//go:nosplit
+//go:norace
+func cloneTableBlocking(nr, a0, a1, frame, masks uintptr) int {
+	entersyscall()
+	r := cloneTable(nr, a0, a1, frame, masks)
+	exitsyscall()
+	return r
+}
+
+// Exposed tells whether the program must be started by a Helper.
+func (p *Program) Exposed() bool { return p.head.exposed }
 
 // Close frees a program that is not started.
-func (p *Program) Close() {}
+func (p *Program) Close() {
+	for _, m := range []*[]byte{&p.ctl, &p.mem} {
+		if *m != nil {
+			unix.Munmap(*m)
+			*m = nil
+		}
+	}
+}
 
-// Start runs the program.
-func (p *Program) Start(deadline time.Duration) (Child, error) { return Child{}, nil }
+// Start runs the program and returns when its child has exec'ed, or with a
+// *StepError. A child that has not exec'ed after deadline is killed; 0 is no
+// deadline. Start frees the program.
+func (p *Program) Start(deadline time.Duration) (Child, error) {
+	defer p.Close()
+	if p.head.exposed {
+		return Child{}, errors.New("cannot start an exposed plan in this process: it needs a spawn.Helper")
+	}
+	o := p.launch(deadline, unix.CLONE_VM, uint64(unix.SIGCHLD))
+	return o.settle()
+}
 
-// Seal finishes the script.
-func (s *Script) Seal() (*Plan, error) { return nil, nil }
+// An outcome is what has become of a program, before its dead are reaped.
+type outcome struct {
+	pid, pidfd int        // the child; 0 and -1 if there is none
+	outer      int        // the outer child, which has ended; 0 if there is none
+	err        *StepError // if set, pid has ended or is dying
+}
+
+// settle reaps what has to be reaped, and hands out the child.
+func (o outcome) settle() (Child, error) {
+	if o.outer != 0 {
+		reap(o.outer)
+	}
+	if o.err == nil {
+		unix.SetNonblock(o.pidfd, true)
+		return Child{Pid: o.pid, Pidfd: os.NewFile(uintptr(o.pidfd), "pidfd")}, nil
+	}
+	if o.pidfd >= 0 {
+		unix.Close(o.pidfd)
+	}
+	if o.pid != 0 {
+		reap(o.pid)
+	}
+	return Child{}, o.err
+}
+
+// reap waits for a child that is dying. __WALL: it may have another exit signal.
+func reap(pid int) {
+	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WALL, nil) == unix.EINTR {
+	}
+}
+
+// launch runs the program, on a thread that is in the right PID namespace for it.
+func (p *Program) launch(deadline time.Duration, flags, exitSignal uint64) outcome {
+	if p.head.pidOf < 0 {
+		return p.run(deadline, flags, exitSignal)
+	}
+	// A goroutine of its own: where its thread cannot return to its own PID
+	// namespace, the thread ends with it.
+	done := make(chan outcome, 1)
+	go func() {
+		runtime.LockOSThread()
+		o, back := p.runInPIDNamespace(deadline, flags, exitSignal)
+		if back {
+			runtime.UnlockOSThread()
+		}
+		done <- o
+	}()
+	return <-done
+}
+
+// runInPIDNamespace runs the program with its child born in the PID namespace of
+// Clone.PIDOf. back tells whether the thread's later children are born in its own.
+func (p *Program) runInPIDNamespace(deadline time.Duration, flags, exitSignal uint64) (o outcome, back bool) {
+	self, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err == nil {
+		defer unix.Close(self)
+		err = unix.Setns(p.fds[p.head.pidOf], unix.CLONE_NEWPID)
+	}
+	if err != nil {
+		return outcome{pidfd: -1, err: &StepError{Index: StepJoinPID, Errno: errno(err)}}, true
+	}
+	o = p.run(deadline, flags, exitSignal)
+	return o, unix.Setns(self, unix.CLONE_NEWPID) == nil
+}
+
+func errno(err error) unix.Errno {
+	var e unix.Errno
+	errors.As(err, &e)
+	return e
+}
+
+// run makes the child and waits until it has exec'ed or ended.
+func (p *Program) run(deadline time.Duration, flags, exitSignal uint64) outcome {
+	p.arm(flags, exitSignal)
+	w := p.watch(deadline)
+	r := cloneTableBlocking(unix.SYS_CLONE3, address(p.ctl), argSize, address(p.mem), address(p.ctl[ctlMasks:]))
+	killed := w.stop()
+	runtime.KeepAlive(p)
+	if r < 0 {
+		return outcome{pidfd: -1, err: &StepError{Index: StepClone, Errno: unix.Errno(-r)}}
+	}
+	o := outcome{pid: r, pidfd: int(int32(p.ctlWord(ctlPidfd).Load()))}
+	if p.head.fork >= 0 {
+		o = p.inner(r)
+	}
+	switch failed := int(int64(le.Uint64(p.mem[frameFailed:]))); {
+	case killed:
+		o.err = &StepError{Index: p.at(), Killed: true}
+	case failed >= 0 && failed < p.head.calls:
+		o.err = &StepError{Index: failed, Errno: unix.Errno(le.Uint64(p.mem[frameErrno:]))}
+	}
+	if p.head.fork >= 0 && o.err == nil && !p.outerDone(o) {
+		o.err = &StepError{Index: p.at(), Errno: unix.EINTR}
+	}
+	if o.err != nil && o.pidfd >= 0 {
+		// The inner child outlives an outer one that was killed.
+		unix.PidfdSendSignal(o.pidfd, unix.SIGKILL, nil, 0)
+	}
+	return o
+}
+
+// inner is the outcome of a program with an outer and an inner child.
+func (p *Program) inner(outer int) outcome {
+	o := outcome{pidfd: -1, outer: outer}
+	if tid := p.memWord(frameInnerTid).Load(); tid != 0 {
+		o.pidfd = int(p.memWord(frameInnerPidfd).Load())
+		o.pid = int(tid)
+		if p.head.pidOf >= 0 {
+			o.pid = pidOf(o.pidfd)
+		}
+	}
+	return o
+}
+
+// outerDone tells whether the outer child saw the inner one exec: the call that
+// made it has returned.
+func (p *Program) outerDone(o outcome) bool {
+	ret := le.Uint64(p.mem[frameSize+headerSize+callSize*p.head.fork+callRet:])
+	return o.pid != 0 && int64(ret) > 0
+}
+
+// at is the call the child is at.
+func (p *Program) at() int {
+	return min(int(le.Uint64(p.mem[frameAt:])&(MaxCalls-1)), max(p.head.calls-1, 0))
+}
+
+// arm writes the clone_args and the frame.
+func (p *Program) arm(flags, exitSignal uint64) {
+	const always = unix.CLONE_VFORK | unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID | unix.CLONE_CLEAR_SIGHAND
+	plan := p.mem[frameSize:]
+	flags |= always
+	first := flags | p.head.flags
+	if p.head.fork >= 0 {
+		// The outer child shares the table of descriptors, so that the inner one's
+		// pidfd is there for its parent.
+		first = flags&^unix.CLONE_PIDFD | unix.CLONE_FILES
+		in := p.mem[frameInner:]
+		le.PutUint64(in[argFlags:], always|unix.CLONE_VM|unix.CLONE_PARENT|p.head.flags)
+		le.PutUint64(in[argPidfd:], uint64(address(p.mem[frameInnerPidfd:])))
+		le.PutUint64(in[argParentTid:], uint64(address(p.mem[frameInnerTid:])))
+		call := plan[headerSize+callSize*p.head.fork:]
+		le.PutUint64(call[callArgs:], uint64(address(in)))
+		le.PutUint64(call[callArgs+8:], argSize)
+	}
+	args := p.ctl[ctlArgs:]
+	le.PutUint64(args[argPidfd:], uint64(address(p.ctl[ctlPidfd:])))
+	le.PutUint64(args[argParentTid:], uint64(address(p.ctl[ctlTid:])))
+	le.PutUint64(args[argExitSignal:], exitSignal)
+	if p.head.cgroup >= 0 {
+		first |= unix.CLONE_INTO_CGROUP
+		le.PutUint64(args[argCgroup:], uint64(p.fds[p.head.cgroup]))
+	}
+	le.PutUint64(args[argFlags:], first)
+	le.PutUint64(p.ctl[ctlMasks:], ^uint64(0))
+	le.PutUint64(p.mem[frameFailed:], ^uint64(0))
+	le.PutUint64(p.mem[frameCount:], uint64(p.head.calls))
+	le.PutUint64(p.mem[frameCalls:], uint64(address(plan[headerSize:])))
+}
+
+// ctlWord and memWord are words that the kernel writes while others read them.
+func (p *Program) ctlWord(off int) *atomic.Uint32 {
+	return (*atomic.Uint32)(unsafe.Pointer(&p.ctl[off]))
+}
+
+func (p *Program) memWord(off int) *atomic.Uint32 {
+	return (*atomic.Uint32)(unsafe.Pointer(&p.mem[off]))
+}
+
+// pidOf asks the kernel for the pid, as this process sees it, behind a pidfd.
+func pidOf(pidfd int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/thread-self/fdinfo/%d", pidfd))
+	if err != nil {
+		return 0
+	}
+	return parsePid(b)
+}

@@ -1,0 +1,108 @@
+package server
+
+import (
+	"context"
+	"io"
+	"time"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	apiimage "github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/jsonstream"
+	apinetwork "github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/system"
+	apivolume "github.com/moby/moby/api/types/volume"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"hoy/container"
+	"hoy/lib/filters"
+)
+
+// Containers is what the server needs for containers and execs. A ref is a
+// name, an id or the beginning of one.
+type Containers interface {
+	Create(ctx context.Context, r container.CreateRequest) (apicontainer.CreateResponse, error)
+	Start(ctx context.Context, ref string) error
+	Stop(ctx context.Context, ref, signal string, timeout *int) error
+	Kill(ctx context.Context, ref, signal string) error
+	Remove(ctx context.Context, ref string, o container.RemoveOptions) error
+	// Wait has registered the waiter when it returns.
+	Wait(ctx context.Context, ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)
+	List(ctx context.Context, o container.ListOptions) ([]apicontainer.Summary, error)
+	Inspect(ctx context.Context, ref string, size bool) (*apicontainer.InspectResponse, error)
+	Logs(ctx context.Context, ref string, o container.LogOptions, w container.LogSink) error
+	Attach(ctx context.Context, ref string, o container.AttachOptions, hijack container.Hijack) error
+	Resize(ctx context.Context, ref string, rows, cols uint16) error
+
+	ExecCreate(ctx context.Context, ref string, c apicontainer.ExecCreateRequest) (string, error)
+	ExecStart(ctx context.Context, id string, o container.ExecStartOptions, hijack container.Hijack) error
+	ExecInspect(ctx context.Context, id string) (*apicontainer.ExecInspectResponse, error)
+	ExecResize(ctx context.Context, id string, rows, cols uint16) error
+}
+
+// Images is what the server needs for images.
+type Images interface {
+	List(ctx context.Context, o ImageListOptions) ([]apiimage.Summary, error)
+	Inspect(ctx context.Context, ref string, platform *ocispec.Platform) (*apiimage.InspectResponse, error)
+	Remove(ctx context.Context, ref string, o ImageRemoveOptions) ([]apiimage.DeleteResponse, error)
+	// Load reads an archive; every image it finds is told to progress.
+	Load(ctx context.Context, r io.Reader, o ImageLoadOptions, progress Progress) error
+	// Import makes an image of a root file system archive and returns its id.
+	Import(ctx context.Context, r io.Reader, o ImageImportOptions) (string, error)
+	Tag(ctx context.Context, ref, newRef string) error
+}
+
+// Progress receives what a long operation has to say, to be shown to a person.
+type Progress func(jsonstream.Message)
+
+// ImageListOptions chooses and shapes the images of a list.
+type ImageListOptions struct {
+	All        bool // also intermediate ones
+	SharedSize bool // compute what images share
+	Manifests  bool // show the manifests of each platform
+	Filters    filters.Filters
+}
+
+// ImageRemoveOptions says how an image is removed.
+type ImageRemoveOptions struct {
+	Force         bool // although stopped containers use it, or it has several names
+	PruneChildren bool // untagged parents too
+	Platforms     []ocispec.Platform
+}
+
+// ImageLoadOptions says what to take from an archive.
+type ImageLoadOptions struct {
+	Quiet     bool               // no progress but the result
+	Platforms []ocispec.Platform // empty = all
+}
+
+// ImageImportOptions describes an image made of a root file system.
+type ImageImportOptions struct {
+	Ref      string   // name[:tag]; "" = none
+	Message  string   // the history's comment
+	Changes  []string // Dockerfile instructions
+	Platform *ocispec.Platform
+}
+
+// Volumes is what the server needs for volumes.
+type Volumes interface {
+	Create(ctx context.Context, r apivolume.CreateRequest) (*apivolume.Volume, error)
+	List(ctx context.Context, f filters.Filters) (apivolume.ListResponse, error)
+	Inspect(ctx context.Context, name string) (*apivolume.Volume, error)
+	Remove(ctx context.Context, name string, force bool) error
+}
+
+// Networks is what the server needs for networks.
+type Networks interface {
+	List(ctx context.Context, f filters.Filters) ([]apinetwork.Summary, error)
+	Inspect(ctx context.Context, ref string) (*apinetwork.Inspect, error)
+}
+
+// System tells about the engine as a whole.
+type System interface {
+	Info(ctx context.Context) (*system.Info, error)
+	Version(ctx context.Context) (system.VersionResponse, error)
+	// Events returns what happened since, and a channel of what happens until
+	// ctx ends or until is reached; live is nil when until has passed.
+	Events(ctx context.Context, since, until time.Time, f filters.Filters) (past []events.Message, live <-chan events.Message, err error)
+}

@@ -1,0 +1,179 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+
+	"hoy/container"
+	"hoy/lib/fault"
+)
+
+func containerList(r *request) response {
+	f, err := r.filters("ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
+		"name", "network", "publish", "since", "status", "volume")
+	if err != nil {
+		return failure{err}
+	}
+	limit, _, err := r.integer("limit")
+	if err != nil {
+		return failure{err}
+	}
+	list, err := r.server.Containers.List(r.Context(), container.ListOptions{
+		All:     r.flag("all"),
+		Size:    r.flag("size"),
+		Limit:   max(limit, 0),
+		Filters: f,
+	})
+	if err != nil {
+		return failure{err}
+	}
+	if list == nil {
+		list = []apicontainer.Summary{}
+	}
+	for i := range list {
+		summarizeFor(&list[i], r.version)
+	}
+	return ok(list)
+}
+
+// summarizeFor takes away what version v did not have.
+func summarizeFor(s *apicontainer.Summary, v version) {
+	if v < 46 {
+		s.HostConfig.Annotations = nil
+	}
+	if v < 48 {
+		s.ImageManifestDescriptor = nil
+	}
+	if v < 52 {
+		s.Health = nil
+	}
+}
+
+func containerInspect(r *request) response {
+	c, err := r.server.Containers.Inspect(r.Context(), r.vars[0], r.flag("size"))
+	if err != nil {
+		return failure{err}
+	}
+	return ok(inspectFor(c, r.version))
+}
+
+func containerStart(r *request) response {
+	// Docker has taken a host config here before 1.24; ignoring it would start
+	// something else than was asked for.
+	if r.ContentLength > 7 { // up to "{}" and line ends, or "null"
+		return failure{fault.New(fault.Invalid, "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24")}
+	}
+	return done(http.StatusNoContent, r.server.Containers.Start(r.Context(), r.vars[0]))
+}
+
+func containerStop(r *request) response {
+	seconds, set, err := r.integer("t")
+	if err != nil {
+		return failure{err}
+	}
+	var timeout *int
+	if set {
+		timeout = &seconds
+	}
+	signal := ""
+	if r.version >= 42 {
+		signal = r.value("signal")
+	}
+	return done(http.StatusNoContent, r.server.Containers.Stop(r.Context(), r.vars[0], signal, timeout))
+}
+
+func containerKill(r *request) response {
+	return done(http.StatusNoContent, r.server.Containers.Kill(r.Context(), r.vars[0], r.value("signal")))
+}
+
+func containerRemove(r *request) response {
+	return done(http.StatusNoContent, r.server.Containers.Remove(r.Context(), r.vars[0], container.RemoveOptions{
+		Force:   r.flag("force"),
+		Volumes: r.flag("v"),
+		Link:    r.flag("link"),
+	}))
+}
+
+func containerResize(r *request) response {
+	rows, cols, err := r.size()
+	if err != nil {
+		return failure{err}
+	}
+	return done(http.StatusOK, r.server.Containers.Resize(r.Context(), r.vars[0], rows, cols))
+}
+
+// containerWait sends the head of its answer as soon as the waiter is
+// registered: a client starts the container when it has seen it.
+func containerWait(r *request) response {
+	condition := apicontainer.WaitCondition(r.value("condition"))
+	switch condition {
+	case "":
+		condition = apicontainer.WaitConditionNotRunning
+	case apicontainer.WaitConditionNotRunning, apicontainer.WaitConditionNextExit, apicontainer.WaitConditionRemoved:
+	default:
+		return failure{fault.New(fault.Invalid, "invalid condition: %q", string(condition))}
+	}
+	return streamed(func(r *request) error {
+		ctx, cancel := r.streaming()
+		defer cancel()
+		exit, err := r.server.Containers.Wait(ctx, r.vars[0], condition)
+		if err != nil {
+			return err
+		}
+		r.begin(http.StatusOK, "application/json")
+		if err := r.flush(); err != nil {
+			return err
+		}
+		select {
+		case status := <-exit:
+			return json.NewEncoder(r.w).Encode(status)
+		case <-ctx.Done():
+			// No body tells the client that it did not see the end.
+			panic(http.ErrAbortHandler)
+		}
+	})
+}
+
+func containerLogs(r *request) response {
+	o := container.LogOptions{
+		Stdout:     r.flag("stdout"),
+		Stderr:     r.flag("stderr"),
+		Follow:     r.flag("follow"),
+		Timestamps: r.flag("timestamps"),
+		Details:    r.flag("details"),
+		Tail:       -1,
+	}
+	if !o.Stdout && !o.Stderr {
+		return failure{fault.New(fault.Invalid, "Bad parameters: you must choose at least one stream")}
+	}
+	var err error
+	if o.Since, err = r.time("since"); err != nil {
+		return failure{err}
+	}
+	if o.Until, err = r.time("until"); err != nil {
+		return failure{err}
+	}
+	// Docker takes what is no number for "all".
+	if n, err := strconv.Atoi(r.value("tail")); err == nil && n >= 0 {
+		o.Tail = n
+	}
+	return streamed(func(r *request) error {
+		ctx, cancel := r.streaming()
+		defer cancel()
+		return r.server.Containers.Logs(ctx, r.vars[0], o, &logSink{r: r})
+	})
+}
+
+func containerAttach(r *request) response {
+	return taken(r.server.Containers.Attach(r.Context(), r.vars[0], container.AttachOptions{
+		Stdin:      r.flag("stdin"),
+		Stdout:     r.flag("stdout"),
+		Stderr:     r.flag("stderr"),
+		Stream:     r.flag("stream"),
+		Logs:       r.flag("logs"),
+		DetachKeys: r.value("detachKeys"),
+	}, r.hijack()))
+}

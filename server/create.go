@@ -1,0 +1,215 @@
+package server
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
+
+	"hoy/container"
+	"hoy/lib/fault"
+)
+
+// createBody is the body of a create call with the fields that old versions had.
+type createBody struct {
+	apicontainer.CreateRequest
+	MacAddress network.HardwareAddr // of the container; since 1.44 of an endpoint, refused since 1.52
+	legacyHost legacyHost
+}
+
+type legacyHost struct{ Capabilities []string }
+
+// UnmarshalJSON reads the body twice: a field of HostConfig that is gone cannot
+// stand beside the present ones.
+func (b *createBody) UnmarshalJSON(data []byte) error {
+	if err := json.Unmarshal(data, &b.CreateRequest); err != nil {
+		return err
+	}
+	var legacy struct {
+		MacAddress network.HardwareAddr
+		HostConfig legacyHost
+	}
+	if err := json.Unmarshal(data, &legacy); err != nil {
+		return err
+	}
+	b.MacAddress, b.legacyHost = legacy.MacAddress, legacy.HostConfig
+	return nil
+}
+
+func containerCreate(r *request) response {
+	var b createBody
+	if err := r.body(&b); err != nil {
+		return failure{err}
+	}
+	if err := b.complete(); err != nil {
+		return failure{err}
+	}
+	warnings, err := b.adapt(r.version)
+	if err != nil {
+		return failure{err}
+	}
+	p, err := r.platform()
+	if err != nil {
+		return failure{err}
+	}
+	answer, err := r.server.Containers.Create(r.Context(), container.CreateRequest{
+		Name:             r.value("name"),
+		Platform:         p,
+		Config:           b.Config,
+		HostConfig:       b.HostConfig,
+		NetworkingConfig: b.NetworkingConfig,
+	})
+	if err != nil {
+		return failure{err}
+	}
+	answer.Warnings = append(answer.Warnings, warnings...)
+	if answer.Warnings == nil {
+		answer.Warnings = []string{} // clients expect a list
+	}
+	return created(answer)
+}
+
+// complete fills in what the backend expects to be there.
+func (b *createBody) complete() error {
+	if b.Config == nil {
+		return fault.New(fault.Invalid, "config cannot be empty in order to create a container")
+	}
+	if b.HostConfig == nil {
+		b.HostConfig = &apicontainer.HostConfig{}
+	}
+	if b.NetworkingConfig == nil {
+		b.NetworkingConfig = &network.NetworkingConfig{}
+	}
+	for name, e := range b.NetworkingConfig.EndpointsConfig {
+		if e == nil {
+			b.NetworkingConfig.EndpointsConfig[name] = &network.EndpointSettings{}
+		}
+	}
+	// "default" is the client's word for the bridge.
+	if mode := &b.HostConfig.NetworkMode; *mode == "" || mode.IsDefault() {
+		*mode = network.NetworkBridge
+		if e, set := b.NetworkingConfig.EndpointsConfig[network.NetworkDefault]; set {
+			b.NetworkingConfig.EndpointsConfig[network.NetworkBridge] = e
+			delete(b.NetworkingConfig.EndpointsConfig, network.NetworkDefault)
+		}
+	}
+	return nil
+}
+
+// adapt gives the request the meaning it had in the client's version.
+func (b *createBody) adapt(v version) (warnings []string, err error) {
+	h := b.HostConfig
+	if v == 40 && len(b.legacyHost.Capabilities) > 0 {
+		return nil, fault.New(fault.Invalid, "Capabilities are not supported: use CapAdd and CapDrop")
+	}
+	if v < 41 && h.CgroupnsMode == "" {
+		h.CgroupnsMode = apicontainer.CgroupnsModeHost
+	}
+	if v < 42 {
+		h.ConsoleSize = [2]uint{}
+	}
+	if v < 43 {
+		h.Annotations = nil
+	}
+	if v < 44 && b.Config.Healthcheck != nil {
+		b.Config.Healthcheck.StartInterval = 0
+	}
+	if v < 44 && len(b.NetworkingConfig.EndpointsConfig) > 1 {
+		return nil, fault.New(fault.Invalid, "Container cannot be created with multiple network endpoints: %s", strings.Join(b.networks(), ", "))
+	}
+	if v < 48 {
+		for _, e := range b.NetworkingConfig.EndpointsConfig {
+			e.GwPriority = 0
+		}
+	}
+	if v < 56 {
+		h.Umask = nil
+	}
+	for i := range h.Mounts {
+		if err := adaptMount(&h.Mounts[i], v); err != nil {
+			return nil, err
+		}
+	}
+	return b.adaptMAC(v)
+}
+
+func adaptMount(m *mount.Mount, v version) error {
+	switch {
+	case v < 42 && m.Type != mount.TypeVolume && m.VolumeOptions != nil:
+		m.VolumeOptions = nil // was not checked then
+	case v < 44 && m.BindOptions != nil && m.BindOptions.ReadOnlyForceRecursive:
+		return fault.New(fault.Invalid, "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer")
+	case v < 45 && m.VolumeOptions != nil && m.VolumeOptions.Subpath != "":
+		return fault.New(fault.Invalid, "VolumeOptions.Subpath needs API v1.45 or newer")
+	case v < 48 && m.Type == mount.TypeImage:
+		return fault.New(fault.Invalid, `Mount type "Image" needs API v1.48 or newer`)
+	}
+	if v < 42 && m.Type != mount.TypeTmpfs {
+		m.TmpfsOptions = nil
+	}
+	if v < 42 && m.BindOptions != nil {
+		m.BindOptions.CreateMountpoint = false
+	}
+	// Read-only reached only the mount itself before 1.44.
+	if v < 44 && m.Type == mount.TypeBind && m.ReadOnly {
+		if m.BindOptions == nil {
+			m.BindOptions = &mount.BindOptions{}
+		}
+		m.BindOptions.ReadOnlyNonRecursive = true
+	}
+	return nil
+}
+
+// adaptMAC moves the container's hardware address to its network's endpoint.
+func (b *createBody) adaptMAC(v version) (warnings []string, err error) {
+	mode := b.HostConfig.NetworkMode
+	own := mode.IsBridge() || mode.IsUserDefined()
+	switch {
+	case v < 44 && len(b.MacAddress) == 0:
+		for _, e := range b.NetworkingConfig.EndpointsConfig {
+			e.MacAddress = nil // did not exist then
+		}
+		return nil, nil
+	case len(b.MacAddress) == 0:
+		return nil, nil
+	case v >= 52:
+		return nil, fault.New(fault.Invalid, "container-wide MAC address no longer supported; use endpoint-specific MAC address instead")
+	case v < 44 && !own:
+		return nil, fault.New(fault.Invalid, "conflicting options: mac-address and the network mode")
+	}
+	if own {
+		e := b.endpoint(mode.NetworkName())
+		if v >= 44 && len(e.MacAddress) > 0 && !slices.Equal(e.MacAddress, b.MacAddress) {
+			return nil, fault.New(fault.Invalid, "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty")
+		}
+		e.MacAddress = b.MacAddress
+	}
+	if v >= 44 {
+		warnings = []string{"The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."}
+	}
+	return warnings, nil
+}
+
+// endpoint returns the settings for the named network, made when missing.
+func (b *createBody) endpoint(name string) *network.EndpointSettings {
+	n := b.NetworkingConfig
+	if n.EndpointsConfig == nil {
+		n.EndpointsConfig = map[string]*network.EndpointSettings{}
+	}
+	if n.EndpointsConfig[name] == nil {
+		n.EndpointsConfig[name] = &network.EndpointSettings{}
+	}
+	return n.EndpointsConfig[name]
+}
+
+func (b *createBody) networks() []string {
+	var names []string
+	for name := range b.NetworkingConfig.EndpointsConfig {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

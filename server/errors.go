@@ -1,0 +1,30 @@
+package server
+
+import (
+	"net/http"
+
+	"hoy/lib/fault"
+)
+
+// statusOf is the one place where a kind of error becomes a status.
+func statusOf(err error) int {
+	switch fault.KindOf(err) {
+	case fault.Invalid:
+		return http.StatusBadRequest
+	case fault.NotFound:
+		return http.StatusNotFound
+	case fault.Conflict:
+		return http.StatusConflict
+	case fault.NotModified:
+		return http.StatusNotModified
+	case fault.Forbidden:
+		return http.StatusForbidden
+	case fault.Unauthorized:
+		return http.StatusUnauthorized
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable
+	case fault.NotImplemented:
+		return http.StatusNotImplemented
+	}
+	return http.StatusInternalServerError
+}

@@ -1,0 +1,114 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+
+	apiimage "github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/jsonstream"
+
+	"hoy/lib/fault"
+)
+
+func imageList(r *request) response {
+	f, err := r.filters("before", "dangling", "label", "reference", "since", "until")
+	if err != nil {
+		return failure{err}
+	}
+	list, err := r.server.Images.List(r.Context(), ImageListOptions{
+		All:        r.flag("all"),
+		SharedSize: r.version >= 42 && r.flag("shared-size"),
+		Manifests:  r.version >= 47 && r.flag("manifests"),
+		Filters:    f,
+	})
+	if list == nil {
+		list = []apiimage.Summary{}
+	}
+	return result(list, err)
+}
+
+func imageInspect(r *request) response {
+	p, err := r.platform()
+	if err != nil {
+		return failure{err}
+	}
+	return result(r.server.Images.Inspect(r.Context(), r.vars[0], p))
+}
+
+func imageRemove(r *request) response {
+	platforms, err := r.platforms("platforms")
+	if err != nil {
+		return failure{err}
+	}
+	removed, err := r.server.Images.Remove(r.Context(), r.vars[0], ImageRemoveOptions{
+		Force:         r.flag("force"),
+		PruneChildren: !r.flag("noprune"),
+		Platforms:     platforms,
+	})
+	if removed == nil {
+		removed = []apiimage.DeleteResponse{}
+	}
+	return result(removed, err)
+}
+
+func imageTag(r *request) response {
+	ref := joinTag(r.value("repo"), r.value("tag"))
+	if ref == "" {
+		return failure{fault.New(fault.Invalid, "repo is required")}
+	}
+	return done(http.StatusCreated, r.server.Images.Tag(r.Context(), r.vars[0], ref))
+}
+
+func imageLoad(r *request) response {
+	platforms, err := r.platforms("platform")
+	if err != nil {
+		return failure{err}
+	}
+	quiet := r.value("quiet") == "" || r.flag("quiet")
+	return progress(func(r *request, say Progress) error {
+		return r.server.Images.Load(r.Context(), r.Body, ImageLoadOptions{Quiet: quiet, Platforms: platforms}, say)
+	})
+}
+
+// imageCreate is pull and import in one call, told apart by fromImage.
+func imageCreate(r *request) response {
+	if name := r.value("fromImage"); name != "" {
+		return failure{fault.New(fault.NotImplemented, "pulling images is not built yet: import or load %s instead", joinTag(name, r.value("tag")))}
+	}
+	source := r.value("fromSrc")
+	if source != "-" {
+		return failure{fault.New(fault.NotImplemented, "importing from an address is not built yet: send the archive of %q in the request", source)}
+	}
+	p, err := r.platform()
+	if err != nil {
+		return failure{err}
+	}
+	message := r.value("message")
+	if message == "" {
+		message = "Imported from " + source
+	}
+	o := ImageImportOptions{
+		Ref:      joinTag(r.value("repo"), r.value("tag")),
+		Message:  message,
+		Changes:  r.form()["changes"],
+		Platform: p,
+	}
+	return progress(func(r *request, say Progress) error {
+		id, err := r.server.Images.Import(r.Context(), r.Body, o)
+		if err == nil {
+			say(jsonstream.Message{Status: id})
+		}
+		return err
+	})
+}
+
+// joinTag puts together what the query has in two: a tag may be a digest.
+func joinTag(name, tag string) string {
+	switch {
+	case name == "" || tag == "":
+		return name
+	case strings.Contains(tag, ":"):
+		return name + "@" + tag
+	}
+	return name + ":" + tag
+}

@@ -1,0 +1,220 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+)
+
+// route is one line of the table.
+type route struct {
+	method, path string // {name} stands for anything, slashes included
+	handle       func(*request) response
+	since        version // 0: always
+}
+
+// routes is the whole API. Of two lines that fit a request the first answers.
+func routes() []route {
+	const (
+		get  = http.MethodGet
+		head = http.MethodHead
+		post = http.MethodPost
+		put  = http.MethodPut
+		del  = http.MethodDelete
+	)
+	return []route{
+		{get, "/_ping", ping, 0},
+		{head, "/_ping", ping, 0},
+		{get, "/info", info, 0},
+		{get, "/version", engineVersion, 0},
+		{get, "/events", eventStream, 0},
+		{get, "/system/df", absent("the disk usage report"), 0},
+		{post, "/auth", absent("logging in to a registry"), 0},
+		{http.MethodOptions, "/{any}", options, 0},
+
+		{get, "/containers/json", containerList, 0},
+		{post, "/containers/create", containerCreate, 0},
+		{post, "/containers/prune", absent("pruning containers"), 0},
+		{get, "/containers/{id}/json", containerInspect, 0},
+		{get, "/containers/{id}/top", absent("top"), 0},
+		{get, "/containers/{id}/logs", containerLogs, 0},
+		{get, "/containers/{id}/changes", absent("listing a container's changes"), 0},
+		{get, "/containers/{id}/export", absent("exporting a container"), 0},
+		{get, "/containers/{id}/stats", absent("stats"), 0},
+		{get, "/containers/{id}/attach/ws", absent("attaching over a websocket"), 0},
+		{head, "/containers/{id}/archive", absent("copying from a container"), 0},
+		{get, "/containers/{id}/archive", absent("copying from a container"), 0},
+		{put, "/containers/{id}/archive", absent("copying to a container"), 0},
+		{get, "/containers/{id}/checkpoints", absent("checkpoints"), 0},
+		{post, "/containers/{id}/checkpoints", absent("checkpoints"), 0},
+		{del, "/containers/{id}/checkpoints/{checkpoint}", absent("checkpoints"), 0},
+		{post, "/containers/{id}/resize", containerResize, 0},
+		{post, "/containers/{id}/start", containerStart, 0},
+		{post, "/containers/{id}/stop", containerStop, 0},
+		{post, "/containers/{id}/restart", absent("restarting a container"), 0},
+		{post, "/containers/{id}/kill", containerKill, 0},
+		{post, "/containers/{id}/update", absent("updating a container"), 0},
+		{post, "/containers/{id}/rename", absent("renaming a container"), 0},
+		{post, "/containers/{id}/pause", absent("pausing a container"), 0},
+		{post, "/containers/{id}/unpause", absent("unpausing a container"), 0},
+		{post, "/containers/{id}/attach", containerAttach, 0},
+		{post, "/containers/{id}/wait", containerWait, 0},
+		{post, "/containers/{id}/exec", execCreate, 0},
+		{del, "/containers/{id}", containerRemove, 0},
+		{post, "/commit", absent("committing a container"), 0},
+
+		{post, "/exec/{id}/start", execStart, 0},
+		{post, "/exec/{id}/resize", execResize, 0},
+		{get, "/exec/{id}/json", execInspect, 0},
+
+		{get, "/images/json", imageList, 0},
+		{post, "/images/create", imageCreate, 0},
+		{post, "/images/load", imageLoad, 0},
+		{get, "/images/search", absent("searching a registry"), 0},
+		{get, "/images/get", absent("saving images"), 0},
+		{post, "/images/prune", absent("pruning images"), 0},
+		{get, "/images/{name}/json", imageInspect, 0},
+		{get, "/images/{name}/history", absent("an image's history"), 0},
+		{get, "/images/{name}/get", absent("saving images"), 0},
+		{get, "/images/{name}/attestations", absent("an image's attestations"), 55},
+		{post, "/images/{name}/push", absent("pushing images"), 0},
+		{post, "/images/{name}/tag", imageTag, 0},
+		{del, "/images/{name}", imageRemove, 0},
+		{get, "/distribution/{name}/json", absent("looking up an image in its registry"), 0},
+		{post, "/build", absent("building images"), 0},
+		{post, "/build/prune", absent("pruning the build cache"), 0},
+		{post, "/build/cancel", absent("building images"), 0},
+		{post, "/session", absent("building images"), 0},
+		{post, "/grpc", absent("building images"), 0},
+
+		{get, "/volumes", volumeList, 0},
+		{post, "/volumes/create", volumeCreate, 0},
+		{post, "/volumes/prune", absent("pruning volumes"), 0},
+		{get, "/volumes/{name}", volumeInspect, 0},
+		{put, "/volumes/{name}", noSwarm, 0},
+		{del, "/volumes/{name}", volumeRemove, 0},
+
+		{get, "/networks", networkList, 0},
+		{get, "/networks/", networkList, 0},
+		{post, "/networks/create", absent("creating networks"), 0},
+		{post, "/networks/prune", absent("pruning networks"), 0},
+		{post, "/networks/{id}/connect", absent("connecting a container to a network"), 0},
+		{post, "/networks/{id}/disconnect", absent("disconnecting a container from a network"), 0},
+		{get, "/networks/{id}", networkInspect, 0},
+		{del, "/networks/{id}", absent("removing networks"), 0},
+
+		{get, "/plugins", pluginList, 0},
+		{get, "/plugins/privileges", absent("plugins"), 0},
+		{post, "/plugins/pull", absent("plugins"), 0},
+		{post, "/plugins/create", absent("plugins"), 0},
+		{get, "/plugins/{name}/json", absent("plugins"), 0},
+		{post, "/plugins/{name}/enable", absent("plugins"), 0},
+		{post, "/plugins/{name}/disable", absent("plugins"), 0},
+		{post, "/plugins/{name}/upgrade", absent("plugins"), 0},
+		{post, "/plugins/{name}/push", absent("plugins"), 0},
+		{post, "/plugins/{name}/set", absent("plugins"), 0},
+		{del, "/plugins/{name}", absent("plugins"), 0},
+
+		{get, "/swarm", noSwarm, 0},
+		{post, "/swarm/init", absent("swarm mode"), 0},
+		{post, "/swarm/join", absent("swarm mode"), 0},
+		{post, "/swarm/leave", noSwarm, 0},
+		{post, "/swarm/update", noSwarm, 0},
+		{get, "/swarm/unlockkey", noSwarm, 0},
+		{post, "/swarm/unlock", noSwarm, 0},
+		{get, "/nodes", noSwarm, 0},
+		{get, "/nodes/{id}", noSwarm, 0},
+		{del, "/nodes/{id}", noSwarm, 0},
+		{post, "/nodes/{id}/update", noSwarm, 0},
+		{get, "/services", noSwarm, 0},
+		{post, "/services/create", noSwarm, 0},
+		{get, "/services/{id}/logs", noSwarm, 0},
+		{get, "/services/{id}", noSwarm, 0},
+		{del, "/services/{id}", noSwarm, 0},
+		{post, "/services/{id}/update", noSwarm, 0},
+		{get, "/tasks", noSwarm, 0},
+		{get, "/tasks/{id}/logs", noSwarm, 0},
+		{get, "/tasks/{id}", noSwarm, 0},
+		{get, "/secrets", noSwarm, 0},
+		{post, "/secrets/create", noSwarm, 0},
+		{get, "/secrets/{id}", noSwarm, 0},
+		{del, "/secrets/{id}", noSwarm, 0},
+		{post, "/secrets/{id}/update", noSwarm, 0},
+		{get, "/configs", noSwarm, 0},
+		{post, "/configs/create", noSwarm, 0},
+		{get, "/configs/{id}", noSwarm, 0},
+		{del, "/configs/{id}", noSwarm, 0},
+		{post, "/configs/{id}/update", noSwarm, 0},
+	}
+}
+
+// table finds routes by method and first segment, then in order.
+type table map[string][]compiled
+
+type compiled struct {
+	route
+	parts []string // the literal text around the variables
+}
+
+func newTable(routes []route) table {
+	t := table{}
+	for _, r := range routes {
+		c := compiled{route: r}
+		rest := r.path
+		for {
+			literal, after, variable := strings.Cut(rest, "{")
+			c.parts = append(c.parts, literal)
+			if !variable {
+				break
+			}
+			_, rest, _ = strings.Cut(after, "}")
+		}
+		key := tableKey(r.method, r.path)
+		t[key] = append(t[key], c)
+	}
+	return t
+}
+
+// tableKey is the method and the path's first segment; a path that begins with
+// a variable is under the method alone.
+func tableKey(method, path string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if strings.HasPrefix(first, "{") {
+		return method
+	}
+	return method + " " + first
+}
+
+func (t table) find(method, path string) (*route, [2]string) {
+	for _, list := range [][]compiled{t[tableKey(method, path)], t[method]} {
+		for i := range list {
+			if vars, ok := list[i].match(path); ok {
+				return &list[i].route, vars
+			}
+		}
+	}
+	return nil, [2]string{}
+}
+
+// match takes the variables out of path. The last one ends at the route's
+// literal tail, so that an image's name may hold slashes.
+func (c *compiled) match(path string) (vars [2]string, ok bool) {
+	if len(c.parts) == 1 {
+		return vars, path == c.path
+	}
+	path, ok = strings.CutPrefix(path, c.parts[0])
+	if !ok {
+		return vars, false
+	}
+	last := len(c.parts) - 1
+	path, ok = strings.CutSuffix(path, c.parts[last])
+	if !ok {
+		return vars, false
+	}
+	for i := 1; i < last; i++ {
+		if vars[i-1], path, ok = strings.Cut(path, c.parts[i]); !ok || vars[i-1] == "" {
+			return vars, false
+		}
+	}
+	vars[last-1] = path
+	return vars, path != ""
+}

@@ -62,7 +62,6 @@ type Input struct {
 	CgroupPath   string            // within the hierarchies, as CgroupPath (the function) makes it
 	Devices      []Device          // host devices already stat'ed; with Privileged all of the host's
 	BlockDevices map[string]Number // of the devices that block I/O limits name
-	InitPath     string            // host path of the static init, used with --init
 
 	// Seccomp turns a profile into the specification's form for these
 	// capabilities: "" is the built-in profile, otherwise docker's JSON. The

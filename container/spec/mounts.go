@@ -25,7 +25,7 @@ func standard() []specs.Mount {
 }
 
 // mounts lists all file systems in the order of mounting: the standard ones
-// the user does not replace, the init, then the user's, parents before children.
+// the user does not replace, then the user's, parents before children.
 func mounts(in *Input, opt security) ([]specs.Mount, error) {
 	wanted := requested(in)
 	own := make(map[string]bool, len(wanted))
@@ -44,9 +44,6 @@ func mounts(in *Input, opt security) ([]specs.Mount, error) {
 		}
 		adapt(&m, in, opt)
 		list = append(list, m)
-	}
-	if usesInit(in) {
-		list = append(list, specs.Mount{Destination: initDestination, Type: "bind", Source: in.InitPath, Options: []string{"bind", "ro"}})
 	}
 	for _, m := range wanted {
 		made, err := userMount(m, in)

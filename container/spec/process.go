@@ -11,18 +11,12 @@ import (
 	"hoy/linux/caps"
 )
 
-// initDestination is where docker puts the init of --init.
-const initDestination = "/sbin/docker-init"
-
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func process(in *Input, held []string) (*specs.Process, error) {
 	args := append(slices.Clone(in.Config.Entrypoint), in.Config.Cmd...)
 	if len(args) == 0 {
 		return nil, fault.New(fault.Invalid, "no command specified")
-	}
-	if usesInit(in) {
-		args = append([]string{initDestination, "--"}, args...)
 	}
 	user := in.User
 	if in.HostConfig.Umask != nil {
@@ -48,14 +42,15 @@ func process(in *Input, held []string) (*specs.Process, error) {
 	return p, nil
 }
 
-// usesInit reports whether the container gets an init: not where it shares a
-// PID namespace, which has an init already.
-func usesInit(in *Input) bool {
-	wanted := in.Host.Init
-	if in.HostConfig.Init != nil {
-		wanted = *in.HostConfig.Init
+// UsesInit reports whether the runtime is to put an init before the program
+// (runtime.Container.Init): not where the container shares a PID namespace,
+// which has an init already.
+func UsesInit(h *container.HostConfig, host Host) bool {
+	wanted := host.Init
+	if h.Init != nil {
+		wanted = *h.Init
 	}
-	return wanted && in.HostConfig.PidMode.IsPrivate() && in.InitPath != ""
+	return wanted && h.PidMode.IsPrivate()
 }
 
 // capabilities leaves the inheritable and ambient sets empty (CVE-2022-24769).

@@ -1,0 +1,5 @@
+package runtime
+
+import "debug/elf"
+
+const ownMachine = elf.EM_AARCH64

@@ -1,0 +1,106 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"hoy/lib/fault"
+	"hoy/linux/idmap"
+)
+
+// owner translates the ids of the container into the host's.
+type owner struct{ m *idmap.Map } // nil: they are the same
+
+func newOwner(l *specs.Linux, userns *os.File) (owner, error) {
+	if userns == nil {
+		return owner{}, nil
+	}
+	o := owner{&idmap.Map{UIDs: idRanges(l.UIDMappings), GIDs: idRanges(l.GIDMappings)}}
+	if _, err := o.uid(0); err != nil {
+		return o, fault.New(fault.Invalid, "the spec does not map user 0 although the container has a user namespace")
+	}
+	if _, err := o.gid(0); err != nil {
+		return o, fault.New(fault.Invalid, "the spec does not map group 0 although the container has a user namespace")
+	}
+	return o, nil
+}
+
+func idRanges(ms []specs.LinuxIDMapping) []idmap.Range {
+	out := make([]idmap.Range, len(ms))
+	for i, m := range ms {
+		out[i] = idmap.Range{Inside: m.ContainerID, Outside: m.HostID, Size: m.Size}
+	}
+	return out
+}
+
+func (o owner) uid(inside uint32) (int, error) {
+	if o.m == nil {
+		return int(inside), nil
+	}
+	if id, ok := o.m.UID(inside); ok {
+		return int(id), nil
+	}
+	return 0, fault.New(fault.Invalid, "user %d does not exist in the container's user namespace", inside)
+}
+
+func (o owner) gid(inside uint32) (int, error) {
+	if o.m == nil {
+		return int(inside), nil
+	}
+	if id, ok := o.m.GID(inside); ok {
+		return int(id), nil
+	}
+	return 0, fault.New(fault.Invalid, "group %d does not exist in the container's user namespace", inside)
+}
+
+// do runs f as the container's root as far as file systems see it: what f creates
+// belongs to it. That is not mere convenience: on an id-mapped mount nobody else can
+// create anything, because other owners have no number there.
+func (o owner) do(f func() error) error {
+	if o.m == nil {
+		return f()
+	}
+	uid, err := o.uid(0)
+	if err != nil {
+		return err
+	}
+	gid, err := o.gid(0)
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	if err := setFileIDs(uid, gid); err != nil {
+		return err // the thread ends with this goroutine
+	}
+	done := f()
+	if err := setFileIDs(0, 0); err != nil {
+		return err
+	}
+	runtime.UnlockOSThread()
+	return done
+}
+
+// setFileIDs changes the thread's ids for file access. The kernel then takes the
+// capabilities about files away (capabilities(7)); the thread takes them back.
+func setFileIDs(uid, gid int) error {
+	if err := unix.Setfsgid(gid); err != nil {
+		return fmt.Errorf("cannot become the container's root for files: setfsgid: %w", err)
+	}
+	if err := unix.Setfsuid(uid); err != nil {
+		return fmt.Errorf("cannot become the container's root for files: setfsuid: %w", err)
+	}
+	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var d [2]unix.CapUserData
+	if err := unix.Capget(&h, &d[0]); err != nil {
+		return fmt.Errorf("cannot become the container's root for files: capget: %w", err)
+	}
+	d[0].Effective, d[1].Effective = d[0].Permitted, d[1].Permitted
+	if err := unix.Capset(&h, &d[0]); err != nil {
+		return fmt.Errorf("cannot become the container's root for files: capset: %w", err)
+	}
+	return nil
+}

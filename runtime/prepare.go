@@ -1,0 +1,177 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"hoy/lib/cleanup"
+	"hoy/linux/mount"
+)
+
+// builder gathers what a container's script is made of.
+type builder struct {
+	rt   *Runtime
+	c    Container
+	spec *specs.Spec
+	p    *Prepared
+
+	owner            owner
+	rootUID, rootGID int // of the container, as the host counts
+	ns               namespaces
+	trees            trees
+	attachments      []attachment
+	late             []func() error // once everything is in its place, outside
+	covers           []cover
+	pts, tty         *os.File
+	null             *os.File // detached copy of the host's /dev/null, for masks
+	tasks            []*os.File
+	process          process
+}
+
+// keep closes f when the Prepared is closed.
+func (b *builder) keep(f *os.File) { b.p.files.Add(func() { f.Close() }) }
+
+// Prepare makes a container ready to be started. When it fails nothing is left.
+func (r *Runtime) Prepare(c Container) (*Prepared, error) {
+	if err := check(c.Spec); err != nil {
+		return nil, err
+	}
+	b := &builder{rt: r, c: c, spec: c.Spec, p: &Prepared{}}
+	var undo cleanup.Stack
+	defer undo.Run()
+	undo.Add(b.p.Close)
+	if err := b.prepare(&undo); err != nil {
+		return nil, err
+	}
+	undo.Release()
+	return b.p, nil
+}
+
+func (b *builder) prepare(undo *cleanup.Stack) error {
+	if err := b.identities(); err != nil {
+		return err
+	}
+	group, err := b.rt.cgroups.Create(b.spec.Linux.CgroupsPath, b.spec.Linux.Resources)
+	if err != nil {
+		return err
+	}
+	b.p.Cgroup = group
+	undo.Add(b.p.Abort)
+	b.p.files.Add(func() { group.Close() })
+	if b.tasks, err = group.Tasks(); err != nil {
+		return err
+	}
+	if err := b.owner.do(b.fileSystem); err != nil {
+		return err
+	}
+	for _, f := range b.late {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	s, err := b.script()
+	if err != nil {
+		return err
+	}
+	if b.p.Plan, err = s.Seal(); err != nil {
+		return fmt.Errorf("cannot finish the spawn plan: %w", err)
+	}
+	b.p.files.Add(func() { b.p.Plan.Close() })
+	return nil
+}
+
+// identities finds out who the container's users and namespaces are.
+func (b *builder) identities() error {
+	var err error
+	if b.ns, err = b.openNamespaces(); err != nil {
+		return err
+	}
+	if b.owner, err = newOwner(b.spec.Linux, b.c.UserNS); err != nil {
+		return err
+	}
+	if b.rootUID, err = b.owner.uid(0); err != nil {
+		return err
+	}
+	if b.rootGID, err = b.owner.gid(0); err != nil {
+		return err
+	}
+	u := b.spec.Process.User
+	if b.p.StdioUID, err = b.owner.uid(u.UID); err != nil {
+		return err
+	}
+	if b.p.StdioGID, err = b.owner.gid(u.GID); err != nil {
+		return err
+	}
+	b.process, err = b.rt.newProcess(b.spec.Process, b.spec.Linux.Seccomp)
+	if err == nil && b.c.Init {
+		b.process.argv = append([]string{initPath, "--"}, b.process.argv...)
+		b.process.programs = []string{initPath}
+	}
+	b.p.failure = explainer{root: b.c.Root, process: &b.process}
+	return err
+}
+
+// fileSystem makes the container's mounts, devices and working directory.
+func (b *builder) fileSystem() error {
+	root, err := b.rootMount()
+	if err != nil {
+		return err
+	}
+	b.trees = trees{{at: "/", root: root}}
+	if err := b.mounts(); err != nil {
+		return err
+	}
+	if err := b.devices(); err != nil {
+		return err
+	}
+	if b.spec.Process.Terminal {
+		if err := b.openTerminal(); err != nil {
+			return err
+		}
+	}
+	if err := b.workingDirectory(); err != nil {
+		return err
+	}
+	return b.coverPaths()
+}
+
+// rootMount returns the root as a detached mount.
+func (b *builder) rootMount() (*os.File, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(int(b.c.Root.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_TYPE, &st); err != nil {
+		return nil, fmt.Errorf("cannot inspect the root file system: statx: %w", err)
+	}
+	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
+		return b.c.Root, nil
+	}
+	f, err := mount.BindFile(b.c.Root, true)
+	if err != nil {
+		return nil, err
+	}
+	b.keep(f)
+	return f, mount.SetAttr(f, true, 0, 0, unix.MS_PRIVATE, nil)
+}
+
+// workingDirectory creates the working directory where it is missing, for root as
+// docker does.
+func (b *builder) workingDirectory() error {
+	cwd := b.spec.Process.Cwd
+	if cwd == "" || cwd == "/" {
+		return nil
+	}
+	t, err := b.trees.resolve(cwd)
+	if err != nil {
+		return fmt.Errorf("cannot find the working directory %s: %w", cwd, err)
+	}
+	if t.tree.root == nil {
+		return nil
+	}
+	f, err := t.place.Mkdir(0o755, b.rootUID, b.rootGID)
+	if err != nil {
+		return fmt.Errorf("cannot create the working directory %s: %w", cwd, err)
+	}
+	return f.Close()
+}

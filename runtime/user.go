@@ -1,0 +1,80 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/moby/sys/user"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"hoy/lib/fault"
+	"hoy/linux/mount"
+)
+
+// maxAccounts bounds the size of the container's /etc/passwd and /etc/group that is
+// read: they are the image author's.
+const maxAccounts = 4 << 20
+
+// LookupUser finds a user as docker's USER and --user name it, name|uid[:group|gid],
+// and additional groups in the container's own /etc/passwd and /etc/group. Links in
+// the container never lead out of it. home is the user's home directory, "/" when
+// the files name none.
+func LookupUser(root *os.File, name string, groups []string) (u specs.User, home string, err error) {
+	passwd, err := readAccounts(root, "/etc/passwd")
+	if err != nil {
+		return u, "", err
+	}
+	group, err := readAccounts(root, "/etc/group")
+	if err != nil {
+		return u, "", err
+	}
+	found, err := user.GetExecUser(name, &user.ExecUser{Home: "/"}, strings.NewReader(passwd), strings.NewReader(group))
+	if err != nil {
+		return u, "", fault.New(fault.Invalid, "cannot find user %q: %w", name, err)
+	}
+	u.UID, u.GID = uint32(found.Uid), uint32(found.Gid)
+	extra, err := user.GetAdditionalGroups(groups, strings.NewReader(group))
+	if err != nil {
+		return u, "", fault.New(fault.Invalid, "cannot find groups %q: %w", groups, err)
+	}
+	for _, g := range append(found.Sgids, extra...) {
+		u.AdditionalGids = append(u.AdditionalGids, uint32(g))
+	}
+	if found.Home == "" {
+		found.Home = "/"
+	}
+	return u, found.Home, nil
+}
+
+// readAccounts returns the text of a file of the container, "" when there is none.
+func readAccounts(root *os.File, path string) (string, error) {
+	// O_NONBLOCK: whoever made the image may have put a FIFO there.
+	f, err := mount.OpenIn(root, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read the container's %s: %w", path, err)
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return "", fmt.Errorf("cannot read the container's %s: fstat: %w", path, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return "", fault.New(fault.Invalid, "cannot read the container's %s: it is not a regular file", path)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxAccounts+1))
+	if err != nil {
+		return "", fmt.Errorf("cannot read the container's %s: %w", path, err)
+	}
+	if len(b) > maxAccounts {
+		return "", fault.New(fault.Invalid, "cannot read the container's %s: it is larger than %d bytes", path, maxAccounts)
+	}
+	return string(b), nil
+}

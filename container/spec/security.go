@@ -40,9 +40,9 @@ func parseSecurity(h *container.HostConfig) (security, error) {
 		var err error
 		switch {
 		case key == "no-new-privileges":
-			s.noNewPrivileges, err = flag(value, set)
+			s.noNewPrivileges, err = boolean(value, set)
 		case key == "writable-cgroups":
-			s.writableCgroups, err = flag(value, set)
+			s.writableCgroups, err = boolean(value, set)
 		case o == "disable":
 			s.labels = append(s.labels, "disable")
 		case !set:
@@ -63,8 +63,8 @@ func parseSecurity(h *container.HostConfig) (security, error) {
 	return s, nil
 }
 
-// flag reads an option that means true when it has no value.
-func flag(value string, set bool) (*bool, error) {
+// boolean reads an option that means true when it has no value.
+func boolean(value string, set bool) (*bool, error) {
 	if !set {
 		value = "true"
 	}

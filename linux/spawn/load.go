@@ -188,7 +188,7 @@ func (h *header) relocate(b []byte, base uint64, fds []int, stdfds [3]int) {
 // be trusted to be a plan at all; but who can make a plan decides what the child
 // does. Load uses the files' descriptors until Start has returned.
 func Load(memfd *os.File, files []*os.File, stdio [3]*os.File) (*Program, error) {
-	p := &Program{files: append(append([]*os.File(nil), files...), stdio[:]...)}
+	p := &Program{memfd: memfd, files: append(append([]*os.File(nil), files...), stdio[:]...)}
 	if err := p.load(memfd, files, stdio); err != nil {
 		p.Close()
 		return nil, fmt.Errorf("cannot load a spawn plan: %w", err)

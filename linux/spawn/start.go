@@ -20,10 +20,11 @@ type Program struct {
 	OnTimeout func()
 
 	head  header
-	files []*os.File // kept open while fds is used
-	fds   []int
-	ctl   []byte // the control page, never shared with an exposed child
-	mem   []byte // the frame, then the plan
+	memfd *os.File
+	files []*os.File // the plan's, then the three standard ones
+	fds   []int      // of the plan's files
+	ctl   []byte     // the control page, never shared with an exposed child
+	mem   []byte     // the frame, then the plan
 }
 
 // A Child is a started process. Its exit signal is SIGCHLD; whoever waits must do so

@@ -68,7 +68,7 @@ func (b *builder) mountCgroups(m specs.Mount, a attributes) error {
 	for _, h := range b.rt.groups {
 		source := h.dir
 		if b.ns.has(unix.CLONE_NEWCGROUP) {
-			source = filepath.Join(h.dir, b.p.Cgroup.Path())
+			source = filepath.Join(h.dir, b.groupPath())
 		}
 		return b.bindGroup(source, m.Destination, a)
 	}
@@ -111,7 +111,7 @@ func (b *builder) mountV1(m specs.Mount, a attributes, hierarchies []hierarchy) 
 		return err
 	}
 	for _, h := range hierarchies {
-		err := b.bindGroup(filepath.Join(h.dir, b.p.Cgroup.Path()), filepath.Join(m.Destination, h.name), a)
+		err := b.bindGroup(filepath.Join(h.dir, b.groupPath()), filepath.Join(m.Destination, h.name), a)
 		if err != nil && !errors.Is(err, unix.ENOENT) { // not every hierarchy has a group for us
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/lib/cleanup"
+	"hoy/lib/fault"
 	"hoy/linux/mount"
 )
 
@@ -54,14 +55,7 @@ func (b *builder) prepare(undo *cleanup.Stack) error {
 	if err := b.identities(); err != nil {
 		return err
 	}
-	group, err := b.rt.cgroups.Create(b.spec.Linux.CgroupsPath, b.spec.Linux.Resources)
-	if err != nil {
-		return err
-	}
-	b.p.Cgroup = group
-	undo.Add(b.p.Abort)
-	b.p.files.Add(func() { group.Close() })
-	if b.tasks, err = group.Tasks(); err != nil {
+	if err := b.createGroup(undo); err != nil {
 		return err
 	}
 	if err := b.owner.do(b.fileSystem); err != nil {
@@ -72,15 +66,40 @@ func (b *builder) prepare(undo *cleanup.Stack) error {
 			return err
 		}
 	}
-	s, err := b.script()
-	if err != nil {
-		return err
-	}
-	if b.p.Plan, err = s.Seal(); err != nil {
+	var err error
+	if b.p.Plan, err = b.script().Seal(); err != nil {
 		return fmt.Errorf("cannot finish the spawn plan: %w", err)
 	}
 	b.p.files.Add(func() { b.p.Plan.Close() })
 	return nil
+}
+
+// createGroup makes the container's cgroup. A spec without a path leaves the
+// container in its parent's.
+func (b *builder) createGroup(undo *cleanup.Stack) error {
+	if b.spec.Linux.CgroupsPath == "" {
+		if b.spec.Linux.Resources != nil {
+			return fault.New(fault.Invalid, "the spec limits resources and names no cgroup")
+		}
+		return nil
+	}
+	group, err := b.rt.cgroups.Create(b.spec.Linux.CgroupsPath, b.spec.Linux.Resources)
+	if err != nil {
+		return err
+	}
+	b.p.Cgroup = group
+	undo.Add(b.p.Abort)
+	b.p.files.Add(func() { group.Close() })
+	b.tasks, err = group.Tasks()
+	return err
+}
+
+// groupPath is the container's path within the hierarchies.
+func (b *builder) groupPath() string {
+	if b.p.Cgroup == nil {
+		return "/"
+	}
+	return b.p.Cgroup.Path()
 }
 
 // identities finds out who the container's users and namespaces are.

@@ -18,15 +18,17 @@ var atCWD = spawn.Int(unix.AT_FDCWD)
 // script writes the list of system calls for the container. The order is runc's
 // (libcontainer/standard_init_linux.go) where it matters for security; the reasons
 // stand at each step.
-func (b *builder) script() (*spawn.Script, error) {
+func (b *builder) script() *spawn.Script {
 	s := spawn.New()
 	clone := spawn.Clone{
 		Flags:  b.ns.create &^ unix.CLONE_NEWCGROUP, // unshared below
-		Cgroup: b.p.Cgroup.CloneInto(),
 		PIDOf:  b.ns.pid,
 		UserNS: b.c.UserNS,
 		// In a PID namespace that others are in, they see the child before its exec.
 		Exposed: b.ns.create&unix.CLONE_NEWPID == 0,
+	}
+	if b.p.Cgroup != nil {
+		clone.Cgroup = b.p.Cgroup.CloneInto()
 	}
 	// What only the host's root may do comes before the user namespace.
 	joinCgroups(s, b.tasks)
@@ -48,7 +50,7 @@ func (b *builder) script() (*spawn.Script, error) {
 	b.pivot(s)
 	b.connect(s)
 	b.process.finish(s)
-	return s, nil
+	return s
 }
 
 // joinCgroups moves the child into the groups of the v1 hierarchies. Moving only

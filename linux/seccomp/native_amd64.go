@@ -1,0 +1,5 @@
+package seccomp
+
+import "github.com/opencontainers/runtime-spec/specs-go"
+
+const native = specs.ArchX86_64

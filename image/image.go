@@ -30,7 +30,9 @@ type Image struct {
 	Size        int64 // bytes: blobs and unpacked layers
 	Created     time.Time
 	LastTagTime time.Time
-	Parent      string
+
+	config ocispec.Descriptor
+	blobs  []ocispec.Descriptor // the layers' blobs, bottom first
 }
 
 // User is a container made from an image.

@@ -5,11 +5,31 @@ package image
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	apiimage "github.com/moby/moby/api/types/image"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/metadata"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	bolt "go.etcd.io/bbolt"
+
+	"hoy/lib/cleanup"
+)
+
+const (
+	namespace   = "moby" // docker's name in containerd's metadata
+	snapshotter = "overlayfs"
+	upperLabel  = "containerd.io/snapshot/overlay.upperdir"
 )
 
 // Options says how a store works.
@@ -24,56 +44,174 @@ type Options struct {
 	MaxUnpacked int64
 }
 
-// Store is the image store.
-type Store struct{}
+// Store is the image store: containerd's, in this process.
+//
+// An image is a name and the digest of an index or a manifest. The blobs behind it
+// are in the content store, each layer is unpacked once into a snapshot named by
+// its chain ID, and the metadata holds it all together for the garbage collector.
+// Work in progress is held by a lease. Reading (Get, Hold, List) uses an index in
+// memory, replaced as a whole by each change, and waits for nobody.
+//
+//	<root>/content/       blobs by digest
+//	<root>/overlay/       unpacked layers: snapshots/<n>/fs, metadata.db
+//	<root>/meta.db        names, labels, leases (bbolt)
+//	<root>/staging/       layers being unpacked; emptied by Open
+type Store struct {
+	o       Options
+	db      *bolt.DB
+	meta    *metadata.DB
+	content content.Store
+	images  images.Store
+	leases  leases.Manager
+	snaps   snapshots.Snapshotter
+	closers []func() error
+
+	index atomic.Pointer[index]
+
+	mu    sync.Mutex     // taken by whatever changes names: Tag, Remove, the end of Import and Load
+	holds map[string]int // chain ID → holders, guarded by holdMu
+	// holdMu is separate: Hold must not wait for a removal that writes metadata.
+	holdMu sync.Mutex
+
+	gc     chan struct{} // asks for a collection, one at most waiting
+	closed chan struct{}
+	work   sync.WaitGroup
+}
 
 // Open opens the store, making it when it is new, and removes what an earlier
 // process left half-made.
-func Open(ctx context.Context, o Options) (*Store, error) { return nil, errors.ErrUnsupported }
+func Open(ctx context.Context, o Options) (_ *Store, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("cannot open image store %s: %w", o.Root, err)
+		}
+	}()
+	if o.Root, err = filepath.Abs(o.Root); err != nil {
+		return nil, err
+	}
+	s := &Store{o: o, holds: map[string]int{}, gc: make(chan struct{}, 1), closed: make(chan struct{})}
+	var undo cleanup.Stack
+	defer undo.Run()
+	undo.Add(func() { s.closeAll() })
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	ctx = namespaced(ctx)
+	if err := s.meta.Init(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.sweep(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.refresh(ctx); err != nil {
+		return nil, err
+	}
+	undo.Release()
+	s.work.Go(s.collect)
+	s.collectSoon() // what the sweep has let go
+	return s, nil
+}
+
+func (s *Store) open() error {
+	root := s.o.Root
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(s.staging()); err != nil {
+		return err
+	}
+	if err := os.Mkdir(s.staging(), 0o700); err != nil {
+		return err
+	}
+	db, err := bolt.Open(filepath.Join(root, "meta.db"), 0o600, &bolt.Options{
+		FreelistType: bolt.FreelistMapType, NoFreelistSync: true, Timeout: 3 * time.Second,
+	})
+	if errors.Is(err, bolt.ErrTimeout) {
+		return fmt.Errorf("another engine uses it")
+	}
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, db.Close)
+	blobs, err := local.NewStore(filepath.Join(root, "content"))
+	if err != nil {
+		return err
+	}
+	sn, err := overlay.NewSnapshotter(filepath.Join(root, "overlay"), overlay.WithUpperdirLabel, overlay.AsynchronousRemove)
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, sn.Close)
+	s.db = db
+	s.meta = metadata.NewDB(db, blobs, map[string]snapshots.Snapshotter{snapshotter: sn})
+	s.meta.RegisterCollectibleResource(pinResource, pins{s})
+	s.content = s.meta.ContentStore()
+	s.images = metadata.NewImageStore(s.meta)
+	s.leases = metadata.NewLeaseManager(s.meta)
+	s.snaps = s.meta.Snapshotter(snapshotter)
+	return nil
+}
+
+// sweep drops the leases and unfinished writes of an earlier process: nobody works
+// on them any more. What they held goes with the next collection.
+func (s *Store) sweep(ctx context.Context) error {
+	old, err := s.leases.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range old {
+		if err := s.leases.Delete(ctx, l); err != nil {
+			return err
+		}
+	}
+	open, err := s.content.ListStatuses(ctx)
+	if err != nil {
+		return err
+	}
+	for _, st := range open {
+		if err := s.content.Abort(ctx, st.Ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Close waits for the work in the background.
-func (s *Store) Close() error { return nil }
-
-// Get finds an image by name, name@digest, ID or unique beginning of an ID. It
-// answers from memory.
-func (s *Store) Get(ctx context.Context, ref string) (*Image, error) {
-	return nil, errors.ErrUnsupported
+func (s *Store) Close() error {
+	close(s.closed)
+	s.work.Wait()
+	return s.closeAll()
 }
 
-// Hold is Get, and keeps the image's layers on disk until release is called:
-// long enough for a container's record to pin them.
-func (s *Store) Hold(ctx context.Context, ref string) (img *Image, release func(), err error) {
-	return nil, nil, errors.ErrUnsupported
+func (s *Store) closeAll() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
 }
 
-// List returns all images, newest first.
-func (s *Store) List(ctx context.Context) ([]*Image, error) { return nil, errors.ErrUnsupported }
+func (s *Store) staging() string { return filepath.Join(s.o.Root, "staging") }
 
-// Tag gives the image another name.
-func (s *Store) Tag(ctx context.Context, ref, newRef string) error { return errors.ErrUnsupported }
-
-// Remove removes a name, or the image when ref is its last name or its ID. users
-// returns the containers made from the image with that ID.
-func (s *Store) Remove(ctx context.Context, ref string, force bool, users func(imageID string) []User) ([]apiimage.DeleteResponse, error) {
-	return nil, errors.ErrUnsupported
+func namespaced(ctx context.Context) context.Context {
+	return namespaces.WithNamespace(ctx, namespace)
 }
 
-// Load brings in the images of a docker or OCI archive, which may be compressed.
-func (s *Store) Load(ctx context.Context, r io.Reader, platforms ...ocispec.Platform) ([]Loaded, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// ImportOptions says what Import makes of a tar archive.
-type ImportOptions struct {
-	Ref      string            // name[:tag]; "": a dangling image
-	Message  string            // the comment in its history
-	Changes  []string          // Dockerfile instructions: CMD, ENTRYPOINT, ENV, …
-	Platform *ocispec.Platform // nil: this machine's
-	Created  time.Time         // zero: now
-}
-
-// Import makes an image with one layer from the tar archive of a root file system,
-// plain or compressed by gzip, zstd, bzip2 or xz.
-func (s *Store) Import(ctx context.Context, r io.Reader, o ImportOptions) (*Image, error) {
-	return nil, errors.ErrUnsupported
+// lease returns a context whose writes are kept from the garbage collector until
+// done is called.
+func (s *Store) lease(ctx context.Context) (_ context.Context, done func(), err error) {
+	ctx = namespaced(ctx)
+	l, err := s.leases.Create(ctx, leases.WithRandomID())
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot lease: %w", err)
+	}
+	return leases.WithLease(ctx, l.ID), func() {
+		// Also when the caller has gone away: otherwise nothing is collected before
+		// the next Open.
+		if err := s.leases.Delete(context.WithoutCancel(ctx), l); err != nil {
+			slog.Warn("cannot end lease", "lease", l.ID, "error", err)
+		}
+		s.collectSoon()
+	}, nil
 }

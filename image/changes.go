@@ -1,0 +1,17 @@
+package image
+
+import (
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+)
+
+// Changes applies Dockerfile instructions, as docker import --change takes them, to
+// an empty configuration.
+func Changes(lines []string) (dockerspec.DockerOCIImageConfig, error) {
+	var c changes
+	for _, l := range lines {
+		if err := c.apply(l); err != nil {
+			return c.config, err
+		}
+	}
+	return c.config, nil
+}

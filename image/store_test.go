@@ -1,0 +1,85 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"hoy/test/rootful"
+)
+
+// member is a tar member in short.
+type member struct {
+	tar.Header
+	body string
+}
+
+func file(name, body string) member {
+	return member{tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}, body}
+}
+
+func dir(name string) member {
+	return member{tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755}, ""}
+}
+
+func archive(t testing.TB, members ...member) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range members {
+		m.Size = int64(len(m.body))
+		if err := w.WriteHeader(&m.Header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(m.body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func open(t testing.TB, o Options) *Store {
+	t.Helper()
+	if o.Root == "" {
+		o.Root = t.TempDir()
+	}
+	s, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestImport(t *testing.T) {
+	rootful.Check(t)
+	s := open(t, Options{})
+	im, err := s.Import(t.Context(), bytes.NewReader(archive(t, dir("etc"), file("etc/motd", "hello\n"))), ImportOptions{
+		Ref: "base", Message: "made by hand", Changes: []string{"CMD [\"sh\"]", "ENV A=1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(im.Layers) != 1 || im.RepoTags[0] != "base:latest" || im.Config.History[0].Comment != "made by hand" {
+		t.Errorf("%+v", im)
+	}
+	b, err := os.ReadFile(filepath.Join(im.Layers[0], "etc/motd"))
+	if err != nil || string(b) != "hello\n" {
+		t.Errorf("etc/motd: %q, %v", b, err)
+	}
+	for _, ref := range []string{"base", "base:latest", "docker.io/library/base", im.ID, im.ID[7:], im.ID[7:19], "base@" + im.ID} {
+		if got, err := s.Get(t.Context(), ref); err != nil || got.ID != im.ID {
+			t.Errorf("%s: %v, %v", ref, got, err)
+		}
+	}
+}

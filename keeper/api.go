@@ -33,6 +33,10 @@ type SpawnRequest struct {
 	Attach   []Attachment  // clients attached before the start: they miss no byte
 	Tied     bool          // killed when this engine's connection ends
 	Deadline time.Duration // how long the child may take to exec; 0: 30 s
+
+	// OnTimeout, if set, is called when there is no answer by the deadline. The keeper
+	// kills the child then, but a task in a frozen cgroup v1 dies only when it is thawed.
+	OnTimeout func()
 }
 
 // LogConfig says where output is logged.

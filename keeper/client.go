@@ -2,44 +2,323 @@ package keeper
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hoy/lib/fault"
+	"hoy/linux/spawn"
 )
 
 // Client is the engine's side of a keeper.
+//
+//	c, err := keeper.Start(ctx, keeper.Options{Exec: "/usr/lib/hoy/hoy-keeper", ExecRoot: "/run/hoy"})
+//	p, err := c.Spawn(ctx, keeper.SpawnRequest{ID: id, Generation: 1, Plan: plan, Log: …})
+//	for e := range c.Exits() {
+//		… // record it
+//		c.Ack(ctx, e.ID, e.Generation)
+//	}
+//
+// When the keeper dies, the client starts another, hands it duplicates of what must
+// not be closed (pidfds, terminals, standard input), and repeats the requests that
+// were not answered. Its methods may be called from any goroutine.
 type Client struct {
+	o     Options
 	exits chan Exit
 	lost  chan struct{}
+	ctx   context.Context // ended by Close
+	close context.CancelFunc
+
+	mu      sync.Mutex
+	link    *link         // nil while there is no keeper
+	changed chan struct{} // closed when link or down changes
+	down    error         // why no keeper can be had, for now
+	kept    map[string]*kept
+	told    map[exitKey]bool // exits given to Exits and not acknowledged
+	queue   []Exit
+	queued  chan struct{} // signals that queue is not empty
 }
 
-var errNotYet = fault.New(fault.NotImplemented, "keeper")
+type exitKey struct {
+	id         string
+	generation uint64
+}
+
+// kept is what the client keeps of a process, so that neither the keeper's death
+// hangs up its terminal, nor its exit status is lost.
+type kept struct {
+	generation     uint64
+	pidfd          *os.File
+	console, stdin int // -1: none
+}
+
+func (k *kept) close() {
+	if k.pidfd != nil {
+		k.pidfd.Close()
+	}
+	for _, fd := range []int{k.console, k.stdin} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
 
 // Start connects to the keeper of o.ExecRoot, starting one if none answers.
-func Start(ctx context.Context, o Options) (*Client, error) { return nil, errNotYet }
+func Start(ctx context.Context, o Options) (*Client, error) {
+	c := &Client{o: o, exits: make(chan Exit), lost: make(chan struct{}, 1), changed: make(chan struct{}),
+		kept: map[string]*kept{}, told: map[exitKey]bool{}, queued: make(chan struct{}, 1)}
+	c.ctx, c.close = context.WithCancel(context.Background())
+	if err := c.connect(ctx, false); err != nil {
+		c.close()
+		return nil, err
+	}
+	go c.feed()
+	return c, nil
+}
 
 // Close ends the connection. Processes that are not tied run on.
-func (c *Client) Close() error { return nil }
-
-// Spawn starts a process.
-func (c *Client) Spawn(ctx context.Context, r SpawnRequest) (*Process, error) { return nil, errNotYet }
-
-// Attach gives a client's socket to the process id.
-func (c *Client) Attach(ctx context.Context, id string, a Attachment) error { return errNotYet }
-
-// Resize sets the size of the terminal of id.
-func (c *Client) Resize(ctx context.Context, id string, rows, cols uint16) error { return errNotYet }
-
-// CloseStdin ends the standard input of id.
-func (c *Client) CloseStdin(ctx context.Context, id string) error { return errNotYet }
-
-// List returns what the keeper holds, finished but unacknowledged processes too.
-func (c *Client) List(ctx context.Context) ([]Held, error) { return nil, errNotYet }
+func (c *Client) Close() error {
+	c.close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link != nil {
+		c.link.end()
+	}
+	for id, k := range c.kept {
+		k.close()
+		delete(c.kept, id)
+	}
+	return nil
+}
 
 // Exits gives every exit once, those from before Start that nobody acknowledged too.
+// The channel is never closed.
 func (c *Client) Exits() <-chan Exit { return c.exits }
-
-// Ack lets the keeper forget an exit: it is recorded.
-func (c *Client) Ack(ctx context.Context, id string, generation uint64) error { return errNotYet }
 
 // Lost receives a value when the keeper died and another took over its processes.
 func (c *Client) Lost() <-chan struct{} { return c.lost }
+
+// Spawn starts a process. A failed step of the plan comes as Plan.Explain puts it.
+func (c *Client) Spawn(ctx context.Context, r SpawnRequest) (*Process, error) {
+	if err := checkID(r.ID); err != nil {
+		return nil, err
+	}
+	b := spawnBody{ID: r.ID, Generation: r.Generation, Files: len(r.Plan.Files), Terminal: r.Console != nil,
+		OpenStdin: r.OpenStdin, StdinOnce: r.StdinOnce, Log: r.Log, Tied: r.Tied, Deadline: int64(r.Deadline)}
+	fds := fdsOf(append([]*os.File{r.Plan.Memfd}, r.Plan.Files...))
+	if r.Console != nil {
+		fds = append(fds, int(r.Console.Fd()))
+	}
+	for _, a := range r.Attach {
+		b.Attach = append(b.Attach, a.body(""))
+		fds = append(fds, int(a.Conn.Fd()))
+	}
+	if err := c.keepConsole(r); err != nil {
+		return nil, err
+	}
+	if r.OnTimeout != nil {
+		deadline := r.Deadline
+		if deadline <= 0 {
+			deadline = defaultDeadline
+		}
+		defer time.AfterFunc(deadline+lateness, r.OnTimeout).Stop()
+	}
+	reply, got, err := c.call(ctx, typeSpawn, b, fds)
+	if err != nil {
+		c.drop(r.ID, r.Generation)
+		var step *failedStep
+		if errors.As(err, &step) {
+			return nil, r.Plan.Explain(&step.StepError)
+		}
+		return nil, err
+	}
+	for _, a := range r.Attach {
+		a.Conn.Close()
+	}
+	var p processBody
+	if err := json.Unmarshal(reply, &p); err != nil {
+		closeAll(got)
+		return nil, fmt.Errorf("cannot understand the keeper: %w", err)
+	}
+	k := c.keep(&p, got)
+	return &Process{p.ID, p.Generation, p.Pid, k.pidfd, r.Console, unixTime(p.StartedAt)}, nil
+}
+
+func (a *Attachment) body(id string) attachBody {
+	return attachBody{id, a.Stdin, a.Stdout, a.Stderr, a.Mux, a.DetachKeys, a.Preread}
+}
+
+// Attach gives a client's socket to the process id. The keeper closes it when the
+// process ends or the client detaches.
+func (c *Client) Attach(ctx context.Context, id string, a Attachment) error {
+	if _, _, err := c.call(ctx, typeAttach, a.body(id), fdsOf([]*os.File{a.Conn})); err != nil {
+		return err
+	}
+	a.Conn.Close()
+	return nil
+}
+
+// Resize sets the size of the terminal of id.
+func (c *Client) Resize(ctx context.Context, id string, rows, cols uint16) error {
+	_, _, err := c.call(ctx, typeResize, resizeBody{id, rows, cols}, nil)
+	return err
+}
+
+// CloseStdin ends the standard input of id, if that is not a terminal.
+func (c *Client) CloseStdin(ctx context.Context, id string) error {
+	c.mu.Lock()
+	if k := c.kept[id]; k != nil && k.stdin >= 0 {
+		unix.Close(k.stdin)
+		k.stdin = -1
+	}
+	c.mu.Unlock()
+	_, _, err := c.call(ctx, typeCloseStdin, idBody{ID: id}, nil)
+	return err
+}
+
+// List returns what the keeper holds, finished but unacknowledged processes too.
+func (c *Client) List(ctx context.Context) ([]Held, error) {
+	var held []Held
+	err := c.list(ctx, func(p *processBody, fds []int) {
+		h := Held{Process: Process{ID: p.ID, Generation: p.Generation, Pid: p.Pid, StartedAt: unixTime(p.StartedAt)},
+			Terminal: p.Terminal, OpenStdin: p.OpenStdin, Tied: p.Tied, Exit: p.Exit}
+		if p.Exit == nil {
+			h.Pidfd = c.keep(p, fds).pidfd
+		}
+		held = append(held, h)
+	})
+	return held, err
+}
+
+// Ack lets the keeper forget an exit: it is recorded.
+func (c *Client) Ack(ctx context.Context, id string, generation uint64) error {
+	_, _, err := c.call(ctx, typeAck, idBody{id, generation}, nil)
+	if err == nil {
+		c.drop(id, generation)
+		c.mu.Lock()
+		delete(c.told, exitKey{id, generation})
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// keepConsole keeps a duplicate of the console from before the request is sent: the
+// keeper may die with the process made and the request unanswered.
+func (c *Client) keepConsole(r SpawnRequest) error {
+	k := &kept{generation: r.Generation, console: -1, stdin: -1}
+	if r.Console != nil {
+		fd, err := unix.FcntlInt(r.Console.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("cannot keep console of %s: %w", r.ID, err)
+		}
+		k.console = fd
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.kept[r.ID]; old != nil {
+		if old.generation == r.Generation {
+			k.close()
+			return nil
+		}
+		old.close()
+	}
+	c.kept[r.ID] = k
+	return nil
+}
+
+// keep keeps the descriptors that came with the description of a process, where there
+// are none yet.
+func (c *Client) keep(p *processBody, fds []int) *kept {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.kept[p.ID]
+	if k == nil || k.generation != p.Generation {
+		k = &kept{generation: p.Generation, console: -1, stdin: -1}
+		c.kept[p.ID] = k
+	}
+	if p.HasPidfd && len(fds) > 0 && k.pidfd == nil {
+		k.pidfd, fds = os.NewFile(uintptr(fds[0]), "pidfd:"+p.ID), fds[1:]
+	} else if p.HasPidfd && len(fds) > 0 {
+		unix.Close(fds[0])
+		fds = fds[1:]
+	}
+	for i, has := range []bool{p.HasConsole, p.HasStdin} {
+		to := []*int{&k.console, &k.stdin}[i]
+		if has && len(fds) > 0 && *to < 0 {
+			*to, fds = fds[0], fds[1:]
+		}
+	}
+	closeAll(fds)
+	return k
+}
+
+func (c *Client) drop(id string, generation uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.kept[id]; k != nil && k.generation == generation {
+		k.close()
+		delete(c.kept, id)
+	}
+}
+
+// failedStep is a spawn.StepError from the keeper, not yet put into words.
+type failedStep struct{ spawn.StepError }
+
+func fdsOf(fs []*os.File) []int {
+	fds := make([]int, len(fs))
+	for i, f := range fs {
+		fds[i] = int(f.Fd())
+	}
+	return fds
+}
+
+// feed gives queued exits to whoever reads Exits.
+func (c *Client) feed() {
+	for {
+		c.mu.Lock()
+		var next Exit
+		out := c.exits
+		if len(c.queue) > 0 {
+			next = c.queue[0]
+		} else {
+			out = nil
+		}
+		c.mu.Unlock()
+		select {
+		case out <- next:
+			c.mu.Lock()
+			c.queue = c.queue[1:]
+			c.mu.Unlock()
+		case <-c.queued:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// tell queues an exit that was not told before.
+func (c *Client) tell(e Exit) {
+	c.mu.Lock()
+	key := exitKey{e.ID, e.Generation}
+	if !c.told[key] {
+		c.told[key] = true
+		c.queue = append(c.queue, e)
+	}
+	c.mu.Unlock()
+	select {
+	case c.queued <- struct{}{}:
+	default:
+	}
+}
+
+var errClosed = fault.New(fault.Unavailable, "the connection to the keeper is closed")
+
+const (
+	restartPause = 100 * time.Millisecond
+	lateness     = 100 * time.Millisecond // of a keeper's answer about a missed deadline
+)

@@ -1,9 +1,24 @@
 // Package jsonlog writes and reads container logs in the format of Docker's
 // json-file driver.
+//
+// A log is a file of lines, each a JSON object, and its predecessors:
+//
+//	<path>      {"log":"hello\n","stream":"stdout","time":"2026-01-02T03:04:05.000000006Z"}
+//	<path>.1    the file before, <path>.2 the one before that
+//
+// An output line of more than 16 KiB is several entries, of which only the last
+// ends in "\n". With attributes, there is a member "attrs" before "time".
 package jsonlog
 
-import (
-	"time"
+import "time"
+
+// MaxLine is how much of an output line one entry holds.
+const MaxLine = 16 << 10
+
+// Streams of a log.
+const (
+	Stdout = "stdout"
+	Stderr = "stderr"
 )
 
 // Entry is a line of a log, or a part of a long one: Line then does not end in "\n".
@@ -12,13 +27,4 @@ type Entry struct {
 	Line   []byte // valid until the callback returns
 	Time   time.Time
 	Attrs  map[string]string
-}
-
-// ReadOptions says which entries are wanted.
-type ReadOptions struct {
-	Tail   int       // the last n entries; negative: all
-	Since  time.Time // entries before are left out; zero: none
-	Until  time.Time // entries after are left out; zero: none
-	Follow bool      // wait for more at the end, until Done is closed or the context ends
-	Done   <-chan struct{}
 }

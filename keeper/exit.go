@@ -1,0 +1,130 @@
+package keeper
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/lib/failpoint"
+	"hoy/linux/pidfd"
+)
+
+// unknownCode is the exit code of a process whose status nobody could learn.
+const unknownCode = 255
+
+// wait sleeps until the process is dead, and then sees it off.
+func (p *process) wait() {
+	raw, err := p.pidfd.SyscallConn()
+	if err == nil {
+		err = raw.Read(func(fd uintptr) bool { return readable(int(fd)) })
+	}
+	if err != nil {
+		p.complain("cannot wait for its end: %v", err)
+		return
+	}
+	p.end(p.status())
+}
+
+// status returns how the process, which is dead, ended. It remains a zombie, so
+// that the status is not lost before it is on record.
+func (p *process) status() *Exit {
+	e := &Exit{ID: p.ID, Generation: p.Generation, At: time.Now(), Code: unknownCode}
+	if !p.child {
+		p.adoptedStatus(e)
+		return e
+	}
+	var si unix.Siginfo
+	for {
+		err := unix.Waitid(unix.P_PID, p.Pid, &si, unix.WEXITED|unix.WNOWAIT, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			e.Error = fmt.Sprintf("cannot learn the exit code: waitid: %v", err)
+			return e
+		}
+		break
+	}
+	e.setStatus(waitStatus(&si))
+	return e
+}
+
+// adoptedStatus asks the kernel how a process ended that is somebody else's child. It
+// knows when that somebody has reaped it.
+func (p *process) adoptedStatus(e *Exit) {
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		ws, ok, err := pidfd.Exit(p.pidfd)
+		if err == nil && ok {
+			e.setStatus(ws)
+			return
+		}
+		if err != nil || time.Now().After(deadline) {
+			e.Error = "the exit code is lost: the keeper that was its parent died before it, and this kernel does not tell (PIDFD_GET_INFO needs Linux 6.15)"
+			if err == nil {
+				e.Error = "the exit code is lost: the keeper that was its parent died before it, and nobody has reaped it"
+			}
+			return
+		}
+	}
+}
+
+func (e *Exit) setStatus(ws unix.WaitStatus) {
+	e.Status, e.Error = ws, ""
+	if e.Code = ws.ExitStatus(); ws.Signaled() {
+		e.Code = 128 + int(ws.Signal())
+	}
+}
+
+// waitStatus makes the status of wait4(2) out of that of waitid(2). Its fields on
+// 64-bit: signo, errno, code, padding, pid, uid, status, 32 bits each.
+func waitStatus(si *unix.Siginfo) unix.WaitStatus {
+	b := (*[32]byte)(unsafe.Pointer(si))
+	code := binary.NativeEndian.Uint32(b[8:])
+	status := binary.NativeEndian.Uint32(b[24:])
+	const exited, dumped = 1, 3 // CLD_EXITED, CLD_DUMPED
+	switch code {
+	case exited:
+		return unix.WaitStatus(status & 0xff << 8)
+	case dumped:
+		return unix.WaitStatus(status&0x7f | 0x80)
+	}
+	return unix.WaitStatus(status & 0x7f)
+}
+
+// end delivers what is left, puts the exit on record, and then tells the engine.
+func (p *process) end(e *Exit) {
+	p.finish()
+	if err := failpoint.Hit(failpoint.KeeperExitReaped); err != nil {
+		p.complain("%v", err)
+	}
+	if err := saveExit(p.s.root, e); err != nil {
+		p.complain("exit is not on record: %v", err)
+	}
+	if p.child {
+		unix.Wait4(p.Pid, nil, syscall.WNOHANG, nil)
+	}
+	if p.pidfd != nil {
+		p.pidfd.Close()
+	}
+	recorded := failpoint.Hit(failpoint.KeeperExitRecorded)
+	p.mu.Lock()
+	p.exit = e
+	p.mu.Unlock()
+	p.s.ended(p, e, recorded)
+	p.removeFiles()
+}
+
+// removeFiles removes what a process has in the exec root, except its exit record.
+func (p *process) removeFiles() {
+	for _, n := range []string{"0", "1", "2", "journal"} {
+		os.Remove(filepath.Join(p.dir(), n))
+	}
+	os.Remove(p.dir())
+	os.Remove(statePath(p.s.root, p.ID))
+}

@@ -1,0 +1,151 @@
+package keeper
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/lib/fault"
+)
+
+// handOver takes the duplicates that an engine kept of a process's descriptors.
+func (s *server) handOver(c *conn, b *adoptBody, fds []int) error {
+	if b.Done {
+		closeAll(fds)
+		s.concludeOrphans()
+		return nil
+	}
+	var handed [3]int
+	for i, has := range []bool{b.HasPidfd, b.HasConsole, b.HasStdin} {
+		handed[i] = -1
+		if has && len(fds) > 0 {
+			handed[i], fds = fds[0], fds[1:]
+		}
+	}
+	closeAll(fds)
+	p, err := s.find(b.ID)
+	if err != nil || p.Generation != b.Generation || p.done() != nil {
+		for _, fd := range handed {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
+		}
+		return fault.New(fault.NotFound, "the keeper holds no process %s", b.ID)
+	}
+	if handed[1] >= 0 {
+		p.resumeConsole(handed[1])
+	}
+	if handed[2] >= 0 {
+		p.resumeStdin(handed[2])
+	}
+	s.mu.Lock()
+	if p.Tied {
+		p.tiedTo = c
+	}
+	orphan := s.takeOrphan(p)
+	s.mu.Unlock()
+	if handed[0] < 0 {
+		if orphan {
+			s.conclude(p)
+		}
+		return nil
+	}
+	if !orphan {
+		unix.Close(handed[0])
+		return nil
+	}
+	unix.SetNonblock(handed[0], true)
+	p.pidfd = os.NewFile(uintptr(handed[0]), "pidfd")
+	p.run()
+	return nil
+}
+
+// takeOrphan tells whether p was not found, and lets concludeOrphans leave it alone.
+// The caller holds mu.
+func (s *server) takeOrphan(p *process) bool {
+	for i, o := range s.orphans {
+		if o == p {
+			s.orphans = append(s.orphans[:i:i], s.orphans[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// concludeOrphans ends what nobody has come for: processes that are gone, and tied
+// ones whose engine is.
+func (s *server) concludeOrphans() {
+	s.mu.Lock()
+	orphans := s.orphans
+	s.orphans = nil
+	var tied []*process
+	for _, p := range s.procs {
+		if p.Tied && p.tiedTo == nil && p.exit == nil {
+			tied = append(tied, p)
+		}
+	}
+	s.mu.Unlock()
+	for _, p := range orphans {
+		s.conclude(p)
+	}
+	for _, p := range tied {
+		p.signal(unix.SIGKILL)
+	}
+}
+
+// conclude ends a process that is gone.
+func (s *server) conclude(p *process) {
+	if p.Pid == 0 { // no engine was told of it: the request will be repeated
+		s.forget(p)
+		p.removeFiles()
+		return
+	}
+	for _, st := range p.streams {
+		go st.run()
+	}
+	go p.end(&Exit{ID: p.ID, Generation: p.Generation, Code: unknownCode, At: time.Now(),
+		Error: "the exit code is lost: the process ended while it had no keeper, and no engine watched"})
+}
+
+// resumeConsole continues with a terminal whose master an engine kept open.
+func (p *process) resumeConsole(fd int) {
+	p.mu.Lock()
+	has := p.stdin != nil
+	p.mu.Unlock()
+	if has || !p.terminal() {
+		unix.Close(fd)
+		return
+	}
+	unix.SetNonblock(fd, true)
+	f := os.NewFile(uintptr(fd), "console")
+	if p.Pid == 0 && p.pidfd == nil {
+		p.searchSession(fd)
+	}
+	st, err := newStream(p, 1, f)
+	if err == nil && p.journal != nil && p.log != nil {
+		st.entry = p.journal.entry(0)
+		err = st.recoverConsole()
+	}
+	if err != nil {
+		p.complain("output of this process is lost: %v", err)
+	}
+	p.mu.Lock()
+	p.stdin = f
+	p.mu.Unlock()
+	p.streams = append(p.streams, st)
+	if p.pidfd != nil {
+		go st.run()
+	}
+}
+
+func (p *process) resumeStdin(fd int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stdin != nil || p.terminal() || !p.OpenStdin || p.over {
+		unix.Close(fd)
+		return
+	}
+	unix.SetNonblock(fd, true)
+	p.stdin = os.NewFile(uintptr(fd), "stdin")
+}

@@ -1,0 +1,80 @@
+package keeper
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A journal is a page of memory, shared with a file, that says of each stream which
+// bytes are on their way from the pipe into the log. It survives the keeper, so that
+// its successor knows at whatever instruction it was killed what is in the log, what
+// is still in the pipe, and what is in both.
+//
+//	idle       the log has nothing that is still in the pipe
+//	writing    entries are being written at offset at: enc bytes, holding n of the pipe
+//	written    they are written; the n bytes are being taken out of the pipe
+//
+// Whether the n bytes are out of the pipe shows in took: the read that takes them
+// puts the first of them there, where its complement was before.
+type journal struct{ mem []byte }
+
+type journalEntry struct {
+	phase       atomic.Uint32
+	first, took byte
+	_           [2]byte
+	n           uint64
+	at          int64
+	enc         int64
+	_           [4]uint64
+}
+
+const (
+	journalIdle uint32 = iota
+	journalWriting
+	journalWritten
+
+	journalPage = 4096
+)
+
+func openJournal(path string, size int) (*journal, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open journal: %w", err)
+	}
+	defer f.Close()
+	if err := f.Truncate(int64(size)); err != nil {
+		return nil, fmt.Errorf("cannot open journal: %w", err)
+	}
+	mem, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("cannot map journal %s: %w", path, err)
+	}
+	return &journal{mem}, nil
+}
+
+func (j *journal) entry(stream int) *journalEntry {
+	return (*journalEntry)(unsafe.Pointer(&j.mem[stream*int(unsafe.Sizeof(journalEntry{}))]))
+}
+
+// took is the byte of the stream's entry into which taking from the pipe begins.
+func (j *journal) took(stream int) []byte {
+	off := stream*int(unsafe.Sizeof(journalEntry{})) + int(unsafe.Offsetof(journalEntry{}.took))
+	return j.mem[off : off+1]
+}
+
+func (j *journal) close() { unix.Munmap(j.mem) }
+
+// begin records that entries of enc bytes, made of n bytes from the pipe of which
+// first is the first, are about to be written at offset at.
+func (e *journalEntry) begin(first byte, n int, at int64, enc int) {
+	e.first, e.took = first, ^first
+	e.n, e.at, e.enc = uint64(n), at, int64(enc)
+	e.phase.Store(journalWriting)
+}
+
+func (e *journalEntry) written() { e.phase.Store(journalWritten) }
+func (e *journalEntry) done()    { e.phase.Store(journalIdle) }

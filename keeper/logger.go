@@ -1,0 +1,83 @@
+package keeper
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"hoy/keeper/jsonlog"
+	"hoy/lib/failpoint"
+)
+
+// logger writes the log of one process. Its two streams share it.
+type logger struct {
+	mu      sync.Mutex // held over writes to the log: entries of two streams must not mix
+	w       *jsonlog.Writer
+	failing bool // the last write failed, and that was said
+	id      string
+}
+
+func openLog(id string, c *LogConfig) (*logger, error) {
+	if c == nil || c.Driver == "none" {
+		return nil, nil
+	}
+	w, err := jsonlog.Open(jsonlog.Config{Path: c.Path, MaxSize: c.MaxSize, MaxFile: c.MaxFile, Attrs: c.Attrs})
+	if err != nil {
+		return nil, err
+	}
+	return &logger{w: w, id: id}, nil
+}
+
+func (l *logger) close() {
+	if l != nil {
+		l.w.Close()
+	}
+}
+
+// write logs the whole lines at the head of data and returns how much that was. Not
+// more than a log file holds is written at once. When it returns n > 0, e is in the
+// phase written: the caller takes n bytes from the pipe, where first shows whether
+// that was done, and calls e.done.
+func (l *logger) write(w *work, e *journalEntry, first byte, stream string, data []byte, flush bool) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, err := l.w.Begin()
+	w.enc, n = l.w.Encode(w.enc[:0], stream, data, time.Now(), flush)
+	if n == 0 {
+		return 0
+	}
+	e.begin(first, n, at, len(w.enc))
+	if err == nil {
+		if err = l.w.Commit(w.enc); err == nil {
+			err = failpoint.Hit(failpoint.KeeperLogWritten)
+		}
+	}
+	e.written()
+	// A log that cannot be written, on a full disk say, loses what it should have
+	// held; the container goes on.
+	if err != nil && !l.failing {
+		fmt.Fprintf(os.Stderr, "hoy-keeper: %s: output is lost: %v\n", l.id, err)
+	}
+	l.failing = err != nil
+	return n
+}
+
+// settle finishes the writing that a keeper was about when it died. It returns how
+// many bytes were logged and maybe not taken from the pipe.
+func (l *logger) settle(e *journalEntry) (n int, err error) {
+	if e.phase.Load() == journalWriting {
+		if l.w.Size() < e.at+e.enc {
+			if l.w.Size() > e.at {
+				err = l.w.Truncate(e.at)
+			}
+			e.done()
+			return 0, err
+		}
+		e.written()
+	}
+	if e.phase.Load() == journalWritten {
+		return int(e.n), nil
+	}
+	return 0, nil
+}

@@ -1,0 +1,82 @@
+package keeper
+
+// Bodies of the messages. Descriptors travel beside them in the order in which the
+// comments name them.
+
+type helloReply struct {
+	Pid int `json:"pid"`
+}
+
+// adoptBody: pidfd, if HasPidfd; console, if HasConsole; writing end of standard
+// input, if HasStdin.
+type adoptBody struct {
+	ID         string `json:"id,omitempty"`
+	Generation uint64 `json:"generation,omitempty"`
+	HasPidfd   bool   `json:"pidfd,omitempty"`
+	HasConsole bool   `json:"console,omitempty"`
+	HasStdin   bool   `json:"stdin,omitempty"`
+	Done       bool   `json:"done,omitempty"`
+}
+
+// spawnBody: memfd, Files of the plan, console if Terminal, sockets of Attach.
+type spawnBody struct {
+	ID         string       `json:"id"`
+	Generation uint64       `json:"generation"`
+	Files      int          `json:"files"`
+	Terminal   bool         `json:"terminal,omitempty"`
+	OpenStdin  bool         `json:"openStdin,omitempty"`
+	StdinOnce  bool         `json:"stdinOnce,omitempty"`
+	Log        *LogConfig   `json:"log,omitempty"`
+	Attach     []attachBody `json:"attach,omitempty"`
+	Tied       bool         `json:"tied,omitempty"`
+	Deadline   int64        `json:"deadline,omitempty"` // nanoseconds
+}
+
+// attachBody: the socket.
+type attachBody struct {
+	ID         string `json:"id,omitempty"`
+	Stdin      bool   `json:"stdin,omitempty"`
+	Stdout     bool   `json:"stdout,omitempty"`
+	Stderr     bool   `json:"stderr,omitempty"`
+	Mux        bool   `json:"mux,omitempty"`
+	DetachKeys []byte `json:"detachKeys,omitempty"`
+	Preread    []byte `json:"preread,omitempty"`
+}
+
+// processBody: pidfd if HasPidfd; writing end of standard input if HasStdin;
+// console if HasConsole.
+type processBody struct {
+	ID         string `json:"id"`
+	Generation uint64 `json:"generation"`
+	Pid        int    `json:"pid"`
+	StartedAt  int64  `json:"startedAt"` // Unix nanoseconds
+	Terminal   bool   `json:"terminal,omitempty"`
+	OpenStdin  bool   `json:"openStdin,omitempty"`
+	Tied       bool   `json:"tied,omitempty"`
+	Exit       *Exit  `json:"exit,omitempty"`
+	HasPidfd   bool   `json:"hasPidfd,omitempty"`
+	HasStdin   bool   `json:"hasStdin,omitempty"`
+	HasConsole bool   `json:"hasConsole,omitempty"`
+}
+
+type listReply struct {
+	Held []processBody `json:"held"`
+}
+
+type resizeBody struct {
+	ID   string `json:"id"`
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
+}
+
+// idBody names a process: closeStdin, ack.
+type idBody struct {
+	ID         string `json:"id"`
+	Generation uint64 `json:"generation,omitempty"`
+}
+
+type reexecBody struct {
+	Path string `json:"path"`
+}
+
+type empty struct{}

@@ -1,0 +1,260 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/lib/fault"
+	"hoy/linux/spawn"
+)
+
+const (
+	idleGrace  = 2 * time.Second  // without engine and processes, until the keeper ends
+	adoptGrace = 10 * time.Second // for an engine to hand over what it has of lost processes
+)
+
+// server is the keeper of one exec root.
+type server struct {
+	root   string
+	works  workPool
+	helper *spawn.Helper // starts what could be looked into
+	quit   chan struct{} // closed when there is nothing more to do
+
+	mu        sync.Mutex
+	procs     map[string]*process
+	conns     map[*conn]struct{}
+	lingering int // clients that still take the output of ended processes
+	idle      *time.Timer
+	orphans   []*process // adopted without being found; an engine may have a pidfd
+}
+
+func newServer(root string, h *spawn.Helper) *server {
+	return &server{root: root, helper: h, works: make(workPool, 2), quit: make(chan struct{}),
+		procs: map[string]*process{}, conns: map[*conn]struct{}{}}
+}
+
+// conn is the connection of an engine.
+type conn struct {
+	*socket
+	s *server
+}
+
+// serve accepts engines until the socket is closed.
+func (s *server) serve(l *socket) error {
+	s.touch()
+	for {
+		sock, err := l.accept()
+		if err != nil {
+			return err
+		}
+		c := &conn{sock, s}
+		s.mu.Lock()
+		s.conns[c] = struct{}{}
+		s.mu.Unlock()
+		go c.serve()
+	}
+}
+
+// touch starts or stops the clock after which a keeper ends that nobody needs.
+func (s *server) touch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idle != nil {
+		s.idle.Stop()
+		s.idle = nil
+	}
+	if !s.busy() {
+		s.idle = time.AfterFunc(idleGrace, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if !s.busy() {
+				s.stop()
+			}
+		})
+	}
+}
+
+// busy tells whether there is an engine, or a process that runs. Exits on record do
+// not count: the next keeper finds them. The caller holds mu.
+func (s *server) busy() bool { return len(s.conns) > 0 || s.holds() }
+
+func (s *server) holds() bool {
+	for _, p := range s.procs {
+		if p.done() == nil {
+			return true
+		}
+	}
+	return s.lingering > 0
+}
+
+func (s *server) stop() {
+	select {
+	case <-s.quit:
+	default:
+		close(s.quit)
+	}
+}
+
+// terminate ends the keeper if it holds nothing.
+func (s *server) terminate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.holds() {
+		s.stop()
+	}
+}
+
+func (s *server) linger(n int) {
+	s.mu.Lock()
+	s.lingering += n
+	s.mu.Unlock()
+	s.touch()
+}
+
+// reserve finds or makes the process that a spawn request is about.
+func (s *server) reserve(c *conn, b *spawnBody) (p *process, isNew bool, err error) {
+	if err := checkID(b.ID); err != nil {
+		return nil, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p = s.procs[b.ID]; p != nil {
+		exit := p.done()
+		switch {
+		case p.Generation == b.Generation:
+			if p.Tied && exit == nil {
+				p.tiedTo = c
+			}
+			return p, false, nil
+		case p.Generation > b.Generation:
+			return nil, false, fault.New(fault.Conflict, "start %d of %s is over: the keeper knows start %d", b.Generation, b.ID, p.Generation)
+		case exit == nil:
+			return nil, false, fault.New(fault.Conflict, "%s is running", b.ID)
+		}
+		os.Remove(exitPath(s.root, b.ID)) // who starts it again knows that it ended
+	}
+	p = newProcess(s, config{b.ID, b.Generation, b.Terminal, b.OpenStdin, b.StdinOnce, b.Tied, b.Log})
+	if b.Tied {
+		p.tiedTo = c
+	}
+	s.procs[b.ID] = p
+	return p, true, nil
+}
+
+func (s *server) forget(p *process) {
+	s.mu.Lock()
+	if s.procs[p.ID] == p {
+		delete(s.procs, p.ID)
+	}
+	s.mu.Unlock()
+	s.touch()
+}
+
+// find returns a started process by its id.
+func (s *server) find(id string) (*process, error) {
+	s.mu.Lock()
+	p := s.procs[id]
+	s.mu.Unlock()
+	if p == nil {
+		return nil, fault.New(fault.NotFound, "the keeper holds no process %s", id)
+	}
+	<-p.started
+	if p.failed != nil {
+		return nil, fault.New(fault.NotFound, "the keeper holds no process %s", id)
+	}
+	return p, nil
+}
+
+// all returns the started processes.
+func (s *server) all() (ps []*process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.procs {
+		select {
+		case <-p.started:
+			if p.failed == nil {
+				ps = append(ps, p)
+			}
+		default:
+		}
+	}
+	return ps
+}
+
+// done returns the exit, nil while the process runs.
+func (p *process) done() *Exit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.exit
+}
+
+// ended tells the engines of an exit. With bad, a failpoint wants that to go wrong:
+// they then connect again and ask.
+func (s *server) ended(p *process, e *Exit, bad error) {
+	s.mu.Lock()
+	var cs []*conn
+	for c := range s.conns {
+		cs = append(cs, c)
+	}
+	s.mu.Unlock()
+	msg, err := encode(typeExit, 0, statusOK, e)
+	if err != nil {
+		p.complain("cannot tell of its exit: %v", err)
+	}
+	for _, c := range cs {
+		if bad != nil || c.send(msg, nil) != nil {
+			unix.Shutdown(int(c.f.Fd()), unix.SHUT_RDWR)
+		}
+	}
+	s.touch()
+}
+
+// acknowledge forgets an exit.
+func (s *server) acknowledge(id string, generation uint64) error {
+	p, err := s.find(id)
+	if err != nil || p.Generation != generation {
+		return nil // it was forgotten already
+	}
+	if p.done() == nil {
+		return fault.New(fault.Conflict, "%s is running", id)
+	}
+	if err := os.Remove(exitPath(s.root, id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot forget the exit of %s: %w", id, err)
+	}
+	s.forget(p)
+	return nil
+}
+
+// gone is called when the connection c has ended: what was tied to it is killed.
+func (s *server) gone(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	var tied []*process
+	for _, p := range s.procs {
+		if p.tiedTo == c && p.exit == nil {
+			tied = append(tied, p)
+		}
+	}
+	s.mu.Unlock()
+	for _, p := range tied {
+		<-p.started
+		p.signal(unix.SIGKILL)
+	}
+	s.touch()
+}
+
+// makeDirs makes the directories of the exec root that the keeper uses.
+func makeDirs(root string) error {
+	for _, d := range []string{"keeper", "io", "exits"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o700); err != nil {
+			return fmt.Errorf("cannot prepare exec root: %w", err)
+		}
+	}
+	return nil
+}

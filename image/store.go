@@ -21,6 +21,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	"github.com/containerd/log"
 	bolt "go.etcd.io/bbolt"
 
 	"hoy/lib/cleanup"
@@ -113,6 +114,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 }
 
 func (s *Store) open() error {
+	// The store's libraries log on their own what their callers are told as well, and
+	// warn at each start of a file system without fs-verity.
+	log.SetLevel("error")
 	root := s.o.Root
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return err

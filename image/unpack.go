@@ -203,8 +203,8 @@ func (s *Store) place(ctx context.Context, st *staged, below []string) error {
 		return err
 	}
 	upper := info.Labels[upperLabel]
-	if err := os.Rename(st.upper, upper); err != nil { // onto the empty directory
-		return err
+	if err := unix.Rename(st.upper, upper); err != nil { // onto the empty directory, which os.Rename refuses
+		return os.NewSyscallError("rename", err)
 	}
 	st.upper = upper
 	return nil

@@ -1,2 +1,220 @@
 // Package container keeps the engine's containers: their records, their states and what may be done to them.
 package container
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"hoy/container/spec"
+	"hoy/keeper"
+	"hoy/lib/fault"
+	"hoy/linux/cgroup"
+	"hoy/linux/idmap"
+)
+
+// Options configure Open.
+type Options struct {
+	Root     string // directory of the containers' directories
+	ExecRoot string // what does not survive a reboot
+
+	Images   Images
+	Layers   Layers
+	Volumes  Volumes
+	Networks Networks
+	Runtime  Runtime
+	Keeper   Keeper
+	Cgroups  *cgroup.Host
+	Events   *Bus
+
+	Host         spec.Host
+	CgroupParent string // this engine's own group, "/hoy"
+	UserMap      *idmap.Map
+	HostGateway  netip.Addr // what host-gateway stands for in --add-host
+	DNS          []netip.Addr
+	DNSSearch    []string
+	DNSOptions   []string
+	LogOptions   map[string]string // default options of the default log driver
+	AppArmor     string            // name of the default profile, where the kernel has AppArmor
+	Log          *slog.Logger
+}
+
+// Containers is the set of containers of one engine.
+//
+// A container is created, then started; it runs until its first process ends, may
+// be started again, and is removed in the end:
+//
+//	created ──start──▶ running ──exit──▶ exited ──remove──▶ gone
+//	                      ▲                 │
+//	                      └──────start──────┘
+//
+// Each start has a number, its generation. The keeper knows processes by id and
+// generation, so that after a crash of either side nobody mistakes one start for
+// another. Nothing here spans containers: each has an operation lock, held by
+// create, start, exit and remove, and a state that readers see as an immutable
+// record. List and Inspect wait for nobody; stop and kill only for the exit.
+//
+//	cs, err := container.Open(ctx, o)
+//	made, err := cs.Create(ctx, container.CreateRequest{Name: "web", Config: config})
+//	exit, err := cs.Wait(ctx, made.ID, container.WaitConditionNextExit)
+//	err = cs.Start(ctx, made.ID)
+//	status := <-exit
+//
+// It implements the server's Containers.
+type Containers struct {
+	o       Options
+	log     *slog.Logger
+	index   *index
+	seccomp profiles
+	tasks   sync.WaitGroup // work behind an answer; Close waits
+	closing chan struct{}
+	loop    sync.WaitGroup
+}
+
+// Container is one container.
+type Container struct {
+	id     string
+	op     operation // held while the container is created, started, ended, removed
+	saving sync.Mutex
+
+	record atomic.Pointer[record] // immutable; replaced under mu
+
+	mu       sync.Mutex
+	removing bool                // a removal is under way: nothing else may begin
+	process  *process            // nil when not running
+	pending  []keeper.Attachment // clients waiting for the start
+	waiters  []waiter
+}
+
+// process is a running container's first process.
+type process struct {
+	*keeper.Process
+	cgroup *cgroup.Group
+	done   chan struct{}              // closed when the exit is known
+	spec   atomic.Pointer[specs.Spec] // the parts an exec needs; nil after adoption, until the first exec
+}
+
+func (k *Container) rec() *record { return k.record.Load() }
+
+// update stores a changed copy of the record. change must not touch what the
+// record's pointers, slices and maps refer to.
+func (k *Container) update(change func(*record)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.updateLocked(change)
+}
+
+func (k *Container) updateLocked(change func(*record)) {
+	r := *k.rec()
+	change(&r)
+	k.record.Store(&r)
+}
+
+// running returns the container's process, or docker's error.
+func (k *Container) running() (*process, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.process == nil {
+		return nil, fault.New(fault.Conflict, "container %s is not running", k.id)
+	}
+	return k.process, nil
+}
+
+// operation is a lock that can be waited for with a context.
+type operation chan struct{}
+
+func newOperation() operation { return make(operation, 1) }
+
+func (o operation) lock(ctx context.Context) error {
+	select {
+	case o <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case o <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (o operation) unlock() { <-o }
+
+// event publishes what happened to a container, with docker's attributes.
+func (c *Containers) event(k *Container, a events.Action, extra ...string) {
+	r := k.rec()
+	attributes := make(map[string]string, len(r.Config.Labels)+2+len(extra)/2)
+	for name, v := range r.Config.Labels {
+		attributes[name] = v
+	}
+	attributes["name"] = r.Name
+	if r.Config.Image != "" {
+		attributes["image"] = r.Config.Image
+	}
+	for i := 0; i+1 < len(extra); i += 2 {
+		attributes[extra[i]] = extra[i+1]
+	}
+	c.o.Events.Publish(events.ContainerEventType, a, r.ID, attributes)
+}
+
+// Users returns the containers made from the image with this ID.
+func (c *Containers) Users(imageID string) (ids []string, runs []bool) {
+	for _, k := range c.index.all() {
+		if r := k.rec(); r.Image.ID == imageID {
+			ids, runs = append(ids, r.ID), append(runs, r.isRunning())
+		}
+	}
+	return ids, runs
+}
+
+// Chains returns the chain IDs of the image layers that containers stand on.
+func (c *Containers) Chains() []string {
+	seen := map[string]bool{}
+	var l []string
+	for _, k := range c.index.all() {
+		if chain := k.rec().Image.Chain; chain != "" && !seen[chain] {
+			seen[chain] = true
+			l = append(l, chain)
+		}
+	}
+	return l
+}
+
+// Count returns how many containers there are, by state.
+func (c *Containers) Count() (running, paused, stopped int) {
+	for _, k := range c.index.all() {
+		switch k.rec().State.Status {
+		case apicontainer.StateRunning:
+			running++
+		case apicontainer.StatePaused:
+			paused++
+		default:
+			stopped++
+		}
+	}
+	return running, paused, stopped
+}
+
+// later runs f behind an answer; Close waits for it.
+func (c *Containers) later(f func()) { c.tasks.Go(f) }
+
+// Close stops handling exits and waits for what goes on behind answers. The
+// containers run on.
+func (c *Containers) Close() error {
+	close(c.closing)
+	c.loop.Wait()
+	c.tasks.Wait()
+	return nil
+}
+
+// patience is how long the engine waits for what should happen at once.
+const patience = 10 * time.Second

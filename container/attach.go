@@ -1,0 +1,184 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/term"
+	"golang.org/x/sys/unix"
+
+	"hoy/keeper"
+	"hoy/lib/fault"
+)
+
+// Attach connects a client to the container's streams: now, or at the start when
+// it does not run. The connection goes to the keeper, which closes it when the
+// container ends or the client detaches; Attach does not wait for that.
+func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hijack Hijack) error {
+	k, err := c.index.get(ref)
+	if err != nil {
+		return err
+	}
+	keys, err := detachKeys(o.DetachKeys)
+	if err != nil {
+		return err
+	}
+	config := k.rec().Config
+	s, err := hijack(config.Tty)
+	if err != nil {
+		return err
+	}
+	if o.Logs {
+		if err := c.replay(ctx, k, o, s); err != nil || !o.Stream {
+			s.close()
+			return err
+		}
+	} else if !o.Stream {
+		s.close()
+		return nil
+	}
+	a, err := s.attachment()
+	if err != nil {
+		return err
+	}
+	a.Stdin, a.Stdout, a.Stderr = o.Stdin && config.OpenStdin, o.Stdout, o.Stderr
+	a.Mux = !config.Tty && !s.Raw
+	a.DetachKeys = keys
+	if err := c.connect(ctx, k, a); err != nil {
+		a.Conn.Close()
+		return err
+	}
+	c.event(k, events.ActionAttach)
+	return nil
+}
+
+// connect gives the client to the running process or keeps it for the next one.
+func (c *Containers) connect(ctx context.Context, k *Container, a keeper.Attachment) error {
+	k.mu.Lock()
+	if k.process == nil {
+		defer k.mu.Unlock()
+		if k.removing || c.index.gone(k) {
+			return fault.New(fault.Conflict, "container is marked for removal and cannot be attached to")
+		}
+		k.pending = append(withoutGone(k.pending), a)
+		return nil
+	}
+	k.mu.Unlock()
+	return c.o.Keeper.Attach(context.WithoutCancel(ctx), k.id, a)
+}
+
+// withoutGone closes and drops clients that have hung up while they waited.
+func withoutGone(l []keeper.Attachment) []keeper.Attachment {
+	kept := l[:0]
+	for _, a := range l {
+		p := []unix.PollFd{{Fd: int32(a.Conn.Fd())}}
+		if n, err := unix.Poll(p, 0); err == nil && n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0 {
+			a.Conn.Close()
+			continue
+		}
+		kept = append(kept, a)
+	}
+	clear(l[len(kept):])
+	return kept
+}
+
+func (k *Container) takePending() []keeper.Attachment {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l := withoutGone(k.pending)
+	k.pending = nil
+	return l
+}
+
+func closeAttachments(l []keeper.Attachment) {
+	for _, a := range l {
+		a.Conn.Close() // closed already where a spawn has taken it
+	}
+}
+
+// Resize sets the size of the container's terminal.
+func (c *Containers) Resize(ctx context.Context, ref string, rows, cols uint16) error {
+	k, err := c.index.get(ref)
+	if err != nil {
+		return err
+	}
+	if _, err := k.running(); err != nil {
+		return err
+	}
+	if err := c.o.Keeper.Resize(ctx, k.id, rows, cols); err != nil {
+		return err
+	}
+	c.event(k, events.ActionResize, "height", fmt.Sprint(rows), "width", fmt.Sprint(cols))
+	return nil
+}
+
+func detachKeys(s string) ([]byte, error) {
+	if s == "" {
+		return nil, nil
+	}
+	keys, err := term.ToBytes(s)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "Invalid detach keys (%s) provided", s)
+	}
+	return keys, nil
+}
+
+func (s *Stream) close() {
+	if s.File != nil {
+		s.File.Close()
+	}
+	if s.Conn != nil {
+		s.Conn.Close()
+	}
+}
+
+// Write writes to the client, past the keeper.
+func (s *Stream) Write(b []byte) (int, error) {
+	if s.Conn != nil {
+		return s.Conn.Write(b)
+	}
+	return s.File.Write(b)
+}
+
+// attachment takes the stream over. Where there is no socket to give away, as
+// behind TLS, the engine copies between the connection and a pair of sockets.
+func (s *Stream) attachment() (keeper.Attachment, error) {
+	if s.File != nil {
+		if s.Conn != nil {
+			s.Conn.Close() // File is a duplicate
+		}
+		return keeper.Attachment{Conn: s.File, Preread: s.Preread}, nil
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		s.close()
+		return keeper.Attachment{}, fmt.Errorf("cannot attach: socketpair: %w", err)
+	}
+	near := os.NewFile(uintptr(pair[0]), "attach")
+	conn, err := net.FileConn(near)
+	near.Close()
+	far := os.NewFile(uintptr(pair[1]), "attach")
+	if err != nil {
+		far.Close()
+		s.close()
+		return keeper.Attachment{}, fmt.Errorf("cannot attach: %w", err)
+	}
+	go relay(s.Conn, conn.(*net.UnixConn))
+	return keeper.Attachment{Conn: far, Preread: s.Preread}, nil
+}
+
+// relay copies both ways. The client's end of input is passed on; the keeper's end
+// of output ends the connection.
+func relay(client net.Conn, inner *net.UnixConn) {
+	go func() {
+		io.Copy(inner, client)
+		inner.CloseWrite()
+	}()
+	io.Copy(client, inner)
+	client.Close()
+	inner.Close()
+}

@@ -1,0 +1,63 @@
+package container
+
+import (
+	"context"
+	"os"
+
+	"hoy/image"
+	"hoy/keeper"
+	"hoy/network"
+	"hoy/runtime"
+	"hoy/snapshot"
+	"hoy/volume"
+)
+
+// What containers need from the packages below. Each is implemented by that
+// package's main type.
+
+// Images finds images and keeps their layers from being removed (image.Store).
+type Images interface {
+	Get(ctx context.Context, ref string) (*image.Image, error)
+	Hold(ctx context.Context, ref string) (img *image.Image, release func(), err error)
+}
+
+// Layers keeps writable layers (snapshot.Layers).
+type Layers interface {
+	Create(id string, durable bool) (snapshot.Layer, error)
+	Get(id string) snapshot.Layer
+	Remove(id string) error
+	List() ([]string, error)
+}
+
+// Volumes keeps volumes (volume.Store).
+type Volumes interface {
+	Use(r volume.Request, container string) (*volume.Volume, error)
+	Release(name, container string)
+	Get(name string) (*volume.Volume, error)
+	Remove(name string, force bool) error
+	Populate(name string, root *os.File, path string) error
+}
+
+// Networks gives containers their namespaces and addresses (network.Networks).
+type Networks interface {
+	Attach(ctx context.Context, r network.AttachRequest) (*network.Endpoint, error)
+	Detach(containerID string)
+	Adopt(containerID string, e network.Endpoint) error
+	ResolvConf(r network.ResolvConf, hostNetwork bool) []byte
+}
+
+// Runtime turns specifications into plans (runtime.Runtime).
+type Runtime interface {
+	Prepare(c runtime.Container) (*runtime.Prepared, error)
+	PrepareExec(e runtime.Exec) (*runtime.Prepared, error)
+}
+
+// Keeper holds the processes (keeper.Client).
+type Keeper interface {
+	Spawn(ctx context.Context, r keeper.SpawnRequest) (*keeper.Process, error)
+	Attach(ctx context.Context, id string, a keeper.Attachment) error
+	Resize(ctx context.Context, id string, rows, cols uint16) error
+	List(ctx context.Context) ([]keeper.Held, error)
+	Exits() <-chan keeper.Exit
+	Ack(ctx context.Context, id string, generation uint64) error
+}

@@ -1,0 +1,138 @@
+package container
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/container/spec"
+	"hoy/network"
+)
+
+// etc writes the files that are mounted under /etc: each start may have another
+// address. A container in another's network has that one's files.
+func (l *launch) etc(in *spec.Input) error {
+	c, rec := l.c, l.rec
+	if other := l.shared.network; other != nil {
+		dir := c.dir(other.id)
+		in.HostsFile, in.ResolvConf, in.HostnameFile = filepath.Join(dir, "hosts"), filepath.Join(dir, "resolv.conf"), filepath.Join(dir, "hostname")
+		if rec.Config.Hostname == "" {
+			in.Hostname = other.rec().Config.Hostname
+		}
+		return nil
+	}
+	hosts, err := l.hosts()
+	if err != nil {
+		return err
+	}
+	resolver := c.o.Networks.ResolvConf(network.ResolvConf{
+		Servers: orDefault(rec.Host.DNS, c.o.DNS), Search: orDefault(rec.Host.DNSSearch, c.o.DNSSearch), Options: orDefault(rec.Host.DNSOptions, c.o.DNSOptions),
+	}, rec.Host.NetworkMode.IsHost())
+	for _, f := range []struct {
+		name    string
+		content []byte
+		path    *string
+	}{
+		{"hosts", hosts, &in.HostsFile},
+		{"resolv.conf", resolver, &in.ResolvConf},
+		{"hostname", []byte(rec.Config.Hostname + "\n"), &in.HostnameFile},
+	} {
+		*f.path = filepath.Join(c.dir(rec.ID), f.name)
+		if err := l.writeEtc(*f.path, f.content); err != nil {
+			return fmt.Errorf("cannot write /etc/%s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+// writeEtc writes a file that the container's root may change.
+func (l *launch) writeEtc(path string, content []byte) error {
+	if err := os.WriteFile(path, content, 0o644); err != nil {
+		return err
+	}
+	m := l.c.o.UserMap
+	if m == nil || l.rec.Host.UsernsMode.IsHost() {
+		return nil
+	}
+	uid, _ := m.UID(0)
+	gid, _ := m.GID(0)
+	return os.Chown(path, int(uid), int(gid))
+}
+
+func orDefault[T any](own, engine []T) []T {
+	if len(own) > 0 {
+		return own
+	}
+	return engine
+}
+
+// hosts is /etc/hosts: on the host's network the host's own with the extra names.
+func (l *launch) hosts() ([]byte, error) {
+	extra, err := l.extraHosts()
+	if err != nil {
+		return nil, err
+	}
+	if l.rec.Host.NetworkMode.IsHost() {
+		b, err := os.ReadFile("/etc/hosts")
+		if err != nil {
+			return network.Hosts(extra), nil
+		}
+		for _, h := range extra {
+			b = fmt.Appendf(b, "%s\t%s\n", h.Address, strings.Join(h.Names, " "))
+		}
+		return b, nil
+	}
+	if l.endpoint.Address.IsValid() {
+		names := []string{l.rec.Config.Hostname}
+		if d := l.rec.Config.Domainname; d != "" {
+			names = []string{l.rec.Config.Hostname + "." + d, l.rec.Config.Hostname}
+		}
+		extra = append(extra, network.Host{Address: l.endpoint.Address.Addr(), Names: names})
+	}
+	return network.Hosts(extra), nil
+}
+
+func (l *launch) extraHosts() ([]network.Host, error) {
+	var list []network.Host
+	for _, e := range l.rec.Host.ExtraHosts {
+		name, address, _ := strings.Cut(e, ":")
+		a := l.c.o.HostGateway
+		if address != "host-gateway" {
+			var err error
+			if a, err = netip.ParseAddr(strings.Trim(address, "[]")); err != nil {
+				return nil, fmt.Errorf("cannot add host %s: %w", name, err)
+			}
+		} else if !a.IsValid() {
+			return nil, fmt.Errorf("cannot add host %s: there is no default network whose gateway host-gateway could be", name)
+		}
+		list = append(list, network.Host{Address: a, Names: []string{name}})
+	}
+	return list, nil
+}
+
+// shareShm mounts a tmpfs that is the container's /dev/shm and that of the
+// containers which join its IPC namespace.
+func (l *launch) shareShm() (string, error) {
+	dir := l.c.shmDir(l.k.id)
+	unix.Unmount(dir, unix.MNT_DETACH) // of a start that was cut short
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("cannot make /dev/shm: %w", err)
+	}
+	options := fmt.Sprintf("mode=1777,size=%d", l.rec.Host.ShmSize)
+	if err := unix.Mount("shm", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, options); err != nil {
+		return "", fmt.Errorf("cannot make /dev/shm: mount %s: %w", dir, err)
+	}
+	l.undo.Add(func() { l.c.unshareShm(l.k.id) })
+	l.state.Shm = dir
+	return dir, nil
+}
+
+func (c *Containers) unshareShm(id string) {
+	dir := c.shmDir(id)
+	unix.Unmount(dir, unix.MNT_DETACH)
+	os.Remove(dir)
+}

@@ -1,0 +1,364 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"hoy/container/spec"
+	"hoy/keeper"
+	"hoy/lib/failpoint"
+	"hoy/lib/fault"
+	"hoy/linux/pidfd"
+	"hoy/runtime"
+)
+
+// exec is a further process in a running container. It is started once.
+type exec struct {
+	id         string
+	container  *Container
+	generation uint64 // of the container: an exec belongs to one run
+	config     apicontainer.ExecCreateRequest
+	keys       []byte // to detach
+
+	mu      sync.Mutex
+	started bool
+	process *keeper.Process // while it runs
+	code    *int            // once it has ended
+	done    chan struct{}   // closed when it has
+}
+
+// execRecord is an exec in the exec root, so that the next engine knows its exit.
+type execRecord struct {
+	Version    int                            `json:"version"`
+	ID         string                         `json:"id"`
+	Container  string                         `json:"container"`
+	Generation uint64                         `json:"generation"`
+	Config     apicontainer.ExecCreateRequest `json:"config"`
+	ExitCode   *int                           `json:"exitCode,omitempty"`
+}
+
+// execMemory is how long an ended exec can be inspected.
+const execMemory = 5 * time.Minute
+
+func (x *exec) ended() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.code != nil
+}
+
+func (x *exec) record() execRecord {
+	return execRecord{Version: recordVersion, ID: x.id, Container: x.container.id, Generation: x.generation, Config: x.config, ExitCode: x.code}
+}
+
+// ExecCreate prepares an exec and returns its id.
+func (c *Containers) ExecCreate(ctx context.Context, ref string, r apicontainer.ExecCreateRequest) (string, error) {
+	k, err := c.index.get(ref)
+	if err != nil {
+		return "", err
+	}
+	p, err := k.running()
+	if err != nil {
+		return "", err
+	}
+	if len(r.Cmd) == 0 || r.Cmd[0] == "" {
+		return "", fault.New(fault.Invalid, "No exec command specified")
+	}
+	for _, e := range r.Env {
+		if e == "" || strings.HasPrefix(e, "=") || strings.ContainsRune(e, 0) {
+			return "", fault.New(fault.Invalid, "invalid environment variable: %q", e)
+		}
+	}
+	if r.WorkingDir != "" && !strings.HasPrefix(r.WorkingDir, "/") {
+		return "", fault.New(fault.Invalid, "the working directory '%s' is invalid, it needs to be an absolute path", r.WorkingDir)
+	}
+	keys, err := detachKeys(r.DetachKeys)
+	if err != nil {
+		return "", err
+	}
+	x := &exec{id: newID(), container: k, generation: p.Generation, config: r, keys: keys, done: make(chan struct{})}
+	c.index.addExec(x)
+	// One that nobody starts is forgotten as one that has ended.
+	time.AfterFunc(execMemory, func() { c.forgetExec(x) })
+	c.event(k, events.Action("exec_create: "+strings.Join(r.Cmd, " ")), "execID", x.id)
+	return x.id, nil
+}
+
+// forgetExec forgets an exec that does not run.
+func (c *Containers) forgetExec(x *exec) {
+	x.mu.Lock()
+	runs := x.process != nil
+	x.started = true
+	x.mu.Unlock()
+	if !runs {
+		c.index.removeExec(x.id)
+		os.Remove(c.execPath(x.id))
+	}
+}
+
+// ExecStart starts an exec. With a client, the answer has been sent when the
+// process begins, so that a failure to start goes to the client's stream and the
+// exit code (126 or 127), as docker does it.
+func (c *Containers) ExecStart(ctx context.Context, id string, o ExecStartOptions, hijack Hijack) error {
+	x, err := c.index.exec(id)
+	if err != nil {
+		return err
+	}
+	p, err := x.begin()
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if o.Detach {
+		return c.execStart(ctx, x, p, o, nil)
+	}
+	s, err := hijack(x.config.Tty)
+	if err != nil {
+		c.execFailed(x, 126)
+		return err
+	}
+	mux := !x.config.Tty && !s.Raw
+	a, err := s.attachment()
+	if err != nil {
+		c.execFailed(x, 126)
+		return err
+	}
+	a.Stdin, a.Stdout, a.Stderr = x.config.AttachStdin, x.config.AttachStdout, x.config.AttachStderr
+	a.Mux, a.DetachKeys = mux, x.keys
+	if err := c.execStart(ctx, x, p, o, []keeper.Attachment{a}); err != nil {
+		a.Conn.Write(frame(mux, 2, []byte(err.Error()+"\r\n")))
+		a.Conn.Close()
+	}
+	return nil
+}
+
+// begin marks the exec started, or says why it cannot be.
+func (x *exec) begin() (*process, error) {
+	p, err := x.container.running()
+	if err != nil {
+		return nil, err
+	}
+	if p.Generation != x.generation {
+		return nil, fault.New(fault.Conflict, "container %s has been restarted since the exec was created", x.container.id)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.code != nil:
+		return nil, fault.New(fault.Conflict, "exec command %s has already run", x.id)
+	case x.started:
+		return nil, fault.New(fault.Conflict, "Error: Exec command %s is already running", x.id)
+	}
+	x.started = true
+	return p, nil
+}
+
+func (c *Containers) execStart(ctx context.Context, x *exec, p *process, o ExecStartOptions, clients []keeper.Attachment) error {
+	k := x.container
+	c.event(k, events.Action("exec_start: "+strings.Join(x.config.Cmd, " ")), "execID", x.id)
+	made, err := c.spawnExec(ctx, x, p, o, clients)
+	if err != nil {
+		code, err := execError(x, err)
+		c.execFailed(x, code)
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.code == nil {
+		x.process = made
+	}
+	return nil
+}
+
+func (c *Containers) spawnExec(ctx context.Context, x *exec, p *process, o ExecStartOptions, clients []keeper.Attachment) (*keeper.Process, error) {
+	s, err := c.specOf(x.container, p)
+	if err != nil {
+		return nil, err
+	}
+	process, err := c.execProcess(x, p, s, o)
+	if err != nil {
+		return nil, err
+	}
+	prepared, err := c.o.Runtime.PrepareExec(runtime.Exec{
+		Pidfd: p.Pidfd, Pid: p.Pid, Cgroup: p.cgroup, Process: process, Seccomp: s.Linux.Seccomp,
+		Stdio: !process.Terminal, IDs: ids(s), ContainerCaps: s.Process.Capabilities.Bounding, SharedPID: !x.container.rec().Host.PidMode.IsPrivate(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer prepared.Close()
+	if err := failpoint.Hit(failpoint.ContainerExecPrepared); err != nil {
+		return nil, err
+	}
+	if err := writeJSON(c.execPath(x.id), x.record()); err != nil {
+		return nil, err
+	}
+	made, err := c.o.Keeper.Spawn(ctx, keeper.SpawnRequest{
+		ID: x.id, Generation: 1, Plan: prepared.Plan, Console: prepared.Console,
+		OpenStdin: x.config.AttachStdin, StdinOnce: true, Attach: clients,
+	})
+	if err != nil {
+		return nil, prepared.Explain(err)
+	}
+	return made, nil
+}
+
+// execProcess resolves the exec's user in the container's files.
+func (c *Containers) execProcess(x *exec, p *process, s *specs.Spec, o ExecStartOptions) (*specs.Process, error) {
+	r := spec.ExecRequest{Config: x.container.rec().Config, Args: x.config.Cmd, Env: x.config.Env, Cwd: x.config.WorkingDir, Terminal: x.config.Tty, Privileged: x.config.Privileged}
+	if x.config.User != "" {
+		root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", p.Pid), unix.O_PATH|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return nil, fmt.Errorf("cannot open the container's root: %w", err)
+		}
+		defer root.Close()
+		user, home, err := runtime.LookupUser(root, x.config.User, x.container.rec().Host.GroupAdd)
+		if err != nil {
+			return nil, err
+		}
+		r.User, r.Home = &user, home
+	}
+	process, err := spec.ExecProcess(s, r)
+	if err != nil {
+		return nil, err
+	}
+	size := x.config.ConsoleSize
+	if o.ConsoleSize != nil {
+		size = o.ConsoleSize
+	}
+	if process.Terminal && size != nil {
+		process.ConsoleSize = &specs.Box{Height: size[0], Width: size[1]}
+	}
+	return process, nil
+}
+
+// specOf returns the parts of the container's specification that an exec needs:
+// what the start left, or after an adoption made once more.
+func (c *Containers) specOf(k *Container, p *process) (*specs.Spec, error) {
+	if s := p.spec.Load(); s != nil {
+		return s, nil
+	}
+	rec := k.rec()
+	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", p.Pid), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the container's root: %w", err)
+	}
+	defer root.Close()
+	in := c.input(rec)
+	if in.User, in.Home, err = runtime.LookupUser(root, rec.Config.User, rec.Host.GroupAdd); err != nil {
+		return nil, err
+	}
+	s, err := spec.Build(in)
+	if err != nil {
+		return nil, err
+	}
+	c.mapIDs(s, rec)
+	p.keepSpec(s)
+	return p.spec.Load(), nil
+}
+
+// ids returns the maps of the container's user namespace, nil when it has none.
+func ids(s *specs.Spec) *specs.Linux {
+	if len(s.Linux.UIDMappings) == 0 {
+		return nil
+	}
+	return s.Linux
+}
+
+// keepSpec remembers what an exec needs of the specification.
+func (p *process) keepSpec(s *specs.Spec) {
+	p.spec.Store(&specs.Spec{Process: s.Process, Linux: &specs.Linux{
+		Seccomp: s.Linux.Seccomp, UIDMappings: s.Linux.UIDMappings, GIDMappings: s.Linux.GIDMappings,
+	}})
+}
+
+func (c *Containers) execFailed(x *exec, code int) {
+	x.mu.Lock()
+	x.code = &code
+	close(x.done)
+	x.mu.Unlock()
+	os.Remove(c.execPath(x.id))
+	c.event(x.container, events.ActionExecDie, "execID", x.id, "exitCode", fmt.Sprint(code))
+}
+
+// execExited records the exit of an exec.
+func (c *Containers) execExited(x *exec, e keeper.Exit) {
+	x.mu.Lock()
+	if x.code != nil {
+		x.mu.Unlock()
+		return
+	}
+	x.process, x.code = nil, &e.Code
+	close(x.done)
+	r := x.record()
+	x.mu.Unlock()
+	c.event(x.container, events.ActionExecDie, "execID", x.id, "exitCode", fmt.Sprint(e.Code))
+	if err := writeJSON(c.execPath(x.id), r); err != nil {
+		c.log.Warn("cannot save exec", "exec", x.id, "error", err)
+	}
+}
+
+// ExecInspect describes an exec. A client asks when its stream has ended, which may
+// be before the exit has come here: then this waits for it, a moment only.
+func (c *Containers) ExecInspect(ctx context.Context, id string) (*apicontainer.ExecInspectResponse, error) {
+	x, err := c.index.exec(id)
+	if err != nil {
+		return nil, err
+	}
+	x.mu.Lock()
+	p := x.process
+	x.mu.Unlock()
+	if p != nil && pidfd.Signal(p.Pidfd, 0) != nil {
+		ended(&process{done: x.done}, patience/5)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := &apicontainer.ExecInspectResponse{
+		ID: x.id, ContainerID: x.container.id, Running: x.process != nil, ExitCode: x.code,
+		OpenStdin: x.config.AttachStdin, OpenStdout: x.config.AttachStdout, OpenStderr: x.config.AttachStderr,
+		DetachKeys: x.keys, CanRemove: x.code != nil,
+		ProcessConfig: &apicontainer.ExecProcessConfig{
+			Tty: x.config.Tty, Entrypoint: x.config.Cmd[0], Arguments: x.config.Cmd[1:], Privileged: &x.config.Privileged, User: x.config.User,
+		},
+	}
+	if x.process != nil {
+		r.Pid = x.process.Pid
+	}
+	return r, nil
+}
+
+// ExecResize sets the size of an exec's terminal.
+func (c *Containers) ExecResize(ctx context.Context, id string, rows, cols uint16) error {
+	x, err := c.index.exec(id)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	runs := x.process != nil
+	x.mu.Unlock()
+	if !runs {
+		return fault.New(fault.Conflict, "exec %s is not running", id)
+	}
+	return c.o.Keeper.Resize(ctx, id, rows, cols)
+}
+
+// execError puts a failure to start into docker's words.
+func execError(x *exec, err error) (code int, _ error) {
+	const text = "OCI runtime exec failed: exec failed: unable to start container process: "
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return 127, fault.New(fault.Invalid, text+"%w", withWords(err, "no such file or directory"))
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EISDIR), errors.Is(err, unix.ENOEXEC), errors.Is(err, unix.ENOTDIR):
+		return 126, fault.New(fault.Invalid, text+"%w", withWords(err, "permission denied"))
+	}
+	return 126, fmt.Errorf(text+"%w", err)
+}

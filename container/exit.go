@@ -1,0 +1,126 @@
+package container
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"time"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+
+	"hoy/keeper"
+	"hoy/lib/failpoint"
+	"hoy/lib/fault"
+)
+
+// watch handles the exits that the keeper reports, each on its own: none waits for
+// another container.
+func (c *Containers) watch() {
+	for {
+		select {
+		case e, ok := <-c.o.Keeper.Exits():
+			if !ok {
+				return
+			}
+			c.later(func() { c.exited(e) })
+		case <-c.closing:
+			return
+		}
+	}
+}
+
+func (c *Containers) exited(e keeper.Exit) {
+	if failpoint.Hit(failpoint.ContainerExit) != nil {
+		// What stops an exit from being recorded is the engine's end; the next one
+		// gets it again.
+		return
+	}
+	if x, err := c.index.exec(e.ID); err == nil {
+		c.execExited(x, e)
+	} else if k, err := c.index.get(e.ID); err == nil && k.id == e.ID {
+		c.containerExited(k, e)
+	} else {
+		c.strayExited(e)
+	}
+	if err := c.o.Keeper.Ack(context.Background(), e.ID, e.Generation); err != nil && !fault.Is(err, fault.NotFound) {
+		c.log.Warn("cannot acknowledge an exit", "id", e.ID, "error", err)
+	}
+}
+
+// strayExited cleans up after a process that no record speaks of: its container
+// was removed, or its start failed at the last step.
+func (c *Containers) strayExited(e keeper.Exit) {
+	if err := c.o.Cgroups.Load(c.o.CgroupParent + "/" + e.ID).Remove(); err != nil {
+		c.log.Debug("cannot remove cgroup", "id", e.ID, "error", err)
+	}
+	os.Remove(c.execPath(e.ID))
+}
+
+// containerExited ends a container: the state first, then the answers, then what
+// takes time.
+func (c *Containers) containerExited(k *Container, e keeper.Exit) {
+	k.op.lock(context.Background())
+	defer k.op.unlock()
+	k.mu.Lock()
+	p := k.process
+	k.mu.Unlock()
+	if p == nil || p.Generation != e.Generation {
+		if p == nil {
+			c.strayExited(e)
+		}
+		return
+	}
+	if !k.rec().Host.PidMode.IsPrivate() {
+		p.cgroup.Kill() // the kernel ends the others only with a PID namespace of its own
+	}
+	oom := false
+	if n, err := p.cgroup.OOMKills(); err == nil && n > 0 {
+		oom = true
+		c.event(k, events.ActionOOM)
+	}
+	c.markExited(k, e, oom)
+	close(p.done)
+	c.event(k, events.ActionDie, "exitCode", strconv.Itoa(e.Code),
+		"execDuration", strconv.Itoa(int(e.At.Sub(p.StartedAt).Seconds())))
+	k.answer(apicontainer.WaitConditionNotRunning, apicontainer.WaitConditionNextExit)
+	c.release(k, p)
+}
+
+// markExited stores the final state.
+func (c *Containers) markExited(k *Container, e keeper.Exit, oom bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.process = nil
+	k.updateLocked(func(r *record) {
+		r.State.Status = apicontainer.StateExited
+		r.State.ExitCode, r.State.Error, r.State.OOMKilled = e.Code, e.Error, oom
+		r.State.FinishedAt = e.At.UTC()
+		if e.At.IsZero() {
+			r.State.FinishedAt = time.Now().UTC()
+		}
+		r.State.Running = nil
+	})
+}
+
+// release gives back what a running container had. The operation lock is held.
+func (c *Containers) release(k *Container, p *process) {
+	c.o.Networks.Detach(k.id)
+	k.mu.Lock()
+	removing := k.removing
+	k.mu.Unlock()
+	switch {
+	case removing: // whoever removes it waits for this lock
+	case k.rec().Host.AutoRemove:
+		c.removeLocked(k, RemoveOptions{Volumes: true})
+	default:
+		c.mustSave(k)
+	}
+	if k.rec().Host.IpcMode.IsShareable() {
+		c.unshareShm(k.id)
+	}
+	os.Remove(c.runningPath(k.id))
+	if err := p.cgroup.Remove(); err != nil {
+		c.log.Warn("cannot remove cgroup", "container", k.id, "error", err)
+	}
+}

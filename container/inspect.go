@@ -1,0 +1,116 @@
+package container
+
+import (
+	"context"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/storage"
+)
+
+// Driver is the name of the storage driver, as info and inspect show it.
+const Driver = "overlayfs"
+
+// Inspect describes a container. size reads its writable layer.
+func (c *Containers) Inspect(ctx context.Context, ref string, size bool) (*apicontainer.InspectResponse, error) {
+	k, err := c.index.get(ref)
+	if err != nil {
+		return nil, err
+	}
+	rec := k.rec()
+	path, arguments := args(rec.Config)
+	r := &apicontainer.InspectResponse{
+		ID: rec.ID, Created: timestamp(rec.Created), Path: path, Args: arguments,
+		State: rec.shownState(), Image: rec.Image.ID, Name: "/" + rec.Name,
+		Driver: Driver, Platform: rec.Image.Platform.OS,
+		AppArmorProfile: c.o.AppArmor, ExecIDs: c.index.execsOf(k),
+		HostConfig: rec.Host, Config: rec.Config,
+		Storage:         &storage.Storage{RootFS: &storage.RootFSStorage{Snapshot: &storage.RootFSStorageSnapshot{Name: Driver}}},
+		Mounts:          rec.shownMounts(),
+		NetworkSettings: c.networkSettings(rec),
+
+		ImageManifestDescriptor: rec.Image.Manifest,
+	}
+	if rec.State.Generation > 0 {
+		files := rec.ID
+		if other := c.networkOf(rec); other != nil {
+			files = other.id
+		}
+		r.ResolvConfPath, r.HostnamePath, r.HostsPath = c.dir(files)+"/resolv.conf", c.dir(files)+"/hostname", c.dir(files)+"/hosts"
+		if rec.Host.LogConfig.Type == "json-file" {
+			r.LogPath = c.logPath(rec.ID)
+		}
+	}
+	if size {
+		rw, root, err := c.sizes(rec)
+		if err != nil {
+			return nil, err
+		}
+		r.SizeRw, r.SizeRootFs = &rw, &root
+	}
+	return r, nil
+}
+
+func (r *record) shownState() *apicontainer.State {
+	s := &apicontainer.State{
+		Status: r.State.Status, Running: r.isRunning(), Dead: r.State.Status == apicontainer.StateDead,
+		OOMKilled: r.State.OOMKilled, ExitCode: r.State.ExitCode, Error: r.State.Error,
+		StartedAt: timestamp(r.State.StartedAt), FinishedAt: timestamp(r.State.FinishedAt),
+	}
+	if r.State.Running != nil {
+		s.Pid = r.State.Running.Pid
+	}
+	return s
+}
+
+// sizes returns the bytes of the writable layer, and with the image's.
+func (c *Containers) sizes(rec *record) (rw, root int64, err error) {
+	rw, _, err = c.o.Layers.Get(rec.ID).Usage()
+	return rw, rw + rec.Image.Size, err
+}
+
+// networkOf returns the container whose network rec shares.
+func (c *Containers) networkOf(rec *record) *Container {
+	if !rec.Host.NetworkMode.IsContainer() {
+		return nil
+	}
+	k, err := c.index.get(rec.Host.NetworkMode.ConnectedContainer())
+	if err != nil {
+		return nil
+	}
+	return k
+}
+
+func (c *Containers) networkSettings(rec *record) *apicontainer.NetworkSettings {
+	s := &apicontainer.NetworkSettings{Ports: network.PortMap{}, Networks: rec.networks()}
+	if run := rec.State.Running; run != nil && run.Endpoint != nil && !rec.Host.NetworkMode.IsHost() {
+		s.SandboxID = run.Endpoint.EndpointID
+		s.SandboxKey = nsPath(run.Pid, "net")
+	}
+	if rec.isRunning() && !rec.Host.NetworkMode.IsHost() && !rec.Host.NetworkMode.IsContainer() {
+		for p := range rec.Config.ExposedPorts {
+			s.Ports[p] = nil
+		}
+	}
+	return s
+}
+
+// networks describes the container's place in its network, empty but for what was
+// asked for when it does not run.
+func (r *record) networks() map[string]*network.EndpointSettings {
+	if r.Host.NetworkMode.IsContainer() {
+		return map[string]*network.EndpointSettings{}
+	}
+	e := &network.EndpointSettings{}
+	if r.Endpoint != nil {
+		e = r.Endpoint.Copy()
+	}
+	if run := r.State.Running; run != nil && run.Endpoint != nil {
+		e.NetworkID, e.EndpointID = run.Endpoint.NetworkID, run.Endpoint.EndpointID
+		e.Gateway, e.MacAddress = run.Endpoint.Gateway, network.HardwareAddr(run.Endpoint.MAC)
+		if a := run.Endpoint.Address; a.IsValid() {
+			e.IPAddress, e.IPPrefixLen = a.Addr(), a.Bits()
+		}
+	}
+	return map[string]*network.EndpointSettings{string(r.Host.NetworkMode): e}
+}

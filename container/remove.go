@@ -1,0 +1,107 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+
+	"hoy/lib/atomicfile"
+	"hoy/lib/failpoint"
+	"hoy/lib/fault"
+)
+
+// Remove removes a container that does not run, or with Force kills it first.
+func (c *Containers) Remove(ctx context.Context, ref string, o RemoveOptions) error {
+	if o.Link {
+		return fault.New(fault.NotImplemented, "removing a link is not built: there are no links")
+	}
+	k, err := c.index.get(ref)
+	if err != nil {
+		return err
+	}
+	if err := c.claimRemoval(ctx, k, ref, o.Force); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	err = c.removeClaimed(ctx, k, o)
+	k.mu.Lock()
+	k.removing = false
+	k.mu.Unlock()
+	return err
+}
+
+// claimRemoval keeps everything else from beginning. It waits for a start or exit
+// that is under way, so that a removal sees a container that runs or does not.
+func (c *Containers) claimRemoval(ctx context.Context, k *Container, ref string, force bool) error {
+	if err := k.op.lock(ctx); err != nil {
+		return err
+	}
+	defer k.op.unlock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case c.index.gone(k):
+		return fault.New(fault.NotFound, "No such container: %s", ref)
+	case k.removing:
+		return fault.New(fault.Conflict, "removal of container %s is already in progress", ref)
+	case k.process != nil && !force:
+		return fault.New(fault.Conflict, `cannot remove container "/%s": container is running: stop the container before removing or force remove`, k.rec().Name)
+	}
+	k.removing = true
+	return nil
+}
+
+func (c *Containers) removeClaimed(ctx context.Context, k *Container, o RemoveOptions) error {
+	if p, err := k.running(); err == nil {
+		if err := c.end(ctx, k, p); err != nil {
+			return fmt.Errorf("cannot remove container %s: %w", k.id, err)
+		}
+	}
+	k.op.lock(ctx)
+	defer k.op.unlock()
+	if c.index.gone(k) {
+		return nil
+	}
+	return c.removeLocked(k, o)
+}
+
+// removeLocked takes the container away. The operation lock is held, and the
+// container does not run. The layer goes first: a record without a layer is
+// removed again, by anybody who tries; a layer without a record at the next start.
+func (c *Containers) removeLocked(k *Container, o RemoveOptions) error {
+	rec := k.rec()
+	if err := c.o.Layers.Remove(rec.ID); err != nil {
+		return c.removeFailed(k, err)
+	}
+	if err := failpoint.Hit(failpoint.ContainerRemoveLayer); err != nil {
+		return c.removeFailed(k, err)
+	}
+	// Once the record is gone, so is the container, whatever becomes of the rest.
+	if err := os.Remove(c.recordPath(rec.ID)); err != nil && !os.IsNotExist(err) {
+		return c.removeFailed(k, err)
+	}
+	if err := os.RemoveAll(c.dir(rec.ID)); err != nil {
+		c.log.Warn("cannot remove a container's directory", "container", rec.ID, "error", err)
+	}
+	c.releaseVolumes(rec, o.Volumes)
+	c.index.remove(k)
+	closeAttachments(k.takePending())
+	c.event(k, events.ActionDestroy)
+	k.answer(apicontainer.WaitConditionRemoved, apicontainer.WaitConditionNextExit, apicontainer.WaitConditionNotRunning)
+	if !rec.Host.AutoRemove {
+		if err := atomicfile.SyncDir(c.o.Root); err != nil {
+			c.log.Warn("cannot sync", "directory", c.o.Root, "error", err)
+		}
+	}
+	return nil
+}
+
+// removeFailed leaves a container that can only be removed again.
+func (c *Containers) removeFailed(k *Container, err error) error {
+	k.update(func(r *record) { r.State.Status, r.State.Error = apicontainer.StateDead, err.Error() })
+	c.mustSave(k)
+	return fmt.Errorf("cannot remove container %s: %w", k.id, err)
+}

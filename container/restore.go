@@ -1,0 +1,301 @@
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/mount"
+
+	"hoy/keeper"
+	"hoy/volume"
+)
+
+// Open reads the records, adopts what the keeper holds, and removes what a crash
+// left half-made. It must come before anything else gives away what running
+// containers of an earlier engine have, such as network.Networks.Start.
+func Open(ctx context.Context, o Options) (*Containers, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	c := &Containers{o: o, log: o.Log, index: newIndex(), closing: make(chan struct{})}
+	for _, dir := range []string{o.Root, filepath.Join(o.ExecRoot, "containers"), filepath.Join(o.ExecRoot, "execs")} {
+		if err := os.MkdirAll(dir, 0o710); err != nil {
+			return nil, fmt.Errorf("cannot open the containers: %w", err)
+		}
+	}
+	if err := c.load(); err != nil {
+		return nil, err
+	}
+	if err := c.adopt(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.tidyLayers(); err != nil {
+		return nil, err
+	}
+	c.loop.Go(c.watch)
+	return c, nil
+}
+
+// load reads every record, several at a time: a thousand must not take long.
+func (c *Containers) load() error {
+	entries, err := os.ReadDir(c.o.Root)
+	if err != nil {
+		return fmt.Errorf("cannot list the containers: %w", err)
+	}
+	ids := make(chan string)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var all []*record
+	for range 2 * goruntime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for id := range ids {
+				if rec := c.loadOne(id); rec != nil {
+					mu.Lock()
+					all = append(all, rec)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			ids <- e.Name()
+		}
+	}
+	close(ids)
+	wg.Wait()
+	for _, rec := range all {
+		c.know(rec)
+	}
+	return nil
+}
+
+// loadOne reads a record; nil: there is none, and what was half-made is gone.
+func (c *Containers) loadOne(id string) *record {
+	rec, err := loadRecord(c.recordPath(id))
+	switch {
+	case errors.Is(err, errNoRecord):
+		if err := os.RemoveAll(c.dir(id)); err != nil {
+			c.log.Warn("cannot remove a half-made container", "container", id, "error", err)
+		}
+		return nil
+	case err == nil && rec.ID != id:
+		err = fmt.Errorf("it is the record of %s", rec.ID)
+		fallthrough
+	case err != nil:
+		// It may be another version's: it stays as it is.
+		c.log.Error("cannot restore a container", "container", id, "error", err)
+		return nil
+	}
+	return rec
+}
+
+// know takes a container of an earlier engine into the index.
+func (c *Containers) know(rec *record) {
+	if err := c.index.reserve(rec.Name, rec.ID); err != nil {
+		old := rec.Name
+		rec.Name = c.index.reserveRandom(rec.ID)
+		c.log.Error("two containers have one name", "name", old, "container", rec.ID, "renamed", rec.Name)
+	}
+	c.index.add(newContainer(rec))
+	for _, m := range rec.Mounts {
+		if m.Type != mount.TypeVolume {
+			continue
+		}
+		if _, err := c.o.Volumes.Use(volume.Request{Name: m.Name, Driver: m.Driver, Labels: m.Labels}, rec.ID); err != nil {
+			c.log.Error("cannot use a volume", "container", rec.ID, "volume", m.Name, "error", err)
+		}
+	}
+}
+
+// adopt compares the records with what the keeper holds.
+func (c *Containers) adopt(ctx context.Context) error {
+	held, err := c.o.Keeper.List(ctx)
+	if err != nil {
+		return err
+	}
+	byID := make(map[string]keeper.Held, len(held))
+	for _, h := range held {
+		byID[h.ID] = h
+	}
+	c.adoptExecs(byID)
+	for _, k := range c.index.all() {
+		c.adoptContainer(k, byID[k.id])
+	}
+	for _, h := range held {
+		if k, err := c.index.get(h.ID); err == nil && k.id == h.ID && k.process != nil && k.process.Generation == h.Generation {
+			continue
+		}
+		if _, err := c.index.exec(h.ID); err == nil {
+			continue
+		}
+		c.dismiss(h)
+	}
+	return nil
+}
+
+// adoptContainer brings a record's state up to date.
+func (c *Containers) adoptContainer(k *Container, h keeper.Held) {
+	run, err := loadRunning(c.runningPath(k.id))
+	if err != nil {
+		c.log.Error("cannot read the state of a container", "container", k.id, "error", err)
+	}
+	if run != nil && h.ID != "" && h.Generation == run.Generation {
+		c.adoptProcess(k, run, h)
+		return
+	}
+	c.neverRan(k, run)
+}
+
+// adoptProcess takes a process over. If it has ended, the exit comes as others do.
+func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
+	if run.Endpoint != nil {
+		if err := c.o.Networks.Adopt(k.id, *run.Endpoint); err != nil {
+			c.log.Error("cannot adopt a container's network", "container", k.id, "error", err)
+		}
+	}
+	p := h.Process
+	k.process = &process{Process: &p, cgroup: c.o.Cgroups.Load(run.Cgroup), done: make(chan struct{})}
+	k.update(func(r *record) {
+		r.State = state{Status: "running", Generation: run.Generation, StartedAt: run.StartedAt.UTC(), FinishedAt: r.State.FinishedAt, Running: run}
+	})
+}
+
+// neverRan settles a container that the keeper does not hold: it does not run, and
+// how it ended, if it ran, nobody knows.
+func (c *Containers) neverRan(k *Container, run *running) {
+	os.Remove(c.runningPath(k.id))
+	rec := k.rec()
+	if run == nil && !rec.isRunning() {
+		return
+	}
+	if rec.Host.AutoRemove {
+		c.removeLocked(k, RemoveOptions{Volumes: true})
+		return
+	}
+	c.unshareShm(k.id)
+	if run != nil {
+		if err := c.o.Cgroups.Load(run.Cgroup).Remove(); err != nil {
+			c.log.Warn("cannot remove cgroup", "container", k.id, "error", err)
+		}
+	}
+	k.update(func(r *record) {
+		r.State.Status, r.State.Running = "exited", nil
+		r.State.ExitCode = 255
+		r.State.Error = "the machine or the keeper went down while the container ran: its exit code is unknown"
+		if r.State.FinishedAt.Before(r.State.StartedAt) {
+			r.State.FinishedAt = time.Now().UTC()
+		}
+		if run != nil {
+			r.State.Generation = max(r.State.Generation, run.Generation)
+		}
+	})
+	c.mustSave(k)
+}
+
+// dismiss ends a process that belongs to nothing: its start was cut short before
+// it was recorded, so whoever asked for it was told of no success.
+func (c *Containers) dismiss(h keeper.Held) {
+	if h.Exit != nil {
+		return // the exit comes as others do
+	}
+	group := c.o.Cgroups.Load(c.o.CgroupParent + "/" + h.ID)
+	if err := group.Kill(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.log.Warn("cannot end a process", "id", h.ID, "error", err)
+	}
+	if h.Pidfd != nil {
+		kill(h.Pidfd)
+	}
+}
+
+// adoptExecs takes the execs of the running containers over.
+func (c *Containers) adoptExecs(held map[string]keeper.Held) {
+	entries, _ := os.ReadDir(filepath.Join(c.o.ExecRoot, "execs"))
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || !c.adoptExec(id, held) {
+			os.Remove(filepath.Join(c.o.ExecRoot, "execs", e.Name()))
+		}
+	}
+}
+
+func (c *Containers) adoptExec(id string, held map[string]keeper.Held) bool {
+	var r execRecord
+	b, err := os.ReadFile(c.execPath(id))
+	if err != nil || json.Unmarshal(b, &r) != nil || r.ID != id || len(r.Config.Cmd) == 0 {
+		return false
+	}
+	k, err := c.index.get(r.Container)
+	if err != nil {
+		return false
+	}
+	x := &exec{id: id, container: k, generation: r.Generation, config: r.Config, started: true, code: r.ExitCode, done: make(chan struct{})}
+	x.keys, _ = detachKeys(r.Config.DetachKeys)
+	h, ok := held[id]
+	switch {
+	case r.ExitCode != nil:
+		close(x.done)
+	case !ok:
+		return false
+	default:
+		p := h.Process
+		x.process = &p
+	}
+	c.index.addExec(x)
+	time.AfterFunc(execMemory, func() { c.forgetExec(x) })
+	return true
+}
+
+// tidyLayers removes the layers, and the files of the exec root, of containers
+// that do not exist: their creation or removal was cut short.
+func (c *Containers) tidyLayers() error {
+	ids, err := c.o.Layers.List()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := os.Lstat(c.dir(id)); err == nil {
+			continue // known, or kept because its record cannot be read
+		}
+		if err := c.o.Layers.Remove(id); err != nil {
+			c.log.Warn("cannot remove a layer without container", "layer", id, "error", err)
+		}
+	}
+	entries, _ := os.ReadDir(filepath.Join(c.o.ExecRoot, "containers"))
+	for _, e := range entries {
+		id := strings.TrimSuffix(e.Name(), ".json")
+		if k, err := c.index.get(id); err != nil || k.id != id {
+			os.Remove(filepath.Join(c.o.ExecRoot, "containers", e.Name()))
+			c.unshareShm(id)
+		}
+	}
+	return nil
+}
+
+func loadRunning(path string) (*running, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var r running
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, err
+	}
+	if r.Version != recordVersion {
+		return nil, fmt.Errorf("version %d, this engine knows %d", r.Version, recordVersion)
+	}
+	return &r, nil
+}

@@ -1,0 +1,191 @@
+package container
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"hoy/container/spec"
+	"hoy/lib/fault"
+	"hoy/linux/idmap"
+	"hoy/linux/seccomp"
+	"hoy/runtime"
+)
+
+// sharedNamespaces are what the container joins instead of having its own.
+type sharedNamespaces struct {
+	pid, ipc      string // paths; "" by mode
+	shm           string // the other's /dev/shm
+	network       *Container
+	userNS, netNS *os.File
+}
+
+func (s sharedNamespaces) close() {
+	s.userNS.Close() // on nil it only returns an error
+	s.netNS.Close()
+}
+
+// share finds the containers whose namespaces rec joins; they must run.
+func (c *Containers) share(rec *record) (s sharedNamespaces, err error) {
+	h := rec.Host
+	if h.PidMode.IsContainer() {
+		_, p, err := c.joined("PID", h.PidMode.Container())
+		if err != nil {
+			return s, err
+		}
+		s.pid = nsPath(p.Pid, "pid")
+	}
+	if h.IpcMode.IsContainer() {
+		k, p, err := c.joined("IPC", h.IpcMode.Container())
+		if err != nil {
+			return s, err
+		}
+		other := k.rec()
+		if other.State.Running == nil || !other.Host.IpcMode.IsShareable() && !other.Host.IpcMode.IsHost() {
+			return s, fault.New(fault.Conflict, "cannot join IPC namespace of container %s: non-shareable IPC (hint: use IpcMode:shareable for the donor container)", k.id)
+		}
+		s.ipc, s.shm = nsPath(p.Pid, "ipc"), other.State.Running.Shm
+	}
+	if h.NetworkMode.IsContainer() {
+		k, p, err := c.joined("network", h.NetworkMode.ConnectedContainer())
+		if err != nil {
+			return s, err
+		}
+		s.network = k
+		if s.netNS, err = os.Open(nsPath(p.Pid, "net")); err != nil {
+			return s, fmt.Errorf("cannot join the network of container %s: %w", k.id, err)
+		}
+		if c.o.UserMap != nil && !h.UsernsMode.IsHost() {
+			if s.userNS, err = os.Open(nsPath(p.Pid, "user")); err != nil {
+				s.close()
+				return s, fmt.Errorf("cannot join the user namespace of container %s: %w", k.id, err)
+			}
+		}
+	}
+	return s, nil
+}
+
+func (c *Containers) joined(what, ref string) (*Container, *process, error) {
+	k, err := c.index.get(ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := k.running()
+	if err != nil {
+		return nil, nil, fault.New(fault.Conflict, "cannot join %s namespace of a non running container: %s", what, k.id)
+	}
+	return k, p, nil
+}
+
+func nsPath(pid int, ns string) string { return "/proc/" + strconv.Itoa(pid) + "/ns/" + ns }
+
+// specification makes the container's OCI specification and what it refers to.
+func (l *launch) specification() (*specs.Spec, error) {
+	c, rec := l.c, l.rec
+	mounts, err := c.prepareMounts(rec, l.root)
+	if err != nil {
+		return nil, err
+	}
+	in := c.input(rec)
+	in.Mounts = mounts
+	in.PIDNS, in.IPCNS, in.ShmPath = l.shared.pid, l.shared.ipc, l.shared.shm
+	if err := l.etc(&in); err != nil {
+		return nil, err
+	}
+	if rec.Host.IpcMode.IsShareable() {
+		if in.ShmPath, err = l.shareShm(); err != nil {
+			return nil, err
+		}
+	}
+	if in.User, in.Home, err = runtime.LookupUser(l.root, rec.Config.User, rec.Host.GroupAdd); err != nil {
+		return nil, err
+	}
+	if in.Devices, err = devices(rec.Host); err != nil {
+		return nil, err
+	}
+	if in.BlockDevices, err = blockDevices(rec.Host); err != nil {
+		return nil, err
+	}
+	s, err := spec.Build(in)
+	if err != nil {
+		return nil, err
+	}
+	c.mapIDs(s, rec)
+	return s, nil
+}
+
+// input is the part of spec's input that depends on the record alone.
+func (c *Containers) input(rec *record) spec.Input {
+	in := spec.Input{
+		ID: rec.ID, Hostname: rec.Config.Hostname, Config: rec.Config, HostConfig: rec.Host, Host: c.o.Host,
+		CgroupPath:      spec.CgroupPath(rec.Host.CgroupParent, c.o.CgroupParent, rec.ID),
+		AppArmorProfile: c.o.AppArmor,
+	}
+	if c.o.Host.Seccomp {
+		in.Seccomp = c.seccomp.get
+	}
+	return in
+}
+
+// mapIDs tells the maps of the container's user namespace.
+func (c *Containers) mapIDs(s *specs.Spec, rec *record) {
+	if c.o.UserMap == nil || rec.Host.UsernsMode.IsHost() {
+		return
+	}
+	s.Linux.UIDMappings, s.Linux.GIDMappings = mappings(c.o.UserMap.UIDs), mappings(c.o.UserMap.GIDs)
+}
+
+func mappings(ranges []idmap.Range) []specs.LinuxIDMapping {
+	l := make([]specs.LinuxIDMapping, len(ranges))
+	for i, r := range ranges {
+		l[i] = specs.LinuxIDMapping{ContainerID: r.Inside, HostID: r.Outside, Size: r.Size}
+	}
+	return l
+}
+
+// profiles remembers seccomp profiles: reading one takes longer than a start, and
+// nearly all containers have the same.
+type profiles struct {
+	mu   sync.Mutex
+	byID map[string]*specs.LinuxSeccomp
+}
+
+// maxProfiles bounds what is remembered: profiles come from callers.
+const maxProfiles = 64
+
+// get returns the profile for these capabilities; "" is the built-in one.
+func (p *profiles) get(profile string, caps []string) (*specs.LinuxSeccomp, error) {
+	id := fmt.Sprint(caps, profile)
+	p.mu.Lock()
+	s := p.byID[id]
+	p.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	var err error
+	if profile == "" {
+		s, err = seccomp.Default(caps)
+	} else {
+		s, err = seccomp.Parse([]byte(profile), caps)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byID == nil || len(p.byID) >= maxProfiles {
+		p.byID = map[string]*specs.LinuxSeccomp{}
+	}
+	p.byID[id] = s
+	return s, nil
+}
+
+// args is the command line as inspect shows it: the program and its arguments.
+func args(c *apicontainer.Config) (string, []string) {
+	all := append(append([]string{}, c.Entrypoint...), c.Cmd...)
+	return all[0], all[1:]
+}

@@ -1,0 +1,259 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/docker/go-units"
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"hoy/container/spec"
+	"hoy/keeper"
+	"hoy/lib/cleanup"
+	"hoy/lib/failpoint"
+	"hoy/lib/fault"
+	"hoy/network"
+	"hoy/runtime"
+)
+
+// Start starts a container that does not run.
+func (c *Containers) Start(ctx context.Context, ref string) error {
+	k, err := c.index.get(ref)
+	if err != nil {
+		return err
+	}
+	if err := k.op.lock(ctx); err != nil {
+		return err
+	}
+	defer k.op.unlock()
+	if err := c.startable(k); err != nil {
+		return err
+	}
+	// A client that goes away does not leave a half-started container.
+	ctx = context.WithoutCancel(ctx)
+	clients := k.takePending()
+	err = c.start(ctx, k, clients)
+	if err != nil {
+		closeAttachments(clients)
+		return c.startFailed(k, err)
+	}
+	c.event(k, events.ActionStart)
+	return nil
+}
+
+func (c *Containers) startable(k *Container) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.removing || c.index.gone(k):
+		return fault.New(fault.Conflict, "container is marked for removal and cannot be started")
+	case k.process != nil:
+		return fault.New(fault.NotModified, "container is already running")
+	}
+	return nil
+}
+
+// launch is a start under way.
+type launch struct {
+	c        *Containers
+	k        *Container
+	rec      *record
+	state    *running
+	endpoint *network.Endpoint // nil: another container's network
+	root     *os.File
+	shared   sharedNamespaces
+	spec     *specs.Spec
+	prepared *runtime.Prepared
+	undo     cleanup.Stack // on failure
+	files    cleanup.Stack // in every case
+}
+
+// start brings the container's first process into being and records that.
+func (c *Containers) start(ctx context.Context, k *Container, clients []keeper.Attachment) error {
+	l := &launch{c: c, k: k, rec: k.rec()}
+	defer l.files.Run()
+	defer l.undo.Run()
+	l.state = &running{Version: recordVersion, ID: k.id, Generation: l.rec.State.Generation + 1}
+	if err := l.attach(ctx); err != nil {
+		return err
+	}
+	if err := l.prepare(ctx); err != nil {
+		return err
+	}
+	p, err := l.spawn(ctx, clients)
+	if err != nil {
+		return err
+	}
+	l.state.Pid, l.state.StartedAt = p.Pid, p.StartedAt
+	if err := failpoint.Hit(failpoint.ContainerStartSpawned); err != nil {
+		return err
+	}
+	if err := writeJSON(c.runningPath(k.id), l.state); err != nil {
+		return err
+	}
+	l.undo.Release()
+	process := &process{Process: p, cgroup: l.prepared.Cgroup, done: make(chan struct{})}
+	process.keepSpec(l.spec)
+	k.mu.Lock()
+	k.process = process
+	k.updateLocked(func(r *record) {
+		r.State = state{Status: apicontainer.StateRunning, Generation: p.Generation, StartedAt: p.StartedAt.UTC(), FinishedAt: r.State.FinishedAt, Running: l.state}
+	})
+	k.mu.Unlock()
+	if !l.rec.Host.AutoRemove {
+		// Behind the answer: until then the exec root says that it runs.
+		c.later(func() { c.mustSave(k) })
+	}
+	return nil
+}
+
+func (c *Containers) mustSave(k *Container) {
+	if err := c.save(k); err != nil && !c.index.gone(k) {
+		c.log.Error("cannot save container", "container", k.id, "error", err)
+	}
+}
+
+// attach gets the container its network and the namespaces it shares.
+func (l *launch) attach(ctx context.Context) error {
+	var err error
+	if l.shared, err = l.c.share(l.rec); err != nil {
+		return err
+	}
+	l.files.Add(l.shared.close)
+	mode := l.rec.Host.NetworkMode
+	if !mode.IsContainer() {
+		l.endpoint, err = l.c.o.Networks.Attach(ctx, network.AttachRequest{
+			ContainerID: l.k.id, Network: string(mode), MAC: []byte(l.rec.endpointMAC()), HostUser: l.rec.Host.UsernsMode.IsHost(),
+		})
+		if err != nil {
+			return err
+		}
+		l.undo.Add(func() { l.c.o.Networks.Detach(l.k.id) })
+		l.files.Add(l.endpoint.Close)
+		l.state.Endpoint = l.endpoint
+	}
+	return failpoint.Hit(failpoint.ContainerStartNetwork)
+}
+
+// userNS returns the user namespace of the container, nil: the host's.
+func (l *launch) userNS() *os.File {
+	if l.endpoint != nil {
+		return l.endpoint.UserNS
+	}
+	return l.shared.userNS
+}
+
+// prepare makes the root file system, the files under /etc, the mounts and the
+// plan ready.
+func (l *launch) prepare(ctx context.Context) error {
+	var err error
+	if l.root, err = l.c.o.Layers.Get(l.k.id).Mount(l.rec.Image.Layers, l.rec.Host.AutoRemove, l.userNS()); err != nil {
+		return err
+	}
+	l.files.Add(func() { l.root.Close() })
+	if l.spec, err = l.specification(); err != nil {
+		return err
+	}
+	l.state.Cgroup = l.spec.Linux.CgroupsPath
+	netns := l.shared.netNS
+	if l.endpoint != nil {
+		netns = l.endpoint.NetNS
+	}
+	l.prepared, err = l.c.o.Runtime.Prepare(runtime.Container{
+		ID: l.k.id, Spec: l.spec, Root: l.root, UserNS: l.userNS(), NetNS: netns, Stdio: !l.rec.Config.Tty,
+		Init: spec.UsesInit(l.rec.Host, l.c.o.Host),
+	})
+	if err != nil {
+		return err
+	}
+	l.files.Add(l.prepared.Close)
+	l.undo.Add(l.prepared.Abort)
+	return failpoint.Hit(failpoint.ContainerStartPrepared)
+}
+
+func (l *launch) spawn(ctx context.Context, clients []keeper.Attachment) (*keeper.Process, error) {
+	config := l.rec.Config
+	p, err := l.c.o.Keeper.Spawn(ctx, keeper.SpawnRequest{
+		ID: l.k.id, Generation: l.state.Generation,
+		Plan: l.prepared.Plan, Console: l.prepared.Console,
+		OpenStdin: config.OpenStdin, StdinOnce: config.StdinOnce,
+		Log: l.c.logConfig(l.rec), Attach: clients,
+	})
+	if err != nil {
+		return nil, l.prepared.Explain(err)
+	}
+	l.undo.Add(func() {
+		kill(p.Pidfd) // its exit comes as one that nobody waits for
+		l.prepared.Cgroup.Kill()
+	})
+	return p, nil
+}
+
+// logConfig is where the keeper logs. Validate has accepted the options.
+func (c *Containers) logConfig(r *record) *keeper.LogConfig {
+	o := r.Host.LogConfig
+	l := &keeper.LogConfig{Driver: o.Type, Path: c.logPath(r.ID)}
+	if s, ok := o.Config["max-size"]; ok {
+		l.MaxSize = -1
+		if n, err := units.RAMInBytes(s); err == nil && n > 0 {
+			l.MaxSize = n
+		}
+	}
+	if s, ok := o.Config["max-file"]; ok {
+		fmt.Sscan(s, &l.MaxFile)
+	}
+	return l
+}
+
+// startFailed records why a start failed, in docker's words and codes: its command
+// line finds 126 and 127 by the text.
+func (c *Containers) startFailed(k *Container, err error) error {
+	code, err := startError(k.rec(), err)
+	k.update(func(r *record) {
+		r.State.ExitCode, r.State.Error = code, err.Error()
+		r.State.Generation++ // whatever of this start is still under way is not the next one
+	})
+	if k.rec().Host.AutoRemove {
+		c.removeLocked(k, RemoveOptions{Volumes: true})
+		return err
+	}
+	c.mustSave(k)
+	return err
+}
+
+func startError(r *record, err error) (code int, _ error) {
+	command := strings.Join(append(append([]string{}, r.Config.Entrypoint...), r.Config.Cmd...), " ")
+	name, _, _ := strings.Cut(command, " ")
+	const task = "failed to create task for container: "
+	switch {
+	case errors.Is(err, unix.ENOEXEC):
+		return 126, fault.New(fault.Invalid, task+"exec: %q: exec format error: the image is for %s, this is a program for another machine or no program (permission denied): %w",
+			name, platformName(r.Image.Platform), err)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return 126, fault.New(fault.Invalid, task+"%w", withWords(err, "permission denied"))
+	case errors.Is(err, unix.EISDIR):
+		return 126, fault.New(fault.Invalid, task+"%w: permission denied", err)
+	case errors.Is(err, unix.ENOENT):
+		return 127, fault.New(fault.Invalid, task+"%w", withWords(err, "no such file or directory"))
+	case errors.Is(err, unix.ENOTDIR):
+		return 127, fault.New(fault.Invalid, task+"%w: are you trying to mount a directory onto a file (or vice-versa)?", err)
+	}
+	if fault.KindOf(err) != fault.Internal {
+		return 128, err
+	}
+	return 128, fmt.Errorf(task+"%w", err)
+}
+
+// withWords makes sure that a text by which clients tell errors apart is there.
+func withWords(err error, words string) error {
+	if strings.Contains(err.Error(), words) {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, words)
+}

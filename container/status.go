@@ -1,0 +1,27 @@
+package container
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/docker/go-units"
+	apicontainer "github.com/moby/moby/api/types/container"
+)
+
+// status returns the words docker ps shows for a state.
+func (s *state) status(now time.Time) string {
+	switch s.Status {
+	case apicontainer.StateRunning:
+		return "Up " + units.HumanDuration(now.Sub(s.StartedAt))
+	case apicontainer.StateExited:
+		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, units.HumanDuration(now.Sub(s.FinishedAt)))
+	case apicontainer.StateRemoving:
+		return "Removal In Progress"
+	case apicontainer.StateDead:
+		return "Dead"
+	}
+	return "Created"
+}
+
+// timestamp formats t as docker's inspect does; the zero time is year one.
+func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

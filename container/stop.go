@@ -1,0 +1,163 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/sys/signal"
+	"golang.org/x/sys/unix"
+
+	"hoy/lib/failpoint"
+	"hoy/lib/fault"
+	"hoy/linux/pidfd"
+)
+
+// stopTimeout is how long a container may take to stop when nobody says otherwise.
+const stopTimeout = 10 * time.Second
+
+// Stop sends the stop signal, waits for timeout seconds (negative: for ever, nil:
+// the container's own) and then ends the container. It returns when it has ended.
+func (c *Containers) Stop(ctx context.Context, ref, sig string, timeout *int) error {
+	k, err := c.index.get(ref)
+	if err != nil {
+		return err
+	}
+	p, err := k.running()
+	if err != nil {
+		return fault.New(fault.NotModified, "container is already stopped")
+	}
+	config := k.rec().Config
+	number, err := signalNumber(first(sig, first(config.StopSignal, "SIGTERM")))
+	if err != nil {
+		return err
+	}
+	patience := stopTimeout
+	if timeout == nil {
+		timeout = config.StopTimeout
+	}
+	if timeout != nil {
+		patience = time.Duration(*timeout) * time.Second
+	}
+	// A client that goes away does not end the stop.
+	if err := c.stop(context.WithoutCancel(ctx), k, p, number, patience); err != nil {
+		return fmt.Errorf("cannot stop container: %s: %w", ref, err)
+	}
+	c.event(k, events.ActionStop)
+	return nil
+}
+
+func (c *Containers) stop(ctx context.Context, k *Container, p *process, number unix.Signal, timeout time.Duration) error {
+	if err := c.signal(k, p, number); err != nil {
+		return err
+	}
+	if err := failpoint.Hit(failpoint.ContainerStopSignalled); err != nil {
+		return err
+	}
+	if timeout < 0 {
+		<-p.done
+		return nil
+	}
+	if ended(p, timeout) {
+		return nil
+	}
+	return c.end(ctx, k, p)
+}
+
+// ended waits for the exit, at most for d.
+func ended(p *process, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// end ends a container whatever it does: first its process, then all that is in
+// its cgroup. If the kernel holds a task even then, the error says which and where.
+func (c *Containers) end(_ context.Context, k *Container, p *process) error {
+	if err := c.signal(k, p, unix.SIGKILL); err != nil {
+		return err
+	}
+	if ended(p, patience/5) {
+		return nil
+	}
+	killErr := p.cgroup.Kill()
+	if ended(p, patience) {
+		return nil
+	}
+	tasks, err := p.cgroup.Procs()
+	return fault.New(fault.Unavailable, "tried to kill container, but did not receive an exit event: %w", errors.Join(killErr, err, heldTasks(tasks)))
+}
+
+// heldTasks says where the kernel holds tasks.
+func heldTasks(pids []int) error {
+	if len(pids) == 0 {
+		return errors.New("its cgroup is empty: the keeper has not told the exit")
+	}
+	var l []string
+	for _, pid := range pids {
+		dir := "/proc/" + strconv.Itoa(pid) + "/"
+		comm, _ := os.ReadFile(dir + "comm")
+		where, _ := os.ReadFile(dir + "wchan")
+		l = append(l, fmt.Sprintf("%d (%s) in %s", pid, strings.TrimSpace(string(comm)), first(strings.TrimSpace(string(where)), "?")))
+	}
+	return fmt.Errorf("the kernel still holds %s", strings.Join(l, ", "))
+}
+
+// signal sends a signal to the first process. One that has ended is no failure.
+func (c *Containers) signal(k *Container, p *process, number unix.Signal) error {
+	if err := pidfd.Signal(p.Pidfd, number); err != nil && !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	c.event(k, events.ActionKill, "signal", strconv.Itoa(int(number)))
+	return nil
+}
+
+// kill ends a process; one that has ended already is none of its concern.
+func kill(f *os.File) { pidfd.Signal(f, unix.SIGKILL) }
+
+// Kill sends a signal, SIGKILL when sig is empty, and for that one waits for the end.
+func (c *Containers) Kill(ctx context.Context, ref, sig string) error {
+	number, err := signalNumber(first(sig, "SIGKILL"))
+	if err != nil {
+		return err
+	}
+	k, err := c.index.get(ref)
+	if err != nil {
+		return err
+	}
+	p, err := k.running()
+	if err != nil {
+		return fault.New(fault.Conflict, "cannot kill container: %s: %w", ref, err)
+	}
+	if number == unix.SIGKILL {
+		err = c.end(context.WithoutCancel(ctx), k, p)
+	} else {
+		err = c.signal(k, p, number)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot kill container: %s: %w", ref, err)
+	}
+	return nil
+}
+
+// signalNumber reads a signal's name, with or without SIG, or number.
+func signalNumber(s string) (unix.Signal, error) {
+	n, err := signal.ParseSignal(s)
+	if err != nil {
+		return 0, fault.New(fault.Invalid, "Invalid signal: %s", s)
+	}
+	if n < 1 || n > 64 {
+		return 0, fault.New(fault.Invalid, "the Linux daemon does not support signal %d", n)
+	}
+	return n, nil
+}

@@ -12,15 +12,15 @@ import (
 
 // header is what Load needs of a plan that check has found good.
 type header struct {
-	exposed         bool
-	flags           uint64
-	cgroup, pidOf   int // file index, -1: none
-	files           int
-	calls, relocs   int
-	dataOff, size   int
-	fork            int // index of the call that makes the inner child, -1: none
-	stdio           [3]bool
-	relocOff, limit int
+	exposed       bool
+	flags         uint64
+	cgroup, pidOf int // file index, -1: none
+	files         int
+	calls, relocs int
+	dataOff, size int
+	fork          int // index of the call that makes the inner child, -1: none
+	stdio         [3]bool
+	relocOff      int
 }
 
 var errPlan = errors.New("malformed spawn plan")

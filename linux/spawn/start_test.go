@@ -258,7 +258,7 @@ func TestWatchdog(t *testing.T) {
 		p.OnTimeout = func() { close(told) }
 		result := make(chan error, 1)
 		go func() {
-			_, err := p.Start(time.Second)
+			_, err := p.Start(500 * time.Millisecond)
 			result <- err
 		}()
 		if !stopped {

@@ -40,7 +40,7 @@ func (r *request) hijack() container.Hijack {
 	}
 }
 
-// upgradeHead is the answer's head, byte for byte docker's.
+// upgradeHead is the answer's head, in docker's words and order.
 func (r *request) upgradeHead(tty bool) string {
 	head := "HTTP/1.1 200 OK\r\nContent-Type: " + types.MediaTypeRawStream + "\r\n"
 	if r.Header.Get("Upgrade") != "" {

@@ -1,0 +1,220 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	apiimage "github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/jsonstream"
+	apinetwork "github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/system"
+	apivolume "github.com/moby/moby/api/types/volume"
+	"github.com/moby/moby/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"hoy/container"
+	"hoy/lib/fault"
+	"hoy/lib/filters"
+)
+
+// backend stands for the engine: the wire is what is tested here. A nil
+// function answers "no such container".
+type backend struct {
+	create func(container.CreateRequest) (apicontainer.CreateResponse, error)
+	start  func(ctx context.Context, ref string) error
+	stop   func(ref, signal string, timeout *int) error
+	remove func(ref string, o container.RemoveOptions) error
+	wait   func(ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)
+	list   func(container.ListOptions) ([]apicontainer.Summary, error)
+	logs   func(ctx context.Context, o container.LogOptions, w container.LogSink) error
+	attach func(o container.AttachOptions, hijack container.Hijack) error
+	exec   func(o container.ExecStartOptions, hijack container.Hijack) error
+	resize func(rows, cols uint16) error
+	events func(ctx context.Context, since, until time.Time, f filters.Filters) ([]events.Message, <-chan events.Message, error)
+	load   func(r io.Reader, o ImageLoadOptions, say Progress) error
+	imp    func(r io.Reader, o ImageImportOptions) (string, error)
+}
+
+var errAbsent = fault.New(fault.NotFound, "No such container: x")
+
+func (b *backend) Create(_ context.Context, r container.CreateRequest) (apicontainer.CreateResponse, error) {
+	if b.create == nil {
+		return apicontainer.CreateResponse{ID: "1"}, nil
+	}
+	return b.create(r)
+}
+
+func (b *backend) Start(ctx context.Context, ref string) error {
+	if b.start == nil {
+		return errAbsent
+	}
+	return b.start(ctx, ref)
+}
+
+func (b *backend) Stop(_ context.Context, ref, signal string, timeout *int) error {
+	return b.stop(ref, signal, timeout)
+}
+func (b *backend) Kill(context.Context, string, string) error { return errAbsent }
+func (b *backend) Remove(_ context.Context, ref string, o container.RemoveOptions) error {
+	return b.remove(ref, o)
+}
+func (b *backend) Wait(_ context.Context, ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error) {
+	return b.wait(ref, c)
+}
+func (b *backend) List(_ context.Context, o container.ListOptions) ([]apicontainer.Summary, error) {
+	if b.list == nil {
+		return nil, nil
+	}
+	return b.list(o)
+}
+func (b *backend) Inspect(_ context.Context, ref string, _ bool) (*apicontainer.InspectResponse, error) {
+	if ref != "c1" {
+		return nil, errAbsent
+	}
+	mac := apinetwork.HardwareAddr{2, 0, 0, 0, 0, 1}
+	return &apicontainer.InspectResponse{
+		ID: "c1", Config: &apicontainer.Config{}, HostConfig: &apicontainer.HostConfig{},
+		NetworkSettings: &apicontainer.NetworkSettings{Networks: map[string]*apinetwork.EndpointSettings{"bridge": {EndpointID: "e1", MacAddress: mac}}},
+	}, nil
+}
+func (b *backend) Logs(ctx context.Context, _ string, o container.LogOptions, w container.LogSink) error {
+	return b.logs(ctx, o, w)
+}
+func (b *backend) Attach(_ context.Context, _ string, o container.AttachOptions, h container.Hijack) error {
+	return b.attach(o, h)
+}
+func (b *backend) Resize(_ context.Context, _ string, rows, cols uint16) error {
+	return b.resize(rows, cols)
+}
+func (b *backend) ExecCreate(context.Context, string, apicontainer.ExecCreateRequest) (string, error) {
+	return "e1", nil
+}
+func (b *backend) ExecStart(_ context.Context, _ string, o container.ExecStartOptions, h container.Hijack) error {
+	return b.exec(o, h)
+}
+func (b *backend) ExecInspect(context.Context, string) (*apicontainer.ExecInspectResponse, error) {
+	return &apicontainer.ExecInspectResponse{ID: "e1"}, nil
+}
+func (b *backend) ExecResize(_ context.Context, _ string, rows, cols uint16) error {
+	return b.resize(rows, cols)
+}
+
+type images struct{ *backend }
+
+func (images) List(context.Context, ImageListOptions) ([]apiimage.Summary, error) {
+	return []apiimage.Summary{{ID: "sha256:1", RepoTags: []string{"a:b"}}}, nil
+}
+func (images) Inspect(_ context.Context, ref string, _ *ocispec.Platform) (*apiimage.InspectResponse, error) {
+	return &apiimage.InspectResponse{ID: ref}, nil
+}
+func (images) Remove(context.Context, string, ImageRemoveOptions) ([]apiimage.DeleteResponse, error) {
+	return nil, nil
+}
+func (i images) Load(_ context.Context, r io.Reader, o ImageLoadOptions, say Progress) error {
+	return i.load(r, o, say)
+}
+func (i images) Import(_ context.Context, r io.Reader, o ImageImportOptions) (string, error) {
+	return i.imp(r, o)
+}
+func (images) Tag(context.Context, string, string) error { return nil }
+
+type volumes struct{}
+
+func (volumes) Create(_ context.Context, r apivolume.CreateRequest) (*apivolume.Volume, error) {
+	return &apivolume.Volume{Name: r.Name}, nil
+}
+func (volumes) List(context.Context, filters.Filters) (apivolume.ListResponse, error) {
+	return apivolume.ListResponse{}, nil
+}
+func (volumes) Inspect(_ context.Context, name string) (*apivolume.Volume, error) {
+	return nil, fault.New(fault.NotFound, "get %s: no such volume", name)
+}
+func (volumes) Remove(context.Context, string, bool) error { return nil }
+
+type networks struct{}
+
+func (networks) List(context.Context, filters.Filters) ([]apinetwork.Summary, error) { return nil, nil }
+func (networks) Inspect(_ context.Context, ref string) (*apinetwork.Inspect, error) {
+	return nil, fault.New(fault.NotFound, "network %s not found", ref)
+}
+
+type engine struct{ *backend }
+
+func (engine) Info(context.Context) (*system.Info, error) {
+	return &system.Info{Name: "here", ServerVersion: "0.1", OSType: "linux", CgroupDriver: "none", NCPU: 2}, nil
+}
+func (engine) Version(context.Context) (system.VersionResponse, error) {
+	return system.VersionResponse{Version: "0.1", APIVersion: "1.56", MinAPIVersion: "1.40", Os: "linux", Arch: "amd64"}, nil
+}
+func (e engine) Events(ctx context.Context, since, until time.Time, f filters.Filters) ([]events.Message, <-chan events.Message, error) {
+	return e.events(ctx, since, until, f)
+}
+
+// serve runs a server with backend b on a unix socket and returns the socket's path.
+func serve(t *testing.T, b *backend) (socket string, s *Server) {
+	t.Helper()
+	s = New(Options{Containers: b, Images: images{b}, Volumes: volumes{}, Networks: networks{}, System: engine{b}, Version: "0.1"})
+	socket = filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := errors.Join(s.Shutdown(ctx), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+	return socket, s
+}
+
+// docker is moby's own client.
+func docker(t *testing.T, socket string) *client.Client {
+	t.Helper()
+	c, err := client.New(client.WithHost("unix://" + socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// call sends one plain request and reads the whole answer.
+func call(t *testing.T, socket, method, path string, body io.Reader, header ...string) (*http.Response, string) {
+	t.Helper()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}
+	defer transport.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://engine"+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(text)
+}
+
+// say is a Progress message.
+func said(text string) jsonstream.Message { return jsonstream.Message{Stream: text} }

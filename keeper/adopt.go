@@ -153,13 +153,21 @@ func holder(want *unix.Stat_t) (pid int) {
 	return pid
 }
 
+// procStat returns the fields of proc_pid_stat(5) from the third on, the state.
+func procStat(pid int) ([]string, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return nil, err
+	}
+	return strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:])), nil
+}
+
 // procStartTime is field 22 of proc_pid_stat(5).
 func procStartTime(pid int) (uint64, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	fields, err := procStat(pid)
 	if err != nil {
 		return 0, err
 	}
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 	if len(fields) < 20 {
 		return 0, fmt.Errorf("cannot read start time of process %d", pid)
 	}

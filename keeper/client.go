@@ -49,12 +49,14 @@ type exitKey struct {
 	generation uint64
 }
 
-// kept is what the client keeps of a process, so that neither the keeper's death
-// hangs up its terminal, nor its exit status is lost.
+// kept is what the client keeps of a process, so that the keeper's death does not hang
+// up its terminal or end its input, and that its exit status, and output that nobody
+// has read yet, are not lost if it ends before there is another keeper.
 type kept struct {
 	generation     uint64
 	pidfd          *os.File
 	console, stdin int // -1: none
+	outputs        []int
 }
 
 func (k *kept) close() {
@@ -66,6 +68,7 @@ func (k *kept) close() {
 			unix.Close(fd)
 		}
 	}
+	closeAll(k.outputs)
 }
 
 // Start connects to the keeper of o.ExecRoot, starting one if none answers.
@@ -247,11 +250,20 @@ func (c *Client) keep(p *processBody, fds []int) *kept {
 		unix.Close(fds[0])
 		fds = fds[1:]
 	}
-	for i, has := range []bool{p.HasConsole, p.HasStdin} {
-		to := []*int{&k.console, &k.stdin}[i]
-		if has && len(fds) > 0 && *to < 0 {
-			*to, fds = fds[0], fds[1:]
+	for i, has := range []bool{p.HasStdin, p.HasConsole} {
+		to := []*int{&k.stdin, &k.console}[i]
+		if !has || len(fds) == 0 {
+			continue
 		}
+		if *to < 0 {
+			*to = fds[0]
+		} else {
+			unix.Close(fds[0])
+		}
+		fds = fds[1:]
+	}
+	if k.outputs == nil && p.Outputs == len(fds) {
+		k.outputs, fds = fds, nil
 	}
 	closeAll(fds)
 	return k

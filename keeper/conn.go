@@ -145,7 +145,7 @@ func (c *conn) command(h header, body []byte) error {
 func (c *conn) list(h header) error {
 	ps := c.s.all()
 	for {
-		n := min(len(ps), 64)
+		n := min(len(ps), maxFiles/5)
 		reply := listReply{Held: []processBody{}}
 		var fds []int
 		for _, p := range ps[:n] {
@@ -181,20 +181,31 @@ func (p *process) describe() (b processBody, fds []int) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stdin == nil || !p.terminal() && p.StdinOnce {
-		return b, fds
-	}
-	raw, err := p.stdin.SyscallConn()
-	if err != nil {
-		return b, fds
-	}
-	raw.Control(func(f uintptr) {
-		if fd, err := unix.FcntlInt(f, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+	if p.stdin != nil && (p.terminal() || !p.StdinOnce) {
+		if fd, ok := duplicate(p.stdin); ok {
 			b.HasConsole, b.HasStdin = p.terminal(), !p.terminal()
 			fds = append(fds, fd)
 		}
-	})
+	}
+	if p.terminal() || p.log == nil {
+		return b, fds
+	}
+	for _, st := range p.streams {
+		if fd, ok := duplicate(st.f); ok {
+			b.Outputs++
+			fds = append(fds, fd)
+		}
+	}
 	return b, fds
+}
+
+func duplicate(f *os.File) (fd int, ok bool) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	err1 := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	return fd, err == nil && err1 == nil
 }
 
 func decode(body []byte, to any) error {

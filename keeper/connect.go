@@ -59,13 +59,13 @@ func (l *link) list(ctx context.Context, f func(p *processBody, fds []int)) erro
 		}
 		for i := range r.Held {
 			p := &r.Held[i]
-			n := 0
+			n := p.Outputs
 			for _, has := range []bool{p.HasPidfd, p.HasStdin, p.HasConsole} {
 				if has {
 					n++
 				}
 			}
-			n = min(n, len(fds))
+			n = max(0, min(n, len(fds)))
 			f(p, fds[:n:n])
 			fds = fds[n:]
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 	"unsafe"
@@ -55,23 +56,35 @@ func (p *process) status() *Exit {
 	return e
 }
 
-// adoptedStatus asks the kernel how a process ended that is somebody else's child. It
-// knows when that somebody has reaped it.
+// adoptedStatus finds out how a process ended that is somebody else's child: from its
+// zombie, or from the kernel once that is reaped.
 func (p *process) adoptedStatus(e *Exit) {
 	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		ws, ok, err := pidfd.Exit(p.pidfd)
-		if err == nil && ok {
+		if err == nil && !ok {
+			ws, ok = p.zombie()
+		}
+		if ok {
 			e.setStatus(ws)
 			return
 		}
 		if err != nil || time.Now().After(deadline) {
-			e.Error = "the exit code is lost: the keeper that was its parent died before it, and this kernel does not tell (PIDFD_GET_INFO needs Linux 6.15)"
-			if err == nil {
-				e.Error = "the exit code is lost: the keeper that was its parent died before it, and nobody has reaped it"
-			}
+			e.Error = "the exit code is lost: the keeper that was its parent died before it, and this kernel does not tell (that needs Linux 6.15)"
 			return
 		}
 	}
+}
+
+// zombie reads the status of a process that is dead but not reaped: field 52 of
+// proc_pid_stat(5).
+func (p *process) zombie() (ws unix.WaitStatus, ok bool) {
+	fields, err := procStat(p.Pid)
+	if err != nil || len(fields) < 50 || fields[0] != "Z" {
+		return 0, false
+	}
+	n, err := strconv.Atoi(fields[49])
+	// Only if it still has its pid was it this process that we read about.
+	return unix.WaitStatus(n), err == nil && pidfd.Signal(p.pidfd, 0) == nil
 }
 
 func (e *Exit) setStatus(ws unix.WaitStatus) {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -50,8 +52,22 @@ func newBed(t *testing.T) *bed {
 	}
 	b := &bed{t: t, root: t.TempDir()}
 	b.o = keeper.Options{Exec: bin, ExecRoot: filepath.Join(b.root, "x")}
+	t.Cleanup(func() { // ends it, if it holds nothing
+		if pid, err := b.pid(); err == nil {
+			unix.Kill(pid, unix.SIGTERM)
+		}
+	})
 	b.start()
 	return b
+}
+
+// pid is the keeper's.
+func (b *bed) pid() (int, error) {
+	s, err := os.ReadFile(filepath.Join(b.o.ExecRoot, "keeper.pid"))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(s)))
 }
 
 func (b *bed) start() {

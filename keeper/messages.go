@@ -44,7 +44,7 @@ type attachBody struct {
 }
 
 // processBody: pidfd if HasPidfd; writing end of standard input if HasStdin;
-// console if HasConsole.
+// console if HasConsole; as many output FIFOs as Outputs says.
 type processBody struct {
 	ID         string `json:"id"`
 	Generation uint64 `json:"generation"`
@@ -57,6 +57,7 @@ type processBody struct {
 	HasPidfd   bool   `json:"hasPidfd,omitempty"`
 	HasStdin   bool   `json:"hasStdin,omitempty"`
 	HasConsole bool   `json:"hasConsole,omitempty"`
+	Outputs    int    `json:"outputs,omitempty"`
 }
 
 type listReply struct {

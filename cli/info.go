@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/system"
+	"github.com/spf13/cobra"
+
+	"hoy/cli/format"
+	"hoy/client"
+	"hoy/lib/version"
+)
+
+// information is the engine's with ours beside it, as docker's templates name it.
+type information struct {
+	*system.Info
+	ClientInfo struct {
+		Context string
+		Version string
+	}
+}
+
+func newInfo(a *app) *cobra.Command {
+	var text string
+	cmd := &cobra.Command{Use: "info [OPTIONS]", Short: "Display system-wide information", Args: args(0, 0),
+		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
+			got, failed := c.Info(ctx)
+			i := information{Info: &got}
+			i.ClientInfo.Version, i.ClientInfo.Context = version.Version, "default"
+			if a.global.choice.Context != "" {
+				i.ClientInfo.Context = a.global.choice.Context
+			}
+			if text == "" {
+				fmt.Fprintf(a.Out, "Client: hoy\n Version:    %s\n Context:    %s\n Debug Mode: %v\n\nServer:\n", i.ClientInfo.Version, i.ClientInfo.Context, a.global.debug)
+				if failed == nil {
+					printInfo(a.Out, got)
+					for _, w := range got.Warnings {
+						fmt.Fprintln(a.Err, w)
+					}
+				}
+				return failed
+			}
+			if failed != nil {
+				return failed
+			}
+			p, err := format.New(a.Out, text, "", nil)
+			if err != nil {
+				return &exit{64, err}
+			}
+			return p.Row(i)
+		})}
+	cmd.Flags().StringVarP(&text, "format", "f", "", formatHelp)
+	return cmd
+}
+
+// printInfo prints what an engine is, in docker's order and words.
+func printInfo(w io.Writer, i system.Info) {
+	line := func(name string, value any) {
+		if s := fmt.Sprint(value); s != "" {
+			fmt.Fprintf(w, " %s: %s\n", name, s)
+		}
+	}
+	line("Containers", i.Containers)
+	fmt.Fprintf(w, "  Running: %d\n  Paused: %d\n  Stopped: %d\n", i.ContainersRunning, i.ContainersPaused, i.ContainersStopped)
+	line("Images", i.Images)
+	line("Server Version", i.ServerVersion)
+	line("Storage Driver", i.Driver)
+	pairsOf(w, i.DriverStatus)
+	line("Logging Driver", i.LoggingDriver)
+	line("Cgroup Driver", i.CgroupDriver)
+	line("Cgroup Version", i.CgroupVersion)
+	fmt.Fprintf(w, " Plugins:\n  Volume: %s\n  Network: %s\n", strings.Join(i.Plugins.Volume, " "), strings.Join(i.Plugins.Network, " "))
+	if len(i.Plugins.Log) > 0 {
+		fmt.Fprintf(w, "  Log: %s\n", strings.Join(i.Plugins.Log, " "))
+	}
+	var runtimes []string
+	for r := range i.Runtimes {
+		runtimes = append(runtimes, r)
+	}
+	slices.Sort(runtimes)
+	line("Runtimes", strings.Join(runtimes, " "))
+	line("Default Runtime", i.DefaultRuntime)
+	if len(i.SecurityOptions) > 0 {
+		fmt.Fprintln(w, " Security Options:")
+		for _, s := range i.SecurityOptions {
+			securityOption(w, s)
+		}
+	}
+	line("Kernel Version", i.KernelVersion)
+	line("Operating System", i.OperatingSystem)
+	line("OSType", i.OSType)
+	line("Architecture", i.Architecture)
+	line("CPUs", i.NCPU)
+	line("Total Memory", units.BytesSize(float64(i.MemTotal)))
+	line("Name", i.Name)
+	line("ID", i.ID)
+	line("Docker Root Dir", i.DockerRootDir)
+	line("Debug Mode", i.Debug)
+	line("HTTP Proxy", i.HTTPProxy)
+	line("HTTPS Proxy", i.HTTPSProxy)
+	line("No Proxy", i.NoProxy)
+	if len(i.Labels) > 0 {
+		fmt.Fprintf(w, " Labels:\n  %s\n", strings.Join(i.Labels, "\n  "))
+	}
+	line("Experimental", i.ExperimentalBuild)
+	line("Live Restore Enabled", i.LiveRestoreEnabled)
+	if i.FirewallBackend != nil {
+		line("Firewall Backend", i.FirewallBackend.Driver)
+		pairsOf(w, i.FirewallBackend.Info)
+	}
+	if len(i.DefaultAddressPools) > 0 {
+		fmt.Fprintln(w, " Default Address Pools:")
+		for _, p := range i.DefaultAddressPools {
+			fmt.Fprintf(w, "   Base: %s, Size: %d\n", p.Base, p.Size)
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+func pairsOf(w io.Writer, list [][2]string) {
+	for _, p := range list {
+		fmt.Fprintf(w, "  %s: %s\n", p[0], p[1])
+	}
+}
+
+// securityOption prints name=seccomp,profile=builtin as a name with its details.
+func securityOption(w io.Writer, s string) {
+	for _, f := range strings.Split(s, ",") {
+		k, v, _ := strings.Cut(f, "=")
+		switch {
+		case k == "name":
+			fmt.Fprintf(w, "  %s\n", v)
+		case v == "":
+			fmt.Fprintf(w, "  %s\n", k)
+		default:
+			fmt.Fprintf(w, "   %s: %s\n", strings.ToUpper(k[:1])+k[1:], v)
+		}
+	}
+}

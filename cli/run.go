@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/spf13/cobra"
+
+	"hoy/cli/options"
+	"hoy/cli/terminal"
+	"hoy/client"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	options.Create
+	detach   bool
+	sigProxy bool
+	keys     string
+}
+
+func newRun(a *app) *cobra.Command {
+	var o runFlags
+	c := &cobra.Command{
+		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short: "Create and run a new container from an image",
+		Args:  args(1, -1),
+		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			return a.runContainer(ctx, c, &o, args)
+		}),
+	}
+	f := c.Flags()
+	o.Register(f)
+	f.BoolVarP(&o.detach, "detach", "d", false, "Run it in the background and print its id")
+	f.BoolVar(&o.sigProxy, "sig-proxy", true, "Pass our signals on to it (without a terminal)")
+	f.StringVar(&o.keys, "detach-keys", "", "Keys that detach from it (ctrl-p,ctrl-q)")
+	return c
+}
+
+func newCreate(a *app) *cobra.Command {
+	var o options.Create
+	c := &cobra.Command{
+		Use:   "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short: "Create a new container",
+		Args:  args(1, -1),
+		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			req, err := o.Request(args, a.env())
+			if err != nil {
+				return &usage{"hoy create", err.Error(), codeEngine}
+			}
+			id, err := a.create(ctx, c, "create", &o, req)
+			if err == nil {
+				fmt.Fprintln(a.Out, id)
+			}
+			return err
+		}),
+	}
+	o.Register(c.Flags())
+	return c
+}
+
+// env is what the flags may refer to.
+func (a *app) env() options.Env {
+	e := options.System()
+	e.Console = func() (rows, cols uint) {
+		r, c := terminal.Size(a.Out)
+		return uint(r), uint(c)
+	}
+	return e
+}
+
+// engineError is a failure of run or create: named as docker names it, code 125.
+func engineError(err error) error {
+	text := err.Error()
+	if !strings.HasPrefix(text, "hoy: ") {
+		text = "hoy: " + text
+	}
+	return &exit{codeEngine, errors.New(text)}
+}
+
+// create makes the container and writes its id to --cidfile.
+func (a *app) create(ctx context.Context, c *client.Client, verb string, o *options.Create, r *container.CreateRequest) (string, error) {
+	if o.Pull == "always" {
+		return "", engineError(fmt.Errorf("cannot pull '%s' as --pull=always wants: %w", r.Image, errNoPull))
+	}
+	cid, err := newIDFile(o.CIDFile)
+	if err != nil {
+		return "", engineError(err)
+	}
+	defer cid.close()
+	created, err := c.ContainerCreate(ctx, *r, o.Name, o.Platform)
+	if err != nil {
+		if client.StatusOf(err) == 404 && strings.Contains(strings.ToLower(err.Error()), "no such image") && o.Pull != "never" {
+			err = fmt.Errorf("Unable to find image '%s' locally: %w", withTag(r.Image), errNoPull)
+		}
+		return "", engineError(err)
+	}
+	for _, w := range created.Warnings {
+		fmt.Fprintln(a.Err, "WARNING:", w)
+	}
+	if err := cid.write(created.ID); err != nil {
+		return "", engineError(err)
+	}
+	return created.ID, nil
+}
+
+// withTag adds :latest to a name that has neither tag nor digest.
+func withTag(image string) string {
+	last := image[strings.LastIndexByte(image, '/')+1:]
+	if strings.ContainsAny(last, ":@") {
+		return image
+	}
+	return image + ":latest"
+}
+
+// idFile is --cidfile. Nothing is left of it unless an id was written.
+type idFile struct {
+	f       *os.File
+	written bool
+}
+
+func newIDFile(name string) (*idFile, error) {
+	if name == "" {
+		return &idFile{}, nil
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("container ID file found, make sure the other container isn't running or delete %s", name)
+	} else if err != nil {
+		return nil, fmt.Errorf("cannot create the container ID file: %w", err)
+	}
+	return &idFile{f: f}, nil
+}
+
+func (i *idFile) write(id string) error {
+	if i.f == nil {
+		return nil
+	}
+	_, err := i.f.WriteString(id)
+	i.written = err == nil
+	return err
+}
+
+func (i *idFile) close() {
+	if i.f == nil {
+		return
+	}
+	i.f.Close()
+	if !i.written {
+		os.Remove(i.f.Name())
+	}
+}
+
+func (a *app) runContainer(ctx context.Context, c *client.Client, o *runFlags, args []string) error {
+	r, err := o.Request(args, a.env())
+	if err == nil && o.detach && o.Attached() {
+		err = errors.New("conflicting options: cannot specify both --attach and --detach")
+	}
+	if err != nil {
+		return &usage{"hoy run", err.Error(), codeEngine}
+	}
+	if o.detach {
+		r.AttachStdin, r.AttachStdout, r.AttachStderr, r.StdinOnce = false, false, false, false
+	} else if r.Tty && r.AttachStdin && !isTerminal(a.In) {
+		return errNoTTY
+	}
+	id, err := a.create(ctx, c, "run", &o.Create, r)
+	if err != nil {
+		return err
+	}
+	if o.detach || !r.AttachStdin && !r.AttachStdout && !r.AttachStderr {
+		if err := c.ContainerStart(ctx, id, ""); err != nil {
+			return startError(err)
+		}
+		fmt.Fprintln(a.Out, id)
+		return nil
+	}
+	return a.runAttached(ctx, c, o, r, id)
+}
+
+// errNoTTY is docker's complaint, whose first words people search for.
+var errNoTTY = errors.New("the input device is not a TTY: cannot attach stdin to a TTY-enabled container because stdin is not a terminal; leave out -t")
+
+func (a *app) runAttached(ctx context.Context, c *client.Client, o *runFlags, r *container.CreateRequest, id string) error {
+	t := &attached{a: a, c: c, id: id, wire: a.wiring(r.Config, o.keys),
+		opts: client.AttachOptions{Stdin: r.AttachStdin, Stdout: r.AttachStdout, Stderr: r.AttachStderr, DetachKeys: o.keys}}
+	defer t.close()
+	begin := func() {}
+	if o.sigProxy && !r.Tty {
+		b, stop := a.proxy(ctx, c, id)
+		begin = b
+		defer stop()
+	}
+	cond := container.WaitConditionNextExit
+	if r.HostConfig.AutoRemove {
+		cond = container.WaitConditionRemoved
+	}
+	if err := t.open(ctx, cond); err != nil {
+		return engineError(err)
+	}
+	restore, err := t.wire.raw(a)
+	if err != nil {
+		return err
+	}
+	defer restore()
+	if err := c.ContainerStart(ctx, id, o.keys); err != nil {
+		return startError(err)
+	}
+	begin()
+	defer t.tty(ctx)()
+	return t.hold(ctx)
+}
+
+// wiring connects our streams as the container's configuration says.
+func (a *app) wiring(c *container.Config, keys string) wiring {
+	w := wiring{tty: c.Tty, keys: keys}
+	if c.AttachStdin {
+		w.in = a.In
+	}
+	if c.AttachStdout {
+		w.out = a.Out
+	}
+	if c.AttachStderr {
+		w.err = a.Err
+	}
+	return w
+}
+
+// startError is a failure to start: its code says whether the command in the
+// container is to blame, as shells have it.
+func startError(err error) error {
+	e := engineError(err).(*exit)
+	e.code = startCode(err.Error())
+	return e
+}
+
+func startCode(text string) int {
+	has := func(words ...string) bool {
+		for _, w := range words {
+			if strings.Contains(text, w) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("executable file not found", "no such file or directory", "system cannot find the file specified"):
+		return codeNotFound
+	case has("permission denied", "is a directory", "exec format error", "cannot invoke"):
+		return codeInvoke
+	}
+	return codeEngine
+}

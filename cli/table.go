@@ -1,0 +1,254 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// entry is a command: its name within its group, and as a short form at the top.
+type entry struct {
+	group, name string // group "" is the top level only
+	aliases     []string
+	top         string // short form without the group, "" if none
+	build       func(a *app) *cobra.Command
+}
+
+// entries are the commands that are built.
+func entries() []entry {
+	return []entry{
+		{"container", "run", nil, "run", newRun},
+		{"container", "create", nil, "create", newCreate},
+		{"container", "start", nil, "start", newStart},
+		{"container", "attach", nil, "attach", newAttach},
+		{"container", "exec", nil, "exec", newExec},
+		{"container", "ls", []string{"ps", "list"}, "ps", newPs},
+		{"container", "logs", nil, "logs", newLogs},
+		{"container", "stop", nil, "stop", newStop},
+		{"container", "kill", nil, "kill", newKill},
+		{"container", "rm", []string{"remove"}, "rm", newRm},
+		{"container", "wait", nil, "wait", newWait},
+		{"container", "inspect", nil, "", newContainerInspect},
+		{"image", "ls", []string{"list"}, "images", newImages},
+		{"image", "rm", []string{"remove"}, "rmi", newRmi},
+		{"image", "import", nil, "import", newImport},
+		{"image", "load", nil, "load", newLoad},
+		{"image", "tag", nil, "tag", newTag},
+		{"image", "inspect", nil, "", newImageInspect},
+		{"volume", "create", nil, "", newVolumeCreate},
+		{"volume", "ls", []string{"list"}, "", newVolumeLs},
+		{"volume", "inspect", nil, "", newVolumeInspect},
+		{"volume", "rm", []string{"remove"}, "", newVolumeRm},
+		{"network", "ls", []string{"list"}, "", newNetworkLs},
+		{"network", "inspect", nil, "", newNetworkInspect},
+		{"system", "info", nil, "info", newInfo},
+		{"system", "events", nil, "events", newEvents},
+		{"system", "dial-stdio", nil, "", newDialStdio},
+		{"", "inspect", nil, "inspect", newInspect},
+		{"", "version", nil, "version", newVersion},
+	}
+}
+
+// unbuilt are docker's commands that hoy does not have yet, by group.
+var unbuilt = [...]struct{ group, names string }{
+	{"", "attest bake build builder buildx checkpoint commit compose config context cp diff export history login logout manifest node pause plugin port pull push rename restart save search secret service stack stats swarm top trust unpause update machine kubernetes dashboard anatomy why"},
+	{"container", "commit cp diff export pause port prune rename restart stats top unpause update"},
+	{"image", "build history prune pull push save"},
+	{"volume", "prune update"},
+	{"network", "connect create disconnect prune rm"},
+	{"system", "df prune"},
+}
+
+// groups are the management commands and what they are about.
+var groups = [...]struct{ name, about string }{
+	{"container", "Manage containers"}, {"image", "Manage images"}, {"network", "Manage networks"},
+	{"system", "Manage the engine"}, {"volume", "Manage volumes"},
+}
+
+func isUnbuilt(group, name string) bool {
+	for _, u := range unbuilt {
+		if u.group == group && slices.Contains(strings.Fields(u.names), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// root returns the command tree for the arguments: when they name a command, only
+// that one is built, since building all takes longer than most commands.
+func (a *app) root(args []string) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "hoy [OPTIONS] COMMAND",
+		Short:         "Containers, small and quick",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return a.unknown(cmd, "", args[0])
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usage{cmd.CommandPath(), err.Error(), codeEngine}
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	a.global.register(root.Flags())
+	first, second := "", ""
+	if len(args) > 0 {
+		first = args[0]
+	}
+	if len(args) > 1 {
+		second = args[1]
+	}
+	if !a.addOne(root, first, second) {
+		a.addAll(root)
+	}
+	setHelp(root)
+	return root
+}
+
+// addOne adds the command that the first words name, and reports whether there is one.
+func (a *app) addOne(root *cobra.Command, first, second string) bool {
+	for _, e := range entries() {
+		switch {
+		case first != "" && e.top == first:
+			root.AddCommand(a.top(e))
+			return true
+		case first != "" && e.group == first && (e.name == second || slices.Contains(e.aliases, second)):
+			g := a.groupCommand(first)
+			g.AddCommand(a.sub(e))
+			root.AddCommand(g)
+			return true
+		}
+	}
+	if isUnbuilt("", first) {
+		root.AddCommand(notBuilt(first))
+		return true
+	}
+	return false
+}
+
+func (a *app) addAll(root *cobra.Command) {
+	for _, g := range groups {
+		c := a.groupCommand(g.name)
+		for _, e := range entries() {
+			if e.group == g.name {
+				c.AddCommand(a.sub(e))
+			}
+		}
+		root.AddCommand(c)
+	}
+	for _, e := range entries() {
+		if e.top != "" {
+			root.AddCommand(a.top(e))
+		}
+	}
+}
+
+func (a *app) top(e entry) *cobra.Command {
+	c := e.build(a)
+	rename(c, e.top)
+	c.GroupID = ""
+	return a.finish(c)
+}
+
+func (a *app) sub(e entry) *cobra.Command {
+	c := e.build(a)
+	rename(c, e.name)
+	c.Aliases = e.aliases
+	return a.finish(c)
+}
+
+// rename replaces the first word of a command's usage line.
+func rename(c *cobra.Command, name string) {
+	_, rest, has := strings.Cut(c.Use, " ")
+	if c.Use = name; has {
+		c.Use += " " + rest
+	}
+}
+
+// finish gives a command what all have. Its -h must not be help: for run it is the
+// host name.
+func (a *app) finish(c *cobra.Command) *cobra.Command {
+	c.Flags().Bool("help", false, "Print usage")
+	c.DisableFlagsInUseLine = true
+	c.Flags().SortFlags = true
+	return c
+}
+
+func (a *app) groupCommand(name string) *cobra.Command {
+	c := &cobra.Command{Use: name + " COMMAND", Args: cobra.ArbitraryArgs, DisableFlagsInUseLine: true}
+	for _, g := range groups {
+		if g.name == name {
+			c.Short = g.about
+		}
+	}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return a.unknown(cmd, name, args[0])
+	}
+	c.Flags().Bool("help", false, "Print usage")
+	return c
+}
+
+// notBuilt is a command of docker that hoy will have.
+func notBuilt(name string) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Hidden: true, DisableFlagParsing: true,
+		RunE: func(*cobra.Command, []string) error { return fmt.Errorf("'%s' is not built yet", name) },
+	}
+}
+
+// unknown is the error of a name that is no command: not built yet, or near others.
+func (a *app) unknown(cmd *cobra.Command, group, name string) error {
+	full := strings.TrimSpace(group + " " + name)
+	if isUnbuilt(group, name) {
+		return fmt.Errorf("'%s' is not built yet", full)
+	}
+	text := fmt.Sprintf("'%s' is not a hoy command", full)
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		text += fmt.Sprintf(": did you mean '%s'?", strings.Join(near, "', '"))
+	}
+	return &usage{cmd.CommandPath(), text, codeFailure}
+}
+
+// args returns a check of the number of arguments, most -1 for no limit.
+func args(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		n := len(given)
+		if n >= least && (most < 0 || n <= most) {
+			return nil
+		}
+		want := fmt.Sprintf("at least %d argument%s", least, plural(least))
+		switch {
+		case least == most && least == 0:
+			want = "no arguments"
+		case least == most:
+			want = fmt.Sprintf("%d argument%s", least, plural(least))
+		case n > most && most >= 0:
+			want = fmt.Sprintf("at most %d argument%s", most, plural(most))
+		}
+		verb := "requires"
+		if most == 0 {
+			verb = "accepts"
+		}
+		return &usage{cmd.CommandPath(), fmt.Sprintf("'%s' %s %s\n\nUsage:  %s\n", cmd.CommandPath(), verb, want, cmd.UseLine()), codeFailure}
+	}
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+var errNoPull = errors.New("pulling is not built yet: bring the image in by 'hoy load -i ARCHIVE' or 'hoy import ROOTFS.tar NAME'")

@@ -1,0 +1,85 @@
+// Package terminal does what commands that attach do to the user's terminal: raw
+// mode, sizes, detach keys, and the signals that are passed on.
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/moby/term"
+)
+
+// DefaultDetachKeys detach from a container unless others are chosen.
+const DefaultDetachKeys = "ctrl-p,ctrl-q"
+
+// Of returns the descriptor behind a stream if that is a terminal.
+func Of(stream any) (fd uintptr, ok bool) {
+	f, isFile := stream.(*os.File)
+	if !isFile {
+		return 0, false
+	}
+	return f.Fd(), term.IsTerminal(f.Fd())
+}
+
+// Size returns the size of the terminal behind a stream, 0, 0 if it is none.
+func Size(stream any) (rows, cols uint16) {
+	fd, ok := Of(stream)
+	if !ok {
+		return 0, 0
+	}
+	ws, err := term.GetWinsize(fd)
+	if err != nil {
+		return 0, 0
+	}
+	return ws.Height, ws.Width
+}
+
+// Raw makes terminals raw, the input's and the output's, and returns how to undo
+// it; what is no terminal is left alone. Undoing twice does nothing.
+func Raw(in, out any) (restore func(), err error) {
+	var undo []func()
+	restore = func() {
+		for _, u := range undo {
+			u()
+		}
+		undo = nil
+	}
+	for _, s := range []struct {
+		stream any
+		set    func(uintptr) (*term.State, error)
+	}{{in, term.SetRawTerminal}, {out, term.SetRawTerminalOutput}} {
+		fd, ok := Of(s.stream)
+		if !ok {
+			continue
+		}
+		state, err := s.set(fd)
+		if err != nil {
+			restore()
+			return func() {}, fmt.Errorf("cannot make the terminal raw: %w", err)
+		}
+		if state != nil {
+			undo = append(undo, func() { term.RestoreTerminal(fd, state) })
+		}
+	}
+	return restore, nil
+}
+
+// Detachable returns a reader that ends with an error for which Detached is true
+// when the detach keys are typed.
+func Detachable(in io.Reader, keys string) (io.Reader, error) {
+	if keys == "" {
+		keys = DefaultDetachKeys
+	}
+	b, err := term.ToBytes(keys)
+	if err != nil {
+		return nil, fmt.Errorf("invalid detach keys (%s): write keys like ctrl-p,ctrl-q or a single letter", keys)
+	}
+	return term.NewEscapeProxy(in, b), nil
+}
+
+// Detached reports whether reading ended by the detach keys.
+func Detached(err error) bool {
+	_, ok := err.(term.EscapeError)
+	return ok
+}

@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/volume"
+	"github.com/spf13/cobra"
+
+	"hoy/cli/format"
+	"hoy/cli/options"
+	"hoy/client"
+)
+
+// listFlags are the flags that listings of simple objects share.
+type listFlags struct {
+	quiet, noTrunc bool
+	format         string
+	filters        filterFlag
+}
+
+func (l *listFlags) register(c *cobra.Command) {
+	f := c.Flags()
+	f.VarP(&l.filters, "filter", "f", "Show those only that a condition holds for, like driver=bridge")
+	f.StringVar(&l.format, "format", "", "Format: table, 'table TEMPLATE', json, or a Go template")
+}
+
+// printer is the printer of a listing whose --quiet shows one field.
+func (l *listFlags) printer(a *app, table, quiet string, h format.Heads) (*format.Printer, error) {
+	text := l.format
+	if l.quiet && (text == "" || text == "table") {
+		text = quiet
+	}
+	return format.New(a.Out, text, table, h)
+}
+
+type volumeRow struct {
+	Availability, Driver, Group, Labels, Links, Mountpoint, Name, Scope, Size, Status string
+
+	labels map[string]string
+}
+
+// Label returns one label.
+func (r volumeRow) Label(name string) string { return r.labels[name] }
+
+func newVolumeLs(a *app) *cobra.Command {
+	var l listFlags
+	var cluster bool
+	cmd := &cobra.Command{Use: "ls [OPTIONS]", Short: "List volumes", Args: args(0, 0),
+		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
+			if cluster {
+				return errors.New("volumes of a cluster (--cluster) are not built yet")
+			}
+			r, err := c.VolumeList(ctx, l.filters.f)
+			if err != nil {
+				return err
+			}
+			for _, w := range r.Warnings {
+				fmt.Fprintln(a.Err, "WARNING:", w)
+			}
+			p, err := l.printer(a, "{{.Driver}}\t{{.Name}}", "{{.Name}}", format.Heads{"Name": "VOLUME NAME", "Driver": "DRIVER", "Scope": "SCOPE", "Labels": "LABELS", "Mountpoint": "MOUNTPOINT", "Links": "LINKS", "Size": "SIZE", "Status": "STATUS", "Group": "GROUP", "Availability": "AVAILABILITY"})
+			if err != nil {
+				return err
+			}
+			slices.SortFunc(r.Volumes, func(a, b volume.Volume) int { return strings.Compare(a.Name, b.Name) })
+			for _, v := range r.Volumes {
+				row := volumeRow{"N/A", v.Driver, "N/A", labelList(v.Labels), "N/A", v.Mountpoint, v.Name, v.Scope, "N/A", "N/A", v.Labels}
+				if err := p.Row(row); err != nil {
+					return err
+				}
+			}
+			return p.Flush()
+		})}
+	l.register(cmd)
+	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "Show names only")
+	cmd.Flags().BoolVar(&cluster, "cluster", false, "Show the volumes of a cluster (not built yet)")
+	return cmd
+}
+
+func newVolumeCreate(a *app) *cobra.Command {
+	var r volume.CreateRequest
+	var name string
+	opts, labels := options.NewOptFlag(), options.NewLabelFlag()
+	cmd := &cobra.Command{Use: "create [OPTIONS] [VOLUME]", Short: "Create a volume", Args: args(0, 1),
+		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			r.Name = name
+			if len(args) > 0 {
+				if name != "" {
+					return errors.New("conflicting options: cannot specify a volume-name through both --name and as a positional arg")
+				}
+				r.Name = args[0]
+			}
+			r.DriverOpts, r.Labels = opts.Pairs(), labels.Pairs()
+			v, err := c.VolumeCreate(ctx, r)
+			if err == nil {
+				fmt.Fprintln(a.Out, v.Name)
+			}
+			return err
+		})}
+	f := cmd.Flags()
+	f.StringVarP(&r.Driver, "driver", "d", "local", "Driver of the volume")
+	f.VarP(opts, "opt", "o", "Option of the driver, key=value")
+	f.Var(labels, "label", "Set a label, key=value")
+	f.StringVar(&name, "name", "", "Name of the volume")
+	f.MarkHidden("name")
+	return cmd
+}
+
+func newVolumeInspect(a *app) *cobra.Command {
+	var text string
+	cmd := &cobra.Command{Use: "inspect [OPTIONS] VOLUME [VOLUME...]", Short: "Display detailed information on one or more volumes", Args: args(1, -1),
+		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			return a.inspect(ctx, c, text, args, inspectVolume)
+		})}
+	cmd.Flags().StringVarP(&text, "format", "f", "", formatHelp)
+	return cmd
+}
+
+func newVolumeRm(a *app) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{Use: "rm [OPTIONS] VOLUME [VOLUME...]", Short: "Remove one or more volumes", Args: args(1, -1),
+		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			return a.each(args, func(name string) error { return c.VolumeRemove(ctx, name, force) })
+		})}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Succeed also when there is no such volume")
+	return cmd
+}
+
+type networkRow struct {
+	CreatedAt, Driver, ID, IPv4, IPv6, Internal, Labels, Name, Scope string
+
+	labels map[string]string
+}
+
+// Label returns one label.
+func (r networkRow) Label(name string) string { return r.labels[name] }
+
+func newNetworkLs(a *app) *cobra.Command {
+	var l listFlags
+	cmd := &cobra.Command{Use: "ls [OPTIONS]", Short: "List networks", Args: args(0, 0),
+		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
+			list, err := c.NetworkList(ctx, l.filters.f)
+			if err != nil {
+				return err
+			}
+			p, err := l.printer(a, "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", "{{.ID}}", format.Heads{"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT"})
+			if err != nil {
+				return err
+			}
+			slices.SortFunc(list, func(a, b network.Summary) int { return strings.Compare(a.Name, b.Name) })
+			for _, n := range list {
+				row := networkRow{n.Created.String(), n.Driver, n.ID, fmt.Sprint(n.EnableIPv4), fmt.Sprint(n.EnableIPv6), fmt.Sprint(n.Internal), labelList(n.Labels), n.Name, n.Scope, n.Labels}
+				if !l.noTrunc {
+					row.ID = shortID(n.ID)
+				}
+				if err := p.Row(row); err != nil {
+					return err
+				}
+			}
+			return p.Flush()
+		})}
+	l.register(cmd)
+	cmd.Flags().BoolVar(&l.noTrunc, "no-trunc", false, "Do not shorten ids")
+	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "Show ids only")
+	return cmd
+}
+
+func newNetworkInspect(a *app) *cobra.Command {
+	var text string
+	var verbose bool
+	cmd := &cobra.Command{Use: "inspect [OPTIONS] NETWORK [NETWORK...]", Short: "Display detailed information on one or more networks", Args: args(1, -1),
+		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			return a.inspect(ctx, c, text, args, inspectNetwork(verbose))
+		})}
+	cmd.Flags().StringVarP(&text, "format", "f", "", formatHelp)
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "Say more, to find what is wrong")
+	return cmd
+}

@@ -1,0 +1,157 @@
+package client
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Choice is what the user said about which engine to use; empty fields are unsaid.
+type Choice struct {
+	Host      string // --host
+	Context   string // --context
+	ConfigDir string // --config: the folder of config.json and contexts
+
+	TLS, TLSVerify          bool // --tls, --tlsverify
+	CACert, Cert, Key       string
+	Getenv                  func(string) string
+	DefaultHost, DefaultDir string
+}
+
+// Resolve finds the engine: --host, --context, HOY_HOST, DOCKER_HOST,
+// DOCKER_CONTEXT, the context in use, and then the default socket; implicit is true
+// for the last.
+func (c Choice) Resolve() (e Endpoint, implicit bool, err error) {
+	if c.Host != "" && c.Context != "" {
+		return e, false, errors.New("conflicting options: cannot specify both --host and --context")
+	}
+	host := c.Host
+	if host == "" && c.Context == "" {
+		if host = c.Getenv("HOY_HOST"); host == "" {
+			host = c.Getenv("DOCKER_HOST")
+		}
+	}
+	if host != "" {
+		e, err = c.endpoint(host)
+		return e, false, err
+	}
+	dir := c.configDir()
+	name := c.Context
+	if name == "" {
+		name = c.Getenv("DOCKER_CONTEXT")
+	}
+	if name == "" {
+		name = currentContext(dir)
+	}
+	if name != "" && name != "default" {
+		e, err = loadContext(dir, name)
+		return e, false, err
+	}
+	e, err = c.endpoint(c.DefaultHost)
+	return e, true, err
+}
+
+func (c Choice) configDir() string {
+	if c.ConfigDir != "" {
+		return c.ConfigDir
+	}
+	if d := c.Getenv("DOCKER_CONFIG"); d != "" {
+		return d
+	}
+	return c.DefaultDir
+}
+
+// endpoint adds what was said about TLS to a host.
+func (c Choice) endpoint(host string) (Endpoint, error) {
+	e := Endpoint{Host: host}
+	verify := c.TLSVerify || c.Getenv("DOCKER_TLS_VERIFY") != ""
+	if err := e.check(); err != nil || !c.TLS && !verify {
+		return e, err
+	}
+	dir := c.Getenv("DOCKER_CERT_PATH")
+	if dir == "" {
+		dir = c.configDir()
+	}
+	or := func(given, name string) string {
+		if given != "" {
+			return given
+		}
+		return filepath.Join(dir, name)
+	}
+	var err error
+	e.TLS, err = tlsConfig(or(c.CACert, "ca.pem"), or(c.Cert, "cert.pem"), or(c.Key, "key.pem"), !verify)
+	return e, err
+}
+
+// tlsConfig reads certificates; files that do not exist are left out.
+func tlsConfig(ca, cert, key string, skipVerify bool) (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: skipVerify}
+	pem, err := os.ReadFile(ca)
+	if err == nil {
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("cannot use the certificate authority %s: no certificate in it", ca)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot read the certificate authority: %w", err)
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err == nil {
+		conf.Certificates = []tls.Certificate{pair}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot read the client's certificate %s: %w", cert, err)
+	}
+	return conf, nil
+}
+
+// currentContext returns the context in use, "" if none or if the file is missing.
+func currentContext(dir string) string {
+	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return ""
+	}
+	var conf struct{ CurrentContext string }
+	if json.Unmarshal(b, &conf) != nil {
+		return ""
+	}
+	return conf.CurrentContext
+}
+
+// loadContext reads a context as docker stores it: in a folder named by the SHA-256
+// of the context's name.
+func loadContext(dir, name string) (Endpoint, error) {
+	sum := sha256.Sum256([]byte(name))
+	folder := hex.EncodeToString(sum[:])
+	b, err := os.ReadFile(filepath.Join(dir, "contexts", "meta", folder, "meta.json"))
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("cannot use the context %q: %w", name, err)
+	}
+	var meta struct {
+		Endpoints map[string]struct {
+			Host          string
+			SkipTLSVerify bool
+		}
+	}
+	if err := json.Unmarshal(b, &meta); err != nil {
+		return Endpoint{}, fmt.Errorf("cannot read the context %q: %w", name, err)
+	}
+	d, ok := meta.Endpoints["docker"]
+	if !ok {
+		return Endpoint{}, fmt.Errorf("cannot use the context %q: it names no engine", name)
+	}
+	e := Endpoint{Host: d.Host}
+	keys := filepath.Join(dir, "contexts", "tls", folder, "docker")
+	if _, err := os.Stat(keys); err == nil || d.SkipTLSVerify {
+		if e.TLS, err = tlsConfig(filepath.Join(keys, "ca.pem"), filepath.Join(keys, "cert.pem"), filepath.Join(keys, "key.pem"), d.SkipTLSVerify); err != nil {
+			return e, err
+		}
+	}
+	return e, e.check()
+}

@@ -1,0 +1,13 @@
+package client
+
+import (
+	"context"
+	"net"
+
+	"github.com/Microsoft/go-winio"
+)
+
+// dialPipe connects to a named pipe, written as //./pipe/NAME.
+func dialPipe(ctx context.Context, path string) (net.Conn, error) {
+	return winio.DialPipeContext(ctx, path)
+}

@@ -1,12 +1,9 @@
 package runtime
 
 import (
-	"fmt"
 	"os"
-	"runtime"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"hoy/lib/fault"
 	"hoy/linux/idmap"
@@ -57,9 +54,7 @@ func (o owner) gid(inside uint32) (int, error) {
 	return 0, fault.New(fault.Invalid, "group %d does not exist in the container's user namespace", inside)
 }
 
-// do runs f as the container's root as far as file systems see it: what f creates
-// belongs to it. That is not mere convenience: on an id-mapped mount nobody else can
-// create anything, because other owners have no number there.
+// do runs f as the container's root as far as file systems see it.
 func (o owner) do(f func() error) error {
 	if o.m == nil {
 		return f()
@@ -72,35 +67,5 @@ func (o owner) do(f func() error) error {
 	if err != nil {
 		return err
 	}
-	runtime.LockOSThread()
-	if err := setFileIDs(uid, gid); err != nil {
-		return err // the thread ends with this goroutine
-	}
-	done := f()
-	if err := setFileIDs(0, 0); err != nil {
-		return err
-	}
-	runtime.UnlockOSThread()
-	return done
-}
-
-// setFileIDs changes the thread's ids for file access. The kernel then takes the
-// capabilities about files away (capabilities(7)); the thread takes them back.
-func setFileIDs(uid, gid int) error {
-	if err := unix.Setfsgid(gid); err != nil {
-		return fmt.Errorf("cannot become the container's root for files: setfsgid: %w", err)
-	}
-	if err := unix.Setfsuid(uid); err != nil {
-		return fmt.Errorf("cannot become the container's root for files: setfsuid: %w", err)
-	}
-	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var d [2]unix.CapUserData
-	if err := unix.Capget(&h, &d[0]); err != nil {
-		return fmt.Errorf("cannot become the container's root for files: capget: %w", err)
-	}
-	d[0].Effective, d[1].Effective = d[0].Permitted, d[1].Permitted
-	if err := unix.Capset(&h, &d[0]); err != nil {
-		return fmt.Errorf("cannot become the container's root for files: capset: %w", err)
-	}
-	return nil
+	return idmap.As(uid, gid, f)
 }

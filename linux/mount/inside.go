@@ -125,7 +125,7 @@ func MkdirIn(root *os.File, path string, mode uint32, uid, gid int) (*os.File, e
 
 // CreateIn is MkdirIn for a regular file; the directories on the way get mode 0755.
 func CreateIn(root *os.File, path string, mode uint32, uid, gid int) (*os.File, error) {
-	return createIn(root, path, mode, uid, gid, create0)
+	return createIn(root, path, mode, uid, gid, createFile)
 }
 
 func createIn(root *os.File, p string, mode uint32, uid, gid int, last maker) (*os.File, error) {
@@ -143,20 +143,37 @@ func (p Place) Mkdir(mode uint32, uid, gid int) (*os.File, error) {
 
 // Create creates what is missing, the last as a regular file, as CreateIn.
 func (p Place) Create(mode uint32, uid, gid int) (*os.File, error) {
-	return p.create(mode, uid, gid, create0)
+	return p.create(mode, uid, gid, createFile)
 }
 
-// maker makes one name in a directory.
+// maker makes one name in a directory, where it is not there already. The mode is
+// set by itself: the process's umask may be anything.
 type maker func(dir int, name string, mode uint32) error
 
-func mkdir(dir int, name string, mode uint32) error { return unix.Mkdirat(dir, name, mode) }
-
-func create0(dir int, name string, mode uint32) error {
-	fd, err := unix.Openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_WRONLY, mode)
+func mkdir(dir int, name string, mode uint32) error {
+	err := unix.Mkdirat(dir, name, mode)
 	if err == nil {
+		err = unix.Fchmodat(dir, name, mode, 0)
+	}
+	if err != nil && err != unix.EEXIST {
+		return fmt.Errorf("mkdirat: %w", err)
+	}
+	return nil
+}
+
+func createFile(dir int, name string, mode uint32) error {
+	fd, err := unix.Openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_WRONLY, mode)
+	if err == unix.EEXIST {
+		return nil
+	}
+	if err == nil {
+		err = unix.Fchmod(fd, mode)
 		unix.Close(fd)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("openat: %w", err)
+	}
+	return nil
 }
 
 // create takes p.Dir over. Each name is created in an open directory and opened
@@ -181,16 +198,16 @@ func (p Place) create(mode uint32, uid, gid int, last maker) (*os.File, error) {
 
 func makeIn(dir *os.File, name string, mode uint32, uid, gid int, make maker) (*os.File, error) {
 	if strings.Contains(name, "/") || name == ".." || name == "." {
-		return nil, &os.PathError{Op: "mkdirat", Path: name, Err: unix.EINVAL}
+		return nil, fmt.Errorf("mkdirat: %w", unix.EINVAL)
 	}
 	fd := int(dir.Fd())
 	defer runtime.KeepAlive(dir)
-	if err := make(fd, name, mode); err != nil && err != unix.EEXIST {
-		return nil, &os.PathError{Op: "create", Path: name, Err: err}
+	if err := make(fd, name, mode); err != nil {
+		return nil, err
 	}
 	made, err := unix.Openat(fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, &os.PathError{Op: "openat", Path: name, Err: err}
+		return nil, fmt.Errorf("openat: %w", err)
 	}
 	f := os.NewFile(uintptr(made), name)
 	if uid == 0 && gid == 0 {
@@ -198,7 +215,7 @@ func makeIn(dir *os.File, name string, mode uint32, uid, gid int, make maker) (*
 	}
 	if err := unix.Fchownat(made, "", uid, gid, unix.AT_EMPTY_PATH); err != nil {
 		f.Close()
-		return nil, &os.PathError{Op: "fchownat", Path: name, Err: err}
+		return nil, fmt.Errorf("fchownat: %w", err)
 	}
 	return f, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"hoy/lib/cleanup"
 	"hoy/lib/fault"
+	"hoy/linux/idmap"
 )
 
 // OverlayConfig says what an overlay is made of.
@@ -29,6 +30,15 @@ func Overlay(c OverlayConfig) (*os.File, error) {
 	if len(c.Lower) == 0 || (c.Upper == "") != (c.Work == "") || filepath.Dir(c.Upper) != filepath.Dir(c.Work) {
 		return nil, fault.New(fault.Invalid, "cannot make overlay of %d lower directories, upper %q and work %q", len(c.Lower), c.Upper, c.Work)
 	}
+	var f *os.File
+	err := asRoot(c, func() (err error) {
+		f, err = anyWay(c)
+		return err
+	})
+	return f, err
+}
+
+func anyWay(c OverlayConfig) (*os.File, error) {
 	f, err := byPath(c)
 	if errors.Is(err, errNextWay) {
 		f, err = byDescriptor(c)
@@ -37,6 +47,25 @@ func Overlay(c OverlayConfig) (*os.File, error) {
 		f, err = byStaging(c)
 	}
 	return f, err
+}
+
+// asRoot runs f as the root of the overlay's user namespace: whoever makes an overlay
+// also makes its temporary files, and on id-mapped layers only mapped users can. The
+// work directory is on-disk root's, so its owner behind the map is the root looked for.
+func asRoot(c OverlayConfig, f func() error) error {
+	if c.UserNS == nil || c.Work == "" {
+		return f()
+	}
+	work, err := layer(c.Work, c.UserNS)
+	if err != nil {
+		return err
+	}
+	defer work.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(work.Fd()), &st); err != nil {
+		return &os.PathError{Op: "fstat", Path: c.Work, Err: err}
+	}
+	return idmap.As(int(st.Uid), int(st.Gid), f)
 }
 
 // errNextWay says that a way does not fit the kernel or the layers.

@@ -46,8 +46,12 @@ func startStager() (chan<- job, error) {
 			return
 		}
 		for j := range jobs {
-			f, err := stage(j.c)
-			j.done <- result{f, err}
+			var r result
+			r.err = asRoot(j.c, func() (err error) {
+				r.f, err = stage(j.c)
+				return err
+			})
+			j.done <- r
 		}
 	}()
 	return jobs, <-ready

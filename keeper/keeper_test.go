@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,20 +20,6 @@ import (
 	"hoy/test/rootful"
 )
 
-var buildOnce = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "hoy-keeper-test")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "hoy-keeper")
-	c := exec.Command("go", "build", "-o", bin, "hoy/cmd/hoy-keeper")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("cannot build hoy-keeper: %w: %s", err, out)
-	}
-	return bin, nil
-})
-
 // bed is a keeper of its own, and a client of it.
 type bed struct {
 	t    *testing.T
@@ -46,12 +30,8 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	rootful.Check(t)
-	bin, err := buildOnce()
-	if err != nil {
-		t.Fatal(err)
-	}
 	b := &bed{t: t, root: t.TempDir()}
-	b.o = keeper.Options{Exec: bin, ExecRoot: filepath.Join(b.root, "x")}
+	b.o = keeper.Options{Exec: program(t), ExecRoot: filepath.Join(b.root, "x")}
 	t.Cleanup(func() { // ends it, if it holds nothing
 		if pid, err := b.pid(); err == nil {
 			unix.Kill(pid, unix.SIGTERM)

@@ -2,61 +2,310 @@
 package volume
 
 import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"time"
+
+	"hoy/lib/atomicfile"
+	"hoy/lib/cleanup"
+	"hoy/lib/fault"
 )
 
-// Volume is one volume, as it was when asked for.
+// AnonymousLabel marks volumes that were made without a name, as docker does.
+const AnonymousLabel = "com.docker.volume.anonymous"
+
+// Volume is one volume, as it was when asked for. Nobody writes to it.
 type Volume struct {
 	Name       string            `json:"name"`
 	Driver     string            `json:"driver"`
-	Options    map[string]string `json:"options,omitempty"`
 	Labels     map[string]string `json:"labels,omitempty"`
-	Anonymous  bool              `json:"anonymous,omitempty"`
 	CreatedAt  time.Time         `json:"createdAt"`
 	Mountpoint string            `json:"-"`
-	Users      []string          `json:"-"` // containers that refer to it
+	Users      []string          `json:"-"` // containers that refer to it, sorted
 }
+
+// Anonymous reports whether it was made without a name.
+func (v *Volume) Anonymous() bool { _, ok := v.Labels[AnonymousLabel]; return ok }
 
 // Request is a volume to be made. The zero value asks for an anonymous one.
 type Request struct {
-	Name    string // "": 64 hexadecimal digits
-	Driver  string // "" or "local"
-	Options map[string]string
-	Labels  map[string]string
+	Name     string // "": 64 hexadecimal digits
+	Driver   string // "" or "local"
+	Options  map[string]string
+	Labels   map[string]string
+	Volatile bool // it may be lost when the machine crashes now: for --rm
 }
 
-// Store is the folder of all volumes.
-type Store struct{}
+// Store is the folder of all volumes. A volume is made by Create or by the first
+// Use, filled from an image by Populate, and removed when nobody refers to it.
+//
+//	<root>/<name>/_data         the volume; containers bind it
+//	<root>/<name>/volume.json   the record, with its version
+//	<root>/<name>/populating    there while Populate copies: Open empties _data
+//	<root>/.<random>            being made or deleted: Open deletes it
+type Store struct {
+	root string
+	work sync.WaitGroup
+
+	mu   sync.Mutex
+	vols map[string]*entry
+}
+
+// entry is a volume with what changes; guarded by Store.mu except populate.
+type entry struct {
+	v        Volume
+	users    map[string]bool
+	populate sync.Mutex // one copy at a time
+}
+
+// record is volume.json.
+type record struct {
+	Version int `json:"version"`
+	Volume
+}
+
+const (
+	recordVersion = 1
+	recordFile    = "volume.json"
+	dataDir       = "_data"
+	marker        = "populating"
+)
 
 // Open opens the store, making it when it is new, and removes what is half-made.
-func Open(root string) (*Store, error) { return nil, errors.ErrUnsupported }
+func Open(root string) (*Store, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(root, 0o701); err != nil {
+		return nil, fmt.Errorf("cannot open volumes: %w", err)
+	}
+	es, err := os.ReadDir(root)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open volumes: %w", err)
+	}
+	s := &Store{root: root, vols: map[string]*entry{}}
+	for _, e := range es {
+		dir := filepath.Join(root, e.Name())
+		if strings.HasPrefix(e.Name(), ".") {
+			s.delete(dir)
+			continue
+		}
+		v, err := read(dir)
+		if err != nil {
+			slog.Warn("volume is unreadable and left alone", "dir", dir, "error", err)
+			continue
+		}
+		s.vols[v.Name] = &entry{v: v, users: map[string]bool{}}
+	}
+	return s, nil
+}
+
+func read(dir string) (Volume, error) {
+	b, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if err != nil {
+		return Volume{}, err
+	}
+	var r record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return Volume{}, err
+	}
+	if r.Version != recordVersion || r.Name != filepath.Base(dir) {
+		return Volume{}, fmt.Errorf("record of version %d for %q", r.Version, r.Name)
+	}
+	r.Mountpoint = filepath.Join(dir, dataDir)
+	return r.Volume, unfinished(dir)
+}
+
+// unfinished empties a volume whose first copy was interrupted.
+func unfinished(dir string) error {
+	m := filepath.Join(dir, marker)
+	if _, err := os.Lstat(m); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := empty(filepath.Join(dir, dataDir)); err != nil {
+		return err
+	}
+	return os.Remove(m)
+}
 
 // Close waits for removals in the background.
-func (s *Store) Close() error { return nil }
+func (s *Store) Close() error {
+	s.work.Wait()
+	return nil
+}
 
-// Create makes a volume. One that is there already is returned as it is when it
-// has the same driver and options.
-func (s *Store) Create(r Request) (*Volume, error) { return nil, errors.ErrUnsupported }
+// Create makes a volume. One that is there already is returned as it is.
+func (s *Store) Create(r Request) (*Volume, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.create(r)
+	if err != nil {
+		return nil, err
+	}
+	return e.view(), nil
+}
+
+// create makes or finds a volume; the caller holds mu.
+func (s *Store) create(r Request) (*entry, error) {
+	labels := r.Labels
+	if r.Name == "" {
+		var b [32]byte
+		rand.Read(b[:])
+		r.Name = hex.EncodeToString(b[:])
+		labels = maps.Clone(labels)
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[AnonymousLabel] = ""
+	}
+	if err := validate(r); err != nil {
+		return nil, err
+	}
+	if e := s.vols[r.Name]; e != nil {
+		return e, nil
+	}
+	v := Volume{Name: r.Name, Driver: "local", Labels: labels, CreatedAt: time.Now().UTC(), Mountpoint: filepath.Join(s.root, r.Name, dataDir)}
+	if err := s.write(v, !r.Volatile); err != nil {
+		return nil, fmt.Errorf("cannot create volume %s: %w", r.Name, err)
+	}
+	e := &entry{v: v, users: map[string]bool{}}
+	s.vols[v.Name] = e
+	return e, nil
+}
+
+// write makes the volume under a hidden name and renames it.
+func (s *Store) write(v Volume, durable bool) error {
+	tmp := filepath.Join(s.root, "."+rand.Text())
+	var undo cleanup.Stack
+	defer undo.Run()
+	if err := os.Mkdir(tmp, 0o701); err != nil {
+		return err
+	}
+	undo.Add(func() { os.RemoveAll(tmp) })
+	data := filepath.Join(tmp, dataDir)
+	if err := os.Mkdir(data, 0o755); err != nil {
+		return err
+	}
+	if err := os.Chmod(data, 0o755); err != nil { // whatever the umask
+		return err
+	}
+	b, err := json.Marshal(record{recordVersion, v})
+	if err != nil {
+		return err
+	}
+	put := atomicfile.Write
+	if durable {
+		put = atomicfile.WriteSync
+	}
+	if err := put(filepath.Join(tmp, recordFile), b, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(s.root, v.Name)); err != nil {
+		return err
+	}
+	undo.Release()
+	if durable {
+		return atomicfile.SyncDir(s.root)
+	}
+	return nil
+}
+
+func (e *entry) view() *Volume {
+	v := e.v
+	v.Users = slices.Sorted(maps.Keys(e.users))
+	return &v
+}
 
 // Get finds a volume by its name.
-func (s *Store) Get(name string) (*Volume, error) { return nil, errors.ErrUnsupported }
+func (s *Store) Get(name string) (*Volume, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.vols[name]
+	if e == nil {
+		return nil, notFound(name)
+	}
+	return e.view(), nil
+}
+
+func notFound(name string) error {
+	return fault.New(fault.NotFound, "get %s: no such volume", name)
+}
 
 // List returns all volumes by name.
-func (s *Store) List() []*Volume { return nil }
+func (s *Store) List() []*Volume {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var vs []*Volume
+	for _, name := range slices.Sorted(maps.Keys(s.vols)) {
+		vs = append(vs, s.vols[name].view())
+	}
+	return vs
+}
 
 // Remove removes a volume that no container refers to. force: it may be missing.
-func (s *Store) Remove(name string, force bool) error { return errors.ErrUnsupported }
+func (s *Store) Remove(name string, force bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.vols[name]
+	if e == nil {
+		if force {
+			return nil
+		}
+		return notFound(name)
+	}
+	if len(e.users) > 0 {
+		return fault.New(fault.Conflict, "remove %s: volume is in use - [%s]", name, strings.Join(slices.Sorted(maps.Keys(e.users)), ", "))
+	}
+	trash := filepath.Join(s.root, "."+rand.Text())
+	if err := os.Rename(filepath.Join(s.root, name), trash); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove volume %s: %w", name, err)
+	}
+	if err := atomicfile.SyncDir(s.root); err != nil {
+		return fmt.Errorf("cannot remove volume %s: %w", name, err)
+	}
+	delete(s.vols, name)
+	s.delete(trash)
+	return nil
+}
+
+func (s *Store) delete(dir string) {
+	s.work.Go(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			slog.Warn("cannot delete removed volume; the next start tries again", "dir", dir, "error", err)
+		}
+	})
+}
 
 // Use makes the volume if need be and notes that the container refers to it. The
 // reference lives in memory: after a restart containers say Use again.
-func (s *Store) Use(r Request, container string) (*Volume, error) { return nil, errors.ErrUnsupported }
+func (s *Store) Use(r Request, container string) (*Volume, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.create(r)
+	if err != nil {
+		return nil, err
+	}
+	e.users[container] = true
+	return e.view(), nil
+}
 
-// Release drops the container's reference.
-func (s *Store) Release(name, container string) {}
-
-// Populate copies the tree at path inside root, a container's root file system,
-// into the volume if that is empty, as docker does at a volume's first use.
-// A path that is missing in root is no failure.
-func (s *Store) Populate(name string, root *os.File, path string) error { return errors.ErrUnsupported }
+// Release drops the container's reference. One that is not there is no failure.
+func (s *Store) Release(name, container string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.vols[name]; e != nil {
+		delete(e.users, container)
+	}
+}

@@ -33,7 +33,6 @@ type explainer struct {
 	process *process
 	root    *os.File // the container's root; nil: that of pid
 	pid     int
-	mounts  [2]int // first and last call that mount something
 }
 
 // Explain puts a failed spawn into words: the step, the object and the system call.
@@ -48,11 +47,7 @@ func (p *Prepared) Explain(err error) error {
 	if !step.Killed && step.Index >= f.process.firstExec {
 		return f.explainExec(step.Errno)
 	}
-	err = p.Plan.Explain(step)
-	if step.Errno == unix.ENOTDIR && step.Index >= f.mounts[0] && step.Index < f.mounts[1] {
-		return fmt.Errorf("%w: are you trying to mount a directory onto a file (or vice-versa)?", err)
-	}
-	return err
+	return p.Plan.Explain(step)
 }
 
 // explainExec looks at the files that execve(2) was given. What it sees may have

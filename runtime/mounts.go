@@ -206,6 +206,16 @@ func isDirectory(f *os.File) (bool, error) {
 	return st.Mode&unix.S_IFMT == unix.S_IFDIR, nil
 }
 
+// sameKind refuses to mount a directory on a file or a file on a directory, which the
+// kernel would answer with no more than EINVAL.
+func sameKind(target *os.File, directory bool) error {
+	is, err := isDirectory(target)
+	if err == nil && is != directory {
+		return fault.New(fault.Invalid, "not a directory: are you trying to mount a directory onto a file (or vice-versa)?")
+	}
+	return err
+}
+
 // attach resolves a.object, creating it where it is missing, and records a. From then
 // on, paths below it are resolved in it.
 func (b *builder) attach(a attachment, directory bool) error {
@@ -229,10 +239,16 @@ func (b *builder) attach(a attachment, directory bool) error {
 		if directory {
 			make = t.place.Mkdir
 		}
+		missing := len(t.place.Missing) > 0
 		if a.pin, err = make(0o755, b.rootUID, b.rootGID); err != nil {
 			return err
 		}
 		b.keep(a.pin)
+		if !missing {
+			if err := sameKind(a.pin, directory); err != nil {
+				return err
+			}
+		}
 	}
 	b.attachments = append(b.attachments, a)
 	b.trees = append(b.trees, &tree{at: at, root: a.source, made: len(b.attachments) - 1})

@@ -3,6 +3,7 @@
 package mount
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 
@@ -80,7 +81,7 @@ func create(fs int, fstype string, attr int) (*os.File, error) {
 func explain(fs int, fstype, what string, err error) error {
 	var b [512]byte
 	if n, e := unix.Read(fs, b[:]); e == nil && n > 2 {
-		return fmt.Errorf("cannot configure %s (%s): fsconfig: %w (%s)", fstype, what, err, b[2:n])
+		return fmt.Errorf("cannot configure %s (%s): fsconfig: %w (%s)", fstype, what, err, bytes.TrimSpace(b[2:n]))
 	}
 	return fmt.Errorf("cannot configure %s (%s): fsconfig: %w", fstype, what, err)
 }

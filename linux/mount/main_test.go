@@ -1,0 +1,195 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/linux/idmap"
+	"hoy/test/rootful"
+)
+
+func TestMain(m *testing.M) { os.Exit(rootful.Main(m)) }
+
+const first = 100000
+
+func userNamespace(t *testing.T) *os.File {
+	t.Helper()
+	r := []idmap.Range{{Inside: 0, Outside: first, Size: 65536}}
+	f, err := idmap.New(&idmap.Map{UIDs: r, GIDs: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// layers makes n lower directories, top first, and an upper and a work directory. The
+// file "all" is in each layer, "only-N" in layer N.
+func layers(t *testing.T, dir string, n int) OverlayConfig {
+	t.Helper()
+	var c OverlayConfig
+	for i := range n {
+		l := filepath.Join(dir, fmt.Sprintf("layer-%03d", i))
+		if err := os.MkdirAll(l, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"all", fmt.Sprintf("only-%d", i)} {
+			if err := os.WriteFile(filepath.Join(l, name), fmt.Append(nil, i), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Lower = append(c.Lower, l)
+	}
+	c.Upper, c.Work = filepath.Join(dir, "upper"), filepath.Join(dir, "work")
+	for _, d := range []string{c.Upper, c.Work} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+var ways = []struct {
+	name   string
+	make   func(OverlayConfig) (*os.File, error)
+	idmaps bool
+}{
+	{"chosen", Overlay, true}, {"path", byPath, false}, {"descriptor", byDescriptorAsRoot, true}, {"staging", byStaging, true},
+}
+
+func byDescriptorAsRoot(c OverlayConfig) (f *os.File, err error) {
+	err = asRoot(c, func() error {
+		f, err = byDescriptor(c)
+		return err
+	})
+	return f, err
+}
+
+// TestOverlay makes overlays of few and many layers in every way, with and without a
+// user namespace, and writes into them.
+func TestOverlay(t *testing.T) {
+	userns := userNamespace(t)
+	if _, err := stager(); err != nil { // lives on, so it is no leak of a test
+		t.Fatal(err)
+	}
+	for _, way := range ways {
+		for _, n := range []int{1, 40, 120} {
+			for _, ns := range []*os.File{nil, userns} {
+				if ns != nil && !way.idmaps {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%d/mapped=%v", way.name, n, ns != nil), func(t *testing.T) {
+					rootful.Check(t)
+					c := layers(t, t.TempDir(), n)
+					c.UserNS = ns
+					f, err := way.make(c)
+					if ns != nil && way.name == "descriptor" && errors.Is(err, errNextWay) {
+						return // a kernel before 6.15: Overlay takes the next way
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer f.Close()
+					checkOverlay(t, f, c, n)
+				})
+			}
+		}
+	}
+}
+
+func checkOverlay(t *testing.T, f *os.File, c OverlayConfig, n int) {
+	t.Helper()
+	for name, want := range map[string]string{"all": "0", fmt.Sprintf("only-%d", n-1): fmt.Sprint(n - 1)} {
+		in, err := OpenIn(f, name, unix.O_RDONLY)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		got := make([]byte, 8)
+		k, _ := in.Read(got)
+		if string(got[:k]) != want {
+			t.Errorf("%s holds %q, want %q", name, got[:k], want)
+		}
+		var st unix.Stat_t
+		unix.Fstat(int(in.Fd()), &st)
+		if wantUID := uint32(first); (st.Uid == wantUID) != (c.UserNS != nil) {
+			t.Errorf("%s belongs to %d", name, st.Uid)
+		}
+	}
+	uid := 0
+	if c.UserNS != nil {
+		uid = first
+	}
+	err := idmap.As(uid, uid, func() error {
+		d, err := MkdirIn(f, "/new/dir", 0o755, uid, uid)
+		if err == nil {
+			d.Close()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(c.Upper, "new/dir"), &st); err != nil || st.Uid != 0 {
+		t.Errorf("in the upper directory new/dir belongs to %d (%v)", st.Uid, err)
+	}
+}
+
+// TestOverlayOfLongPaths has layers whose paths fsconfig(2) does not take.
+func TestOverlayOfLongPaths(t *testing.T) {
+	rootful.Check(t)
+	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 200), strings.Repeat("e", 100))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := layers(t, dir, 3)
+	if _, err := byPath(c); !errors.Is(err, errNextWay) {
+		t.Errorf("by path: %v", err)
+	}
+	f, err := Overlay(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	checkOverlay(t, f, c, 3)
+}
+
+func TestReadOnlyAndVolatileOverlay(t *testing.T) {
+	rootful.Check(t)
+	for _, way := range ways {
+		c := layers(t, t.TempDir(), 2)
+		c.ReadOnly, c.Volatile = true, true
+		f, err := way.make(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if d, err := MkdirIn(f, "x", 0o755, 0, 0); !errors.Is(err, unix.EROFS) {
+			t.Errorf("%s: made %v, %v in a read-only overlay", way.name, d, err)
+		}
+		if _, err := os.Stat(filepath.Join(c.Work, "work/incompat/volatile")); err != nil {
+			t.Errorf("%s: the overlay is not volatile: %v", way.name, err)
+		}
+	}
+}
+
+func TestOverlayOfMissingLayer(t *testing.T) {
+	rootful.Check(t)
+	for _, way := range ways {
+		c := layers(t, t.TempDir(), 1)
+		c.Lower = append(c.Lower, "/no/such/layer")
+		if f, err := way.make(c); !errors.Is(err, unix.ENOENT) {
+			t.Errorf("%s: got %v, %v, want ENOENT", way.name, f, err)
+		}
+	}
+	if _, err := Overlay(OverlayConfig{}); err == nil {
+		t.Error("an overlay of nothing was made")
+	}
+}

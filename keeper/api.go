@@ -54,7 +54,7 @@ type Attachment struct {
 	Conn                  *os.File
 	Stdin, Stdout, Stderr bool
 	Mux                   bool   // frames of 8 bytes: stream, 0, 0, 0, length (big-endian)
-	DetachKeys            []byte // nil: ctrl-p ctrl-q; only terminals have them
+	DetachKeys            []byte // none: ctrl-p ctrl-q; only terminals have them
 	Preread               []byte // input that was read from Conn already
 }
 

@@ -204,6 +204,9 @@ func (c *Client) watch(l *link) {
 
 // reach connects to a keeper, starting one if there is none.
 func reach(ctx context.Context, o Options, again bool) (*socket, error) {
+	if err := os.MkdirAll(o.ExecRoot, 0o711); err != nil {
+		return nil, fmt.Errorf("cannot start keeper: %w", err)
+	}
 	path := filepath.Join(o.ExecRoot, "keeper.sock")
 	var err error
 	for range 20 {
@@ -230,9 +233,6 @@ func reach(ctx context.Context, o Options, again bool) (*socket, error) {
 
 // launch starts a keeper as a daemon, and returns when it can be connected to.
 func launch(ctx context.Context, o Options, again bool) error {
-	if err := os.MkdirAll(o.ExecRoot, 0o711); err != nil {
-		return fmt.Errorf("cannot start keeper: %w", err)
-	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return fmt.Errorf("cannot start keeper: %w", err)

@@ -6,9 +6,9 @@ type detacher struct {
 	have int // of keys, seen and held back
 }
 
-// newDetacher looks for keys; nil means ctrl-p ctrl-q.
+// newDetacher looks for keys; none means ctrl-p ctrl-q.
 func newDetacher(keys []byte) *detacher {
-	if keys == nil {
+	if len(keys) == 0 {
 		keys = []byte{'p' & 0x1f, 'q' & 0x1f}
 	}
 	return &detacher{keys: keys}
@@ -17,7 +17,7 @@ func newDetacher(keys []byte) *detacher {
 // filter returns what of in goes to the process: all but the keys, and but what may
 // become the keys, which it holds back until the next input decides.
 func (d *detacher) filter(in []byte) (out []byte, detached bool) {
-	if len(d.keys) == 0 || d.have == 0 && !d.starts(in) {
+	if d.have == 0 && !d.starts(in) {
 		return in, false
 	}
 	for _, c := range in {

@@ -29,6 +29,9 @@ func (p *process) wait() {
 		p.complain("cannot wait for its end: %v", err)
 		return
 	}
+	if !p.child {
+		<-p.s.settled // an engine may be about to hand over its terminal
+	}
 	p.end(p.status())
 }
 

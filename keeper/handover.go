@@ -76,6 +76,7 @@ func (s *server) takeOrphan(p *process) bool {
 // concludeOrphans ends what nobody has come for: processes that are gone, and tied
 // ones whose engine is.
 func (s *server) concludeOrphans() {
+	s.settledBy.Do(func() { close(s.settled) })
 	s.mu.Lock()
 	orphans := s.orphans
 	s.orphans = nil

@@ -26,6 +26,9 @@ type server struct {
 	helper *spawn.Helper // starts what could be looked into
 	quit   chan struct{} // closed when there is nothing more to do
 
+	settled   chan struct{} // closed when an engine has handed over what it has, or none comes
+	settledBy sync.Once
+
 	mu        sync.Mutex
 	procs     map[string]*process
 	conns     map[*conn]struct{}
@@ -35,7 +38,7 @@ type server struct {
 }
 
 func newServer(root string, h *spawn.Helper) *server {
-	return &server{root: root, helper: h, works: make(workPool, 2), quit: make(chan struct{}),
+	return &server{root: root, helper: h, works: make(workPool, 2), quit: make(chan struct{}), settled: make(chan struct{}),
 		procs: map[string]*process{}, conns: map[*conn]struct{}{}}
 }
 

@@ -87,6 +87,7 @@ func (s *server) spawn(c *conn, b *spawnBody, fds []int) (*process, error) {
 		return p, p.failed
 	}
 	if err = p.start(b, f); err != nil {
+		closeAll(f.clients)
 		p.failed = err
 		s.forget(p)
 	}
@@ -112,12 +113,6 @@ func (p *process) attachAll(as []attachBody, fds []int) {
 func (p *process) start(b *spawnBody, f *spawnFiles) (err error) {
 	var undo cleanup.Stack
 	defer undo.Run()
-	undo.Add(func() {
-		for _, v := range p.attached() {
-			v.leave(false)
-		}
-	})
-	p.attachAll(b.Attach, f.clients)
 	undo.Add(p.removeFiles)
 	theirs, err := p.openStdio(f.console, &undo)
 	if err != nil {
@@ -154,6 +149,7 @@ func (p *process) start(b *spawnBody, f *spawnFiles) (err error) {
 		return err
 	}
 	undo.Release()
+	p.attachAll(b.Attach, f.clients) // before the first byte moves
 	p.run()
 	return nil
 }

@@ -218,3 +218,11 @@ func (c *Containers) Close() error {
 
 // patience is how long the engine waits for what should happen at once.
 const patience = 10 * time.Second
+
+// Name returns the name of the container with this id, empty when there is none.
+func (c *Containers) Name(id string) string {
+	if k, err := c.index.get(id); err == nil && k.id == id {
+		return k.rec().Name
+	}
+	return ""
+}

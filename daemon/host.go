@@ -1,0 +1,162 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/container/spec"
+	"hoy/lib/fault"
+	"hoy/linux/cgroup"
+)
+
+// host finds out what this machine offers, and what the options make of it.
+func (o *Options) host(groups *cgroup.Host) spec.Host {
+	has := func(controller string) bool { return slices.Contains(groups.Controllers(), controller) }
+	h := spec.Host{
+		CgroupV2: groups.Mode() == cgroup.V2, NumCPU: runtime.NumCPU(),
+		MemoryLimit: has("memory"), MemoryReservation: has("memory"),
+		CPUShares: has("cpu"), CPUCfs: has("cpu"), Cpuset: has("cpuset"),
+		PidsLimit: has("pids"), CgroupDevices: has("devices") || groups.Mode() == cgroup.V2,
+
+		CgroupNamespaces:  exists("/proc/self/ns/cgroup"),
+		AppArmor:          strings.HasPrefix(content("/sys/module/apparmor/parameters/enabled"), "Y"),
+		SELinux:           exists("/sys/fs/selinux/enforce"),
+		Seccomp:           o.SeccompProfile != "unconfined" && strings.Contains(content("/proc/self/status"), "\nSeccomp:"),
+		RecursiveReadOnly: unix.MountSetattr(-1, "", 0, &unix.MountAttr{}) != unix.ENOSYS,
+		IPv4ForwardingOff: strings.HasPrefix(content("/proc/sys/net/ipv4/ip_forward"), "0"),
+
+		UserNamespace: o.UserMap != nil, NoNewPrivileges: o.NoNewPrivileges, CgroupnsHost: o.CgroupnsMode == "host",
+		IpcShareable: o.IpcMode == "shareable", DefaultShmSize: o.ShmSize, Init: o.Init, LogDriver: o.LogDriver, Ulimits: o.Ulimits,
+	}
+	h.Thermal, _ = filepath.Glob("/sys/devices/system/cpu/cpu*/thermal_throttle")
+	if h.CgroupV2 {
+		hostV2(&h, has)
+	} else {
+		hostV1(&h)
+	}
+	return h
+}
+
+// hostV1 looks for the files of the v1 hierarchies.
+func hostV1(h *spec.Host) {
+	const root = "/sys/fs/cgroup/"
+	h.SwapLimit = exists(root + "memory/memory.memsw.limit_in_bytes")
+	h.OomKillDisable = exists(root + "memory/memory.oom_control")
+	h.MemorySwappiness = exists(root + "memory/memory.swappiness")
+	h.CPUCfs = exists(root + "cpu/cpu.cfs_quota_us")
+	h.CPURealtime = exists(root + "cpu/cpu.rt_period_us")
+	h.BlkioWeight = exists(root+"blkio/blkio.weight") || exists(root+"blkio/blkio.bfq.weight")
+	h.BlkioWeightDevice = exists(root+"blkio/blkio.weight_device") || exists(root+"blkio/blkio.bfq.weight_device")
+	h.BlkioThrottle = exists(root + "blkio/blkio.throttle.read_bps_device")
+	h.Cpus = strings.TrimSpace(content(root + "cpuset/cpuset.cpus"))
+	h.Mems = strings.TrimSpace(content(root + "cpuset/cpuset.mems"))
+}
+
+// hostV2 knows what a controller of the unified hierarchy has; the root group has
+// none of the files.
+func hostV2(h *spec.Host, has func(string) bool) {
+	const root = "/sys/fs/cgroup/"
+	h.SwapLimit = has("memory") && exists("/proc/swaps")
+	h.BlkioWeight, h.BlkioWeightDevice, h.BlkioThrottle = has("io"), has("io"), has("io")
+	h.Cpus = strings.TrimSpace(content(root + "cpuset.cpus.effective"))
+	h.Mems = strings.TrimSpace(content(root + "cpuset.mems.effective"))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func content(path string) string {
+	b, _ := os.ReadFile(path)
+	return string(b)
+}
+
+// keeperPath finds the keeper's program: as told, or beside this one.
+func (o *Options) keeperPath() (string, error) {
+	if o.Keeper != "" {
+		return o.Keeper, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("cannot find hoy-keeper: %w", err)
+	}
+	if self, err = filepath.EvalSymlinks(self); err != nil {
+		return "", fmt.Errorf("cannot find hoy-keeper: %w", err)
+	}
+	path := filepath.Join(filepath.Dir(self), "hoy-keeper")
+	if !exists(path) {
+		return "", fault.New(fault.NotFound, "cannot find hoy-keeper beside %s: say --keeper PATH", self)
+	}
+	return path, nil
+}
+
+// initPath finds a static init for --init: as told, or one that the machine has.
+func (o *Options) initPath() string {
+	if o.InitPath != "" {
+		return o.InitPath
+	}
+	for _, p := range []string{"/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static", "/usr/bin/catatonit", "/usr/libexec/podman/catatonit"} {
+		if exists(p) {
+			return p
+		}
+	}
+	return ""
+}
+
+func logLevel(s string) (slog.Level, error) {
+	switch strings.ToLower(s) {
+	case "debug", "trace":
+		return slog.LevelDebug, nil
+	case "info", "":
+		return slog.LevelInfo, nil
+	case "warn", "warning":
+		return slog.LevelWarn, nil
+	case "error", "fatal", "panic":
+		return slog.LevelError, nil
+	}
+	return 0, fault.New(fault.Invalid, "--log-level: %q is not one of debug, info, warn, error, fatal", s)
+}
+
+func (o *Options) logger(w io.Writer) (*slog.Logger, error) {
+	if o.Log != nil {
+		return o.Log, nil
+	}
+	level, err := logLevel(o.LogLevel)
+	if err != nil {
+		return nil, err
+	}
+	if o.Debug {
+		level = slog.LevelDebug
+	}
+	ho := &slog.HandlerOptions{Level: level}
+	if o.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, ho)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, ho)), nil
+}
+
+// needRoot says in one line what is missing.
+func needRoot() error {
+	if os.Geteuid() != 0 {
+		return fault.New(fault.Forbidden, "the engine needs root: start it with sudo")
+	}
+	return nil
+}
+
+// ignoring drops an error that is expected.
+func ignoring(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
+}

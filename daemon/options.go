@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+
+	"hoy/linux/idmap"
+	"hoy/network"
+)
+
+// Options configure an engine. The fields have the names of dockerd's flags, which
+// Parse reads; DefaultOptions gives their defaults.
+type Options struct {
+	DataRoot string   // survives a reboot
+	ExecRoot string   // does not
+	Hosts    []string // unix://, tcp://, fd://; empty: hoy.sock in the exec root
+	Group    string   // of the unix sockets; empty: hoy or docker, whichever exists
+	Pidfile  string
+	Keeper   string // the hoy-keeper binary; empty: beside this program
+
+	LogLevel  string // debug, info, warn, error
+	LogFormat string // text or json
+	Debug     bool
+
+	TLS, TLSVerify             bool
+	TLSCACert, TLSCert, TLSKey string
+
+	Bridge      string // link of the default network; none: no such network
+	BIP         netip.Prefix
+	Pools       []network.Pool
+	MTU         int
+	IPMasq      bool
+	DNS         []netip.Addr
+	DNSSearch   []string
+	DNSOptions  []string
+	HostGateway netip.Addr
+
+	CgroupParent    string // within the hierarchies; empty: a group for this exec root
+	CgroupnsMode    string // default for containers: private or host
+	IpcMode         string // default for containers: private or shareable
+	ShmSize         int64  // default for containers, bytes
+	Ulimits         []*apicontainer.Ulimit
+	Init            bool // default for containers
+	InitPath        string
+	NoNewPrivileges bool
+	LogDriver       string
+	LogOpts         map[string]string
+	SeccompProfile  string // builtin or unconfined
+	Labels          []string
+	Experimental    bool
+	UserMap         *idmap.Map // user namespace of the containers; nil: the host's
+
+	Validate bool         // only check the options
+	Log      *slog.Logger // nil: to stderr, by LogLevel and LogFormat
+}
+
+// The places of an engine that is told nothing else.
+const (
+	DefaultDataRoot = "/var/lib/hoy"
+	DefaultExecRoot = "/run/hoy"
+	DefaultBridge   = "hoy0"
+	defaultConfig   = "/etc/hoy/daemon.json"
+	dockerSocket    = "unix:///var/run/docker.sock"
+)
+
+// DefaultOptions returns the options of an engine that is told nothing.
+func DefaultOptions() Options {
+	return Options{
+		DataRoot: DefaultDataRoot, ExecRoot: DefaultExecRoot, Bridge: DefaultBridge, IPMasq: true,
+		LogLevel: "info", LogFormat: "text", CgroupnsMode: "private", IpcMode: "private", LogDriver: "json-file",
+		SeccompProfile: "builtin",
+	}
+}
+
+// complete fills in what depends on other options.
+func (o *Options) complete() {
+	o.DataRoot, o.ExecRoot = absolute(o.DataRoot), absolute(o.ExecRoot)
+	if len(o.Hosts) == 0 {
+		o.Hosts = []string{"unix://" + filepath.Join(o.ExecRoot, "hoy.sock")}
+	}
+	if o.CgroupParent == "" {
+		o.CgroupParent = "/hoy"
+		if o.ExecRoot != DefaultExecRoot {
+			// Engines side by side must not touch each other's containers.
+			o.CgroupParent += "-" + shortHash(o.ExecRoot)
+		}
+	}
+}
+
+func absolute(path string) string {
+	if a, err := filepath.Abs(path); err == nil {
+		return a
+	}
+	return path
+}

@@ -79,8 +79,8 @@ func (g *global) register(f *pflag.FlagSet) {
 	f.StringVarP(&g.choice.Host, "host", "H", "", "Engine to use, like unix:///run/hoy/hoy.sock, tcp://10.0.0.5:2376 or ssh://user@server")
 	f.StringVarP(&g.choice.Context, "context", "c", "", "Context to use, as docker's contexts name engines")
 	f.StringVar(&g.choice.ConfigDir, "config", "", "Folder of config.json and of the contexts")
-	f.BoolVarP(&g.debug, "debug", "D", false, "Say more about failures")
-	f.StringVarP(&g.level, "log-level", "l", "info", "Level of our own messages: debug, info, warn, error, fatal")
+	f.BoolVarP(&g.debug, "debug", "D", false, "Tell of each request to the engine")
+	f.StringVarP(&g.level, "log-level", "l", "info", "debug tells of each request to the engine; info, warn, error, fatal do not")
 	f.BoolVar(&g.choice.TLS, "tls", false, "Use TLS; implied by --tlsverify")
 	f.BoolVar(&g.choice.TLSVerify, "tlsverify", false, "Use TLS and verify the engine")
 	f.StringVar(&g.choice.CACert, "tlscacert", "", "Trust certificates of this authority only")
@@ -178,6 +178,9 @@ func (a *app) engine() (*client.Client, error) {
 	o := client.Options{Endpoint: e}
 	if implicit {
 		o.Launch = client.Launcher(a.Err)
+	}
+	if a.global.debug || a.global.level == "debug" {
+		o.Trace = func(line string) { fmt.Fprintln(a.Err, "hoy: debug:", line) }
 	}
 	a.client, err = client.New(o)
 	return a.client, err

@@ -85,7 +85,9 @@ func (a *app) root(args []string) *cobra.Command {
 		Short:         "Containers, small and quick",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.ArbitraryArgs,
+
+		DisableFlagsInUseLine: true,
+		Args:                  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()
@@ -97,7 +99,7 @@ func (a *app) root(args []string) *cobra.Command {
 		return &usage{cmd.CommandPath(), err.Error(), codeEngine}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	a.global.register(root.Flags())
+	new(global).register(root.Flags()) // for the help; run has parsed them already
 	first, second := "", ""
 	if len(args) > 0 {
 		first = args[0]

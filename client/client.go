@@ -26,6 +26,8 @@ type Options struct {
 	// Launch starts an engine when none listens at the endpoint, and returns when
 	// it answers; nil where that is nobody's business.
 	Launch func(context.Context) error
+	// Trace is told of each answer, in one line; nil: nobody is.
+	Trace func(string)
 }
 
 // Client sends requests to one engine. It is safe for use by several goroutines:
@@ -41,6 +43,7 @@ type Options struct {
 type Client struct {
 	endpoint Endpoint
 	launch   func(context.Context) error
+	trace    func(string)
 
 	mu       sync.Mutex
 	version  string // API version, lowered once if the engine is older
@@ -53,7 +56,7 @@ func New(o Options) (*Client, error) {
 	if err := o.Endpoint.check(); err != nil {
 		return nil, err
 	}
-	return &Client{endpoint: o.Endpoint, launch: o.Launch, version: version.API}, nil
+	return &Client{endpoint: o.Endpoint, launch: o.Launch, trace: o.Trace, version: version.API}, nil
 }
 
 // Host returns the address of the engine as the user would write it.

@@ -40,8 +40,12 @@ func (c *Client) send(ctx context.Context, r request, api string) (*http.Respons
 		if err != nil {
 			return nil, err
 		}
+		began := time.Now()
 		resp, err := cn.roundTrip(ctx, r, api)
 		if err == nil {
+			if c.trace != nil {
+				c.trace(fmt.Sprintf("%s %s: %s after %s", r.method, r.path, resp.Status, time.Since(began).Round(time.Microsecond)))
+			}
 			resp.Body = &body{ReadCloser: resp.Body, c: c, cn: cn, keep: !resp.Close && !r.hijack}
 			return resp, nil
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -211,11 +210,7 @@ func (p *Program) load(memfd *os.File, files []*os.File, stdfiles [3]*os.File) e
 	if st.Size < headerSize || st.Size > MaxSize {
 		return bad("%d bytes", st.Size)
 	}
-	var head [headerSize]byte
-	if n, err := unix.Pread(fd, head[:], 0); n != len(head) {
-		return bad("cannot be read (%v)", err)
-	}
-	if err := p.allocate(int(st.Size), le.Uint32(head[12:])&optExposed != 0); err != nil {
+	if err := p.allocate(int(st.Size)); err != nil {
 		return err
 	}
 	b := p.mem[frameSize:][:st.Size]
@@ -224,6 +219,11 @@ func (p *Program) load(memfd *os.File, files []*os.File, stdfiles [3]*os.File) e
 	}
 	if p.head, err = check(b, len(files)); err != nil {
 		return err
+	}
+	if p.head.exposed {
+		if b, err = p.share(b); err != nil {
+			return err
+		}
 	}
 	p.fds = make([]int, len(files))
 	for i, f := range files {
@@ -261,18 +261,30 @@ func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(
 
 // allocate maps the memory of a program whose plan has size bytes. Pages are made
 // now, in one go, rather than one fault at a time in the child.
-func (p *Program) allocate(size int, shared bool) (err error) {
-	const prot = syscall.PROT_READ | syscall.PROT_WRITE
-	const private = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_POPULATE
-	if p.ctl, err = unix.Mmap(-1, 0, ctlSize, prot, private); err != nil {
-		return fmt.Errorf("mmap: %w", err)
+func (p *Program) allocate(size int) error {
+	m, err := p.mmap(ctlSize+frameSize+size, unix.MAP_PRIVATE)
+	if err == nil {
+		p.ctl, p.mem = m[:ctlSize], m[ctlSize:]
 	}
-	flags := private
-	if shared {
-		flags = unix.MAP_SHARED | unix.MAP_ANONYMOUS | unix.MAP_POPULATE
+	return err
+}
+
+// share moves the frame and the plan b to memory that a forked child shares.
+func (p *Program) share(b []byte) ([]byte, error) {
+	m, err := p.mmap(len(p.mem), unix.MAP_SHARED)
+	if err != nil {
+		return nil, err
 	}
-	if p.mem, err = unix.Mmap(-1, 0, frameSize+size, prot, flags); err != nil {
-		return fmt.Errorf("mmap %d bytes: %w", size, err)
+	p.mem = m
+	copy(m[frameSize:], b)
+	return m[frameSize:], nil
+}
+
+func (p *Program) mmap(size, how int) ([]byte, error) {
+	m, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, how|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
+	if err != nil {
+		return nil, fmt.Errorf("mmap %d bytes: %w", size, err)
 	}
-	return nil
+	p.maps = append(p.maps, m)
+	return m, nil
 }

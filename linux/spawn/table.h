@@ -20,5 +20,6 @@
 #define frame_count  24
 #define frame_calls  32
 #define frame_zero   40
+#define frame_reset  72
 
 #define SIG_SETMASK 2

@@ -48,19 +48,22 @@ TEXT ·cloneTable(SB), NOSPLIT, $0-48
 	RET
 
 child:
-	// CLONE_CLEAR_SIGHAND leaves ignored signals ignored, and so does execve.
-	MOVL $1, BX
-default:
-	MOVL BX, DI
-	LEAQ frame_zero(R12), SI
-	XORL DX, DX
-	MOVL $8, R10
-	MOVL $SYS_rt_sigaction, AX
+	// CLONE_CLEAR_SIGHAND leaves ignored signals ignored, and so would execve.
+	MOVQ frame_reset(R12), BX
+reset:
+	TESTQ BX, BX
+	JZ    unblock
+	BSFQ  BX, DI
+	BTRQ  DI, BX
+	INCQ  DI
+	LEAQ  frame_zero(R12), SI
+	XORL  DX, DX
+	MOVL  $8, R10
+	MOVL  $SYS_rt_sigaction, AX
 	SYSCALL
-	INCL BX
-	CMPL BX, $64
-	JLE  default
+	JMP   reset
 
+unblock:
 	MOVL $SIG_SETMASK, DI
 	LEAQ frame_zero(R12), SI
 	XORL DX, DX

@@ -46,19 +46,23 @@ TEXT ·cloneTable(SB), NOSPLIT|NOFRAME, $0-48
 	RET
 
 child:
-	// CLONE_CLEAR_SIGHAND leaves ignored signals ignored, and so does execve.
-	MOVD $1, R21
-default:
-	MOVD R21, R0
+	// CLONE_CLEAR_SIGHAND leaves ignored signals ignored, and so would execve.
+	MOVD frame_reset(R19), R21
+reset:
+	CBZ  R21, unblock
+	RBIT R21, R0
+	CLZ  R0, R0
+	ADD  $1, R0
+	SUB  $1, R21, R22
+	AND  R22, R21
 	ADD  $frame_zero, R19, R1
 	MOVD $0, R2
 	MOVD $8, R3
 	MOVD $SYS_rt_sigaction, R8
 	SVC
-	ADD  $1, R21
-	CMP  $64, R21
-	BLE  default
+	B    reset
 
+unblock:
 	MOVD $SIG_SETMASK, R0
 	ADD  $frame_zero, R19, R1
 	MOVD $0, R2

@@ -20,6 +20,7 @@ import (
 )
 
 // inside marks the re-executed test binary, which already has its own namespaces.
+// Its value is the path of the network namespace that it left.
 const inside = "HOY_TEST_INSIDE"
 
 // Main runs the tests of m in a mount and a network namespace of their own, by
@@ -32,7 +33,7 @@ func Main(m *testing.M) int {
 	c := exec.Command("/proc/self/exe", os.Args[1:]...)
 	c.Args[0] = os.Args[0]
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
-	c.Env = append(os.Environ(), inside+"=1")
+	c.Env = append(os.Environ(), fmt.Sprintf("%s=/proc/%d/ns/net", inside, os.Getpid()))
 	c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	// go test's -timeout sends SIGQUIT to this process: pass it on, for the stacks.
 	sig := make(chan os.Signal, 4)
@@ -54,6 +55,15 @@ func Main(m *testing.M) int {
 		return 1
 	}
 	return 0
+}
+
+// OnHostNetwork changes c to run in the machine's own network namespace, for the few
+// things that come from outside: packages.
+func OnHostNetwork(c *exec.Cmd) *exec.Cmd {
+	args := append([]string{"nsenter", "--net=" + os.Getenv(inside), "--", c.Path}, c.Args[1:]...)
+	n := exec.Command(args[0], args[1:]...)
+	n.Env, n.Dir, n.Stdin, n.Stdout, n.Stderr = c.Env, c.Dir, c.Stdin, c.Stdout, c.Stderr
+	return n
 }
 
 // Need fails t in one line when it does not run as root in namespaces of its own.

@@ -1,0 +1,67 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"hoy/test/rootful"
+)
+
+// differs lists where hoy knowingly differs from the reference engine, and why.
+var differs = map[string]string{
+	"status Seccomp_filters": "",
+}
+
+var ids = regexp.MustCompile(`/[^ ]*/[0-9a-f]{64}`)
+
+// findings reads the output of isolation.sh: topic to finding.
+func findings(s string) map[string]string {
+	m := map[string]string{}
+	for _, l := range strings.Split(strings.TrimSpace(ids.ReplaceAllString(s, "/PARENT/ID")), "\n") {
+		topic, finding, _ := strings.Cut(l, ": ")
+		if strings.HasPrefix(topic, "limit ") {
+			topic, finding = "limit "+l[strings.LastIndexByte(l[:strings.IndexByte(l, ')')+1], '('):], "" // the values are the machine's
+		}
+		m[topic] = finding
+	}
+	return m
+}
+
+// TestDefaultContainerSeesWhatDockersSees holds the whole table of what a container
+// sees and may do beside that of the reference engine, recorded from dockerd of
+// github.com/moby/moby/v2 v2.0.0-beta.24 with runc 1.5.2 by the same script.
+func TestDefaultContainerSeesWhatDockersSees(t *testing.T) {
+	rootful.Check(t)
+	recorded, err := os.ReadFile("testdata/isolation.docker.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := filepath.Abs("testdata/isolation.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Start(t)
+	e.ImportBusybox()
+	r := e.Try("run", "--rm", "-i", "-v", script+":/isolation.sh:ro", "busybox", "sh", "/isolation.sh")
+	if r.Code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	want, got := findings(string(recorded)), findings(r.Stdout)
+	for topic := range got {
+		if _, ok := want[topic]; !ok {
+			want[topic] = "(not there)"
+		}
+	}
+	for topic, w := range want {
+		g, ok := got[topic]
+		if !ok {
+			g = "(not there)"
+		}
+		if why, known := differs[topic]; g != w && (!known || why == "") {
+			t.Errorf("%s: %s\n\tdocker: %s", topic, g, w)
+		}
+	}
+}

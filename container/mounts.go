@@ -93,7 +93,7 @@ func (c *Containers) useVolumes(rec *record, undo *cleanup.Stack) error {
 		if m.Type != mount.TypeVolume {
 			continue
 		}
-		v, err := c.o.Volumes.Use(volume.Request{Name: m.Name, Driver: m.Driver, Labels: m.Labels}, rec.ID)
+		v, err := c.o.Volumes.Use(volume.Request{Name: m.Name, Driver: m.Driver, Labels: m.Labels, Volatile: m.Anonymous && rec.Host.AutoRemove}, rec.ID)
 		if err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func (i images) List(ctx context.Context, o server.ImageListOptions) ([]apiimage
 func (i images) summary(img *image.Image, tags, digests []string, shared bool) apiimage.Summary {
 	target := img.Target
 	s := apiimage.Summary{
-		ID: img.ID, ParentID: img.Parent, RepoTags: append([]string{}, tags...), RepoDigests: append([]string{}, digests...),
+		ID: img.ID, RepoTags: append([]string{}, tags...), RepoDigests: append([]string{}, digests...),
 		Created: img.Created.Unix(), Size: img.Size, SharedSize: -1, Containers: -1,
 		Labels: img.Config.Config.Labels, Descriptor: &target,
 	}

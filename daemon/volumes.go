@@ -78,7 +78,7 @@ func (v volumes) Remove(ctx context.Context, name string, force bool) error {
 
 func shownVolume(v *volume.Volume) *apivolume.Volume {
 	return &apivolume.Volume{
-		Name: v.Name, Driver: v.Driver, Labels: v.Labels, Options: v.Options, Mountpoint: v.Mountpoint,
+		Name: v.Name, Driver: v.Driver, Labels: v.Labels, Options: map[string]string{}, Mountpoint: v.Mountpoint,
 		Scope: "local", CreatedAt: v.CreatedAt.Format(time.RFC3339),
 	}
 }

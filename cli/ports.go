@@ -11,39 +11,54 @@ import (
 	"github.com/moby/moby/api/types/container"
 )
 
-// portRun is a run of ports that follow each other, on both sides alike.
+// portRun is a run of ports that follow each other and are the same on both sides.
 type portRun struct {
-	ip, proto          string
-	private, public, n int // public 0: exposed only
+	ip, proto   string // ip "" for ports that are exposed only
+	first, last int
 }
 
-// ports shows ports as docker does: runs of ports as ranges, published ones first
-// as address:port->port/protocol.
+func (r portRun) String() string {
+	span := strconv.Itoa(r.first)
+	if r.last != r.first {
+		span += "-" + strconv.Itoa(r.last)
+	}
+	if r.ip != "" {
+		span = net.JoinHostPort(r.ip, span) + "->" + span
+	}
+	return span + "/" + r.proto
+}
+
+// ports shows ports as docker does: runs first, as they are broken off, then ports
+// that have another number outside, each by itself.
 func ports(list []container.PortSummary) string {
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b container.PortSummary) int {
 		return cmp.Or(cmp.Compare(a.PrivatePort, b.PrivatePort), strings.Compare(ipOf(a), ipOf(b)),
 			cmp.Compare(a.PublicPort, b.PublicPort), strings.Compare(a.Type, b.Type))
 	})
-	var runs []portRun
-	open := map[string]int{} // the last run of an address and a protocol
+	var ended, mapped []string
+	var open []*portRun
 	for _, p := range list {
-		key := ipOf(p) + "/" + p.Type
-		if p.PublicPort == 0 {
-			key += "/exposed"
-		}
-		if i, ok := open[key]; ok && runs[i].extends(p) {
-			runs[i].n++
+		n, ip := int(p.PrivatePort), ipOf(p)
+		if ip != "" && p.PublicPort != p.PrivatePort {
+			mapped = append(mapped, fmt.Sprintf("%s->%d/%s", net.JoinHostPort(ip, strconv.Itoa(int(p.PublicPort))), n, p.Type))
 			continue
 		}
-		open[key] = len(runs)
-		runs = append(runs, portRun{ipOf(p), p.Type, int(p.PrivatePort), int(p.PublicPort), 1})
+		i := slices.IndexFunc(open, func(r *portRun) bool { return r.ip == ip && r.proto == p.Type })
+		switch {
+		case i < 0:
+			open = append(open, &portRun{ip, p.Type, n, n})
+		case n == open[i].last+1:
+			open[i].last = n
+		default:
+			ended = append(ended, open[i].String())
+			*open[i] = portRun{ip, p.Type, n, n}
+		}
 	}
-	var out []string
-	for _, r := range runs {
-		out = append(out, r.String())
+	for _, r := range open {
+		ended = append(ended, r.String())
 	}
-	return strings.Join(out, ", ")
+	return strings.Join(append(ended, mapped...), ", ")
 }
 
 func ipOf(p container.PortSummary) string {
@@ -51,24 +66,4 @@ func ipOf(p container.PortSummary) string {
 		return ""
 	}
 	return p.IP.String()
-}
-
-func (r portRun) extends(p container.PortSummary) bool {
-	if int(p.PrivatePort) != r.private+r.n {
-		return false
-	}
-	return r.public == 0 && p.PublicPort == 0 || r.public != 0 && int(p.PublicPort) == r.public+r.n
-}
-
-func (r portRun) String() string {
-	span := func(from int) string {
-		if r.n == 1 {
-			return strconv.Itoa(from)
-		}
-		return fmt.Sprintf("%d-%d", from, from+r.n-1)
-	}
-	if r.public == 0 {
-		return span(r.private) + "/" + r.proto
-	}
-	return net.JoinHostPort(r.ip, span(r.public)) + "->" + span(r.private) + "/" + r.proto
 }

@@ -1,7 +1,8 @@
 package server
 
 import (
-	"encoding/json"
+	"bytes"
+	"io"
 	"slices"
 	"strings"
 
@@ -16,32 +17,34 @@ import (
 // createBody is the body of a create call with the fields that old versions had.
 type createBody struct {
 	apicontainer.CreateRequest
-	MacAddress network.HardwareAddr // of the container; since 1.44 of an endpoint, refused since 1.52
-	legacyHost legacyHost
+	legacy legacyCreate
 }
 
-type legacyHost struct{ Capabilities []string }
-
-// UnmarshalJSON reads the body twice: a field of HostConfig that is gone cannot
+// legacyCreate is read on its own: a field of HostConfig that is gone cannot
 // stand beside the present ones.
-func (b *createBody) UnmarshalJSON(data []byte) error {
-	if err := json.Unmarshal(data, &b.CreateRequest); err != nil {
+type legacyCreate struct {
+	MacAddress network.HardwareAddr // of the container; since 1.44 of an endpoint, refused since 1.52
+	HostConfig struct{ Capabilities []string }
+}
+
+// decode reads the body, twice only for a client that may mean the old fields.
+func (b *createBody) decode(body io.Reader, v version) error {
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return fault.New(fault.Invalid, "cannot read the request's body: %w", err)
+	}
+	if err := decodeJSON(bytes.NewReader(data), &b.CreateRequest); err != nil {
 		return err
 	}
-	var legacy struct {
-		MacAddress network.HardwareAddr
-		HostConfig legacyHost
+	if v >= 52 && !bytes.Contains(data, []byte(`"MacAddress"`)) {
+		return nil
 	}
-	if err := json.Unmarshal(data, &legacy); err != nil {
-		return err
-	}
-	b.MacAddress, b.legacyHost = legacy.MacAddress, legacy.HostConfig
-	return nil
+	return decodeJSON(bytes.NewReader(data), &b.legacy)
 }
 
 func containerCreate(r *request) response {
 	var b createBody
-	if err := r.body(&b); err != nil {
+	if err := r.json(func(body io.Reader) error { return b.decode(body, r.version) }); err != nil {
 		return failure{err}
 	}
 	if err := b.complete(); err != nil {
@@ -102,7 +105,7 @@ func (b *createBody) complete() error {
 // adapt gives the request the meaning it had in the client's version.
 func (b *createBody) adapt(v version) (warnings []string, err error) {
 	h := b.HostConfig
-	if v == 40 && len(b.legacyHost.Capabilities) > 0 {
+	if v == 40 && len(b.legacy.HostConfig.Capabilities) > 0 {
 		return nil, fault.New(fault.Invalid, "Capabilities are not supported: use CapAdd and CapDrop")
 	}
 	if v < 41 && h.CgroupnsMode == "" {
@@ -168,12 +171,12 @@ func (b *createBody) adaptMAC(v version) (warnings []string, err error) {
 	mode := b.HostConfig.NetworkMode
 	own := mode.IsBridge() || mode.IsUserDefined()
 	switch {
-	case v < 44 && len(b.MacAddress) == 0:
+	case v < 44 && len(b.legacy.MacAddress) == 0:
 		for _, e := range b.NetworkingConfig.EndpointsConfig {
 			e.MacAddress = nil // did not exist then
 		}
 		return nil, nil
-	case len(b.MacAddress) == 0:
+	case len(b.legacy.MacAddress) == 0:
 		return nil, nil
 	case v >= 52:
 		return nil, fault.New(fault.Invalid, "container-wide MAC address no longer supported; use endpoint-specific MAC address instead")
@@ -182,10 +185,10 @@ func (b *createBody) adaptMAC(v version) (warnings []string, err error) {
 	}
 	if own {
 		e := b.endpoint(mode.NetworkName())
-		if v >= 44 && len(e.MacAddress) > 0 && !slices.Equal(e.MacAddress, b.MacAddress) {
+		if v >= 44 && len(e.MacAddress) > 0 && !slices.Equal(e.MacAddress, b.legacy.MacAddress) {
 			return nil, fault.New(fault.Invalid, "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty")
 		}
-		e.MacAddress = b.MacAddress
+		e.MacAddress = b.legacy.MacAddress
 	}
 	if v >= 44 {
 		warnings = []string{"The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."}

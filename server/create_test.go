@@ -172,7 +172,7 @@ func FuzzCreateBody(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, v int) {
 		var b createBody
-		if decodeJSON(bytes.NewReader(data), &b) != nil || b.complete() != nil {
+		if b.decode(bytes.NewReader(data), version(v)) != nil || b.complete() != nil {
 			return
 		}
 		if _, err := b.adapt(version(v)); err == nil && (b.Config == nil || b.HostConfig == nil || b.NetworkingConfig == nil) {

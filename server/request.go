@@ -111,19 +111,23 @@ func (r *request) size() (rows, cols uint16, err error) {
 	return uint16(n[0]), uint16(n[1]), nil
 }
 
-// body decodes the JSON body into v; no body leaves v as it is. The body is
-// read to its end: what follows on a hijacked connection is the stream's.
+// body decodes the JSON body into v; no body leaves v as it is.
 func (r *request) body(v any) error {
+	return r.json(func(body io.Reader) error { return decodeJSON(body, v) })
+}
+
+// json gives the body, if there is one, to decode. That reads it to its end:
+// what follows on a hijacked connection is the stream's.
+func (r *request) json(decode func(io.Reader) error) error {
 	if r.Body == nil || r.ContentLength == 0 {
 		return nil
 	}
-	if t := r.Header.Get("Content-Type"); t != "" {
+	if t := r.Header.Get("Content-Type"); t != "" && t != "application/json" {
 		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
 			return fault.New(fault.Invalid, "unsupported Content-Type header (%s): must be 'application/json'", t)
 		}
 	}
-	limited := http.MaxBytesReader(r.w, r.Body, maxBody)
-	err := decodeJSON(limited, v)
+	err := decode(http.MaxBytesReader(r.w, r.Body, maxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return fault.New(fault.Invalid, "the request's body is larger than %d bytes", int64(maxBody))
 	}

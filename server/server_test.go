@@ -237,6 +237,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 	started, finish := make(chan bool), make(chan bool)
 	b := &backend{
 		events: func(context.Context, time.Time, time.Time, filters.Filters) ([]events.Message, <-chan events.Message, error) {
+			started <- true
 			return nil, make(chan events.Message), nil
 		},
 		start: func(context.Context, string) error { started <- true; <-finish; return nil },
@@ -251,6 +252,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 		resp, _ := call(t, socket, "POST", "/containers/a/start", nil)
 		operation <- resp.StatusCode
 	}()
+	<-started
 	<-started
 	down := make(chan error, 1)
 	go func() { down <- s.Shutdown(context.Background()) }()

@@ -31,12 +31,24 @@ type bench struct {
 
 	held      spawn.Child // the container that execs go into
 	heldGroup *cgroup.Group
+	made      int // groups of a container
+
+	loaded  time.Time            // when the last program was ready to be started
+	steps   map[string][]float64 // microseconds of each part of a start
+	started map[string][]float64 // those of the last round of starts
 }
+
+// step records how long a part of a start took that began at begin.
+func (b *bench) step(name string, begin time.Time) {
+	b.steps[name] = append(b.steps[name], micro(time.Since(begin)))
+}
+
+func micro(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
 // newBench makes everything that an engine has at hand, and writes the file that the
 // floor reads.
 func newBench(dir string) (b *bench, err error) {
-	b = &bench{dir: dir}
+	b = &bench{dir: dir, steps: map[string][]float64{}}
 	if b.filter, err = seccomp.Default(caps.Default()); err != nil {
 		return nil, err
 	}
@@ -70,6 +82,7 @@ func (b *bench) describe() error {
 	for i := range groups {
 		groups[i] += "-floor"
 	}
+	b.made = len(groups)
 	text, err := describe(b.spec, b.dir, groups)
 	if err != nil {
 		return err
@@ -81,7 +94,7 @@ func (b *bench) groupMode() string {
 	if b.heldGroup == nil {
 		return "none"
 	}
-	return b.groups.Mode().String()
+	return fmt.Sprintf("%s, %d groups", b.groups.Mode(), b.made)
 }
 
 func (b *bench) close() {
@@ -97,6 +110,7 @@ func (b *bench) close() {
 // start starts a container and returns when its program has been exec'ed.
 func (b *bench) start() (spawn.Child, *cgroup.Group, error) {
 	b.next++
+	begin := time.Now()
 	layer := func(kind string) string { return filepath.Join(b.dir, "scratch", fmt.Sprint(kind, b.next)) }
 	for _, d := range []string{layer("upper"), layer("work")} {
 		if err := os.Mkdir(d, 0o755); err != nil {
@@ -108,12 +122,15 @@ func (b *bench) start() (spawn.Child, *cgroup.Group, error) {
 		return spawn.Child{}, nil, err
 	}
 	defer root.Close()
+	b.step("overlay", begin)
+	begin = time.Now()
 	b.spec.Linux.CgroupsPath = fmt.Sprintf("/hoy-floor-%d-%d", os.Getpid(), b.next)
 	p, err := b.rt.Prepare(runtime.Container{ID: "floor", Spec: b.spec, Root: root, Stdio: true})
 	if err != nil {
 		return spawn.Child{}, nil, err
 	}
 	defer p.Close()
+	b.step("prepare", begin)
 	c, err := b.launch(p)
 	if err != nil {
 		p.Abort()
@@ -122,11 +139,16 @@ func (b *bench) start() (spawn.Child, *cgroup.Group, error) {
 }
 
 func (b *bench) launch(p *runtime.Prepared) (spawn.Child, error) {
+	begin := time.Now()
 	prog, err := spawn.Load(p.Plan.Memfd, p.Plan.Files, [3]*os.File{b.null, b.null, b.null})
 	if err != nil {
 		return spawn.Child{}, err
 	}
+	b.step("load", begin)
+	begin = time.Now()
+	b.loaded = begin
 	c, err := prog.Start(10 * time.Second)
+	b.step("clone to exec", begin)
 	if err != nil {
 		err = p.Explain(err)
 	}
@@ -146,8 +168,7 @@ func reap(c spawn.Child) error {
 }
 
 // measure times n starts of something, each until it was reaped.
-func measure(n int, start func() (spawn.Child, error), after func() error) (s samples, err error) {
-	micro := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+func (b *bench) measure(n int, start func() (spawn.Child, error), after func() error) (s samples, err error) {
 	for range n {
 		begin := time.Now()
 		c, err := start()
@@ -158,6 +179,7 @@ func measure(n int, start func() (spawn.Child, error), after func() error) (s sa
 		if err := reap(c); err != nil {
 			return s, err
 		}
+		s.prepared = append(s.prepared, micro(b.loaded.Sub(begin)))
 		s.add(micro(exec), micro(time.Since(begin)))
 		if err := after(); err != nil {
 			return s, err
@@ -168,16 +190,19 @@ func measure(n int, start func() (spawn.Child, error), after func() error) (s sa
 
 func (b *bench) starts(n int) (samples, error) {
 	var group *cgroup.Group
+	b.steps = map[string][]float64{}
 	start := func() (c spawn.Child, err error) {
 		c, group, err = b.start()
 		return c, err
 	}
-	return measure(n, start, func() error {
+	s, err := b.measure(n, start, func() error {
 		if group == nil {
 			return nil
 		}
 		return group.Remove()
 	})
+	b.started, b.steps = b.steps, map[string][]float64{}
+	return s, err
 }
 
 // execs runs programs in the held container.
@@ -193,5 +218,5 @@ func (b *bench) execs(n int) (samples, error) {
 		defer p.Close()
 		return b.launch(p)
 	}
-	return measure(n, start, func() error { return nil })
+	return b.measure(n, start, func() error { return nil })
 }

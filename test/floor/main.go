@@ -127,10 +127,11 @@ func runFloor(dir string, n int) (s samples, err error) {
 		return s, fmt.Errorf("cannot run the floor: %w", err)
 	}
 	for l := range strings.Lines(string(out)) {
-		var exec, reaped float64
-		if _, err := fmt.Sscan(l, &exec, &reaped); err != nil {
+		var prepared, exec, reaped float64
+		if _, err := fmt.Sscan(l, &prepared, &exec, &reaped); err != nil {
 			return s, err
 		}
+		s.prepared = append(s.prepared, prepared)
 		s.add(exec, reaped)
 	}
 	// What the floor leaves is the writable layers.
@@ -147,15 +148,15 @@ func removeAll(dir string) error {
 	return err
 }
 
-// samples are microseconds until exec and until reaped, one pair a container.
-type samples struct{ exec, reaped []float64 }
+// samples are microseconds from the beginning, one of each a container.
+type samples struct{ prepared, exec, reaped []float64 }
 
 func (s *samples) add(exec, reaped float64) {
 	s.exec, s.reaped = append(s.exec, exec), append(s.reaped, reaped)
 }
 
 func (s samples) and(t samples) samples {
-	return samples{append(s.exec, t.exec...), append(s.reaped, t.reaped...)}
+	return samples{append(s.prepared, t.prepared...), append(s.exec, t.exec...), append(s.reaped, t.reaped...)}
 }
 
 func quantile(v []float64, q float64) float64 {
@@ -168,9 +169,14 @@ func report(b *bench, floor, hoy, execs samples) {
 	line := func(what string, v []float64) {
 		fmt.Printf("%-28s %7.0f (%.0f–%.0f)\n", what, quantile(v, .5), quantile(v, .1), quantile(v, .9))
 	}
+	line("C floor, prepared", floor.prepared)
 	line("C floor, to exec", floor.exec)
 	line("C floor, to reaped", floor.reaped)
+	line("hoy start, prepared", hoy.prepared)
 	line("hoy start, to exec", hoy.exec)
+	for _, step := range []string{"overlay", "prepare", "load", "clone to exec"} {
+		line("  of that, "+step, b.started[step])
+	}
 	line("hoy start, to reaped", hoy.reaped)
 	line("hoy exec, to exec", execs.exec)
 	line("hoy exec, to reaped", execs.reaped)

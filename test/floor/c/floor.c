@@ -21,8 +21,8 @@
 //	caps HEX                bounding, permitted and effective
 //	exec PATH
 //
-// It prints a line for each of N containers: microseconds until exec, and until the
-// process was reaped.
+// It prints a line for each of N containers: microseconds until all is prepared for
+// the clone, until exec, and until the process was reaped.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -250,6 +250,7 @@ static void child_privileges(void) {
 	if (filter.len) TRY(syscall(SYS_seccomp, 1, filter_flags, &filter));
 	for (int c = 0; c <= last_cap; c++)
 		if (!(caps >> c & 1)) TRY(prctl(PR_CAPBSET_DROP, c, 0, 0, 0));
+	TRY(syscall(SYS_setgroups, 0, NULL));
 	TRY(syscall(SYS_capset, &header, data));
 }
 
@@ -257,6 +258,7 @@ static int child(int root, int devfd, int null) {
 	for (int i = 0; i < ngroups; i++)
 		if (!groups[i].v2) TRY(write(groups[i].tasks, "0", 1));
 	TRY(setsid());
+	TRY(syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL));
 	TRY(unshare(CLONE_NEWCGROUP));
 	TRY(sethostname(hostname, strlen(hostname)));
 	if (namespaces & CLONE_NEWNET) {
@@ -277,15 +279,14 @@ static int child(int root, int devfd, int null) {
 
 struct job { int root, dev, null; };
 
-// On its own stack in the parent's memory, as vfork has it: glibc's clone does the
-// switch, and the parent waits.
 static int run_child(void *arg) {
 	struct job *j = arg;
 	return child(j->root, j->dev, j->null);
 }
 
-// start makes the child. glibc has no clone3 with CLONE_INTO_CGROUP, so the stack
-// switch is here: the child calls run_child on the stack that clone3 gave it.
+// start makes the child, in the parent's memory and on a stack of its own, while the
+// parent waits, as vfork has it. glibc has no clone3, so the switch is here: the child
+// calls run_child on the stack that clone3 gave it.
 static long start(struct clone_args *args, struct job *j) {
 #if defined(__x86_64__)
 	register long nr asm("rax") = SYS_clone3;
@@ -320,6 +321,7 @@ static void one(int i, char *stack, size_t size, int null) {
 	if (unified >= 0) { args.flags |= CLONE_INTO_CGROUP; args.cgroup = unified; }
 	sigset_t all, old;
 	sigfillset(&all);
+	double prepared = now();
 	sigprocmask(SIG_SETMASK, &all, &old);
 	long pid = start(&args, &j);
 	sigprocmask(SIG_SETMASK, &old, NULL);
@@ -336,7 +338,7 @@ static void one(int i, char *stack, size_t size, int null) {
 	close(root);
 	close(devfd);
 	remove_groups(unified);
-	printf("%.1f %.1f\n", exec - begin, reaped - begin);
+	printf("%.1f %.1f %.1f\n", prepared - begin, exec - begin, reaped - begin);
 }
 
 int main(int argc, char **argv) {

@@ -167,7 +167,7 @@ func (c *Containers) execStart(ctx context.Context, x *exec, p *process, o ExecS
 	c.event(k, events.Action("exec_start: "+strings.Join(x.config.Cmd, " ")), "execID", x.id)
 	made, err := c.spawnExec(ctx, x, p, o, clients)
 	if err != nil {
-		code, err := execError(x, err)
+		code, err := execError(err)
 		c.execFailed(x, code)
 		return err
 	}
@@ -352,13 +352,15 @@ func (c *Containers) ExecResize(ctx context.Context, id string, rows, cols uint1
 }
 
 // execError puts a failure to start into docker's words.
-func execError(x *exec, err error) (code int, _ error) {
+func execError(err error) (code int, _ error) {
 	const text = "OCI runtime exec failed: exec failed: unable to start container process: "
-	switch {
-	case errors.Is(err, unix.ENOENT):
-		return 127, fault.New(fault.Invalid, text+"%w", withWords(err, "no such file or directory"))
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EISDIR), errors.Is(err, unix.ENOEXEC), errors.Is(err, unix.ENOTDIR):
-		return 126, fault.New(fault.Invalid, text+"%w", withWords(err, "permission denied"))
+	code = 126
+	if e, ok := errors.AsType[*runtime.ExecError](err); ok {
+		code = e.Code
+	} else if errors.Is(err, unix.ENOENT) {
+		code = 127
+	} else if k := fault.KindOf(err); k != fault.Internal {
+		return code, fault.New(k, text+"%w", err)
 	}
-	return 126, fmt.Errorf(text+"%w", err)
+	return code, fault.New(fault.Invalid, text+"%w", codeWords(err, code))
 }

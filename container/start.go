@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	goruntime "runtime"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -228,19 +229,18 @@ func (c *Containers) startFailed(k *Container, err error) error {
 }
 
 func startError(r *record, err error) (code int, _ error) {
-	command := strings.Join(append(append([]string{}, r.Config.Entrypoint...), r.Config.Cmd...), " ")
-	name, _, _ := strings.Cut(command, " ")
 	const task = "failed to create task for container: "
+	if e, ok := errors.AsType[*runtime.ExecError](err); ok {
+		if errors.Is(err, unix.ENOEXEC) && r.Image.Platform.Architecture != goruntime.GOARCH {
+			err = fmt.Errorf("%w (the image is for %s)", err, platformName(r.Image.Platform))
+		}
+		return e.Code, fault.New(fault.Invalid, task+"%w", codeWords(err, e.Code))
+	}
 	switch {
-	case errors.Is(err, unix.ENOEXEC):
-		return 126, fault.New(fault.Invalid, task+"exec: %q: exec format error: the image is for %s, this is a program for another machine or no program (permission denied): %w",
-			name, platformName(r.Image.Platform), err)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return 126, fault.New(fault.Invalid, task+"%w", withWords(err, "permission denied"))
-	case errors.Is(err, unix.EISDIR):
-		return 126, fault.New(fault.Invalid, task+"%w: permission denied", err)
+		return 126, fault.New(fault.Invalid, task+"%w", codeWords(err, 126))
 	case errors.Is(err, unix.ENOENT):
-		return 127, fault.New(fault.Invalid, task+"%w", withWords(err, "no such file or directory"))
+		return 127, fault.New(fault.Invalid, task+"%w", codeWords(err, 127))
 	case errors.Is(err, unix.ENOTDIR):
 		return 127, fault.New(fault.Invalid, task+"%w: are you trying to mount a directory onto a file (or vice-versa)?", err)
 	}
@@ -250,10 +250,17 @@ func startError(r *record, err error) (code int, _ error) {
 	return 128, fmt.Errorf(task+"%w", err)
 }
 
-// withWords makes sure that a text by which clients tell errors apart is there.
-func withWords(err error, words string) error {
-	if strings.Contains(err.Error(), words) {
-		return err
+// codeWords makes sure that the text holds the words by which docker's command line
+// finds the exit code.
+func codeWords(err error, code int) error {
+	words := []string{"permission denied", "not a directory", "is a directory"}
+	if code == 127 {
+		words = []string{"executable file not found", "no such file or directory"}
 	}
-	return fmt.Errorf("%w: %s", err, words)
+	for _, w := range words {
+		if strings.Contains(err.Error(), w) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %s", err, words[0])
 }

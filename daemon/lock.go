@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -67,7 +68,7 @@ func writePidfile(path string) error {
 	}
 	if b, err := os.ReadFile(path); err == nil {
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-		if pid > 0 && pid != os.Getpid() && unix.Kill(pid, 0) != unix.ESRCH {
+		if pid > 0 && pid != os.Getpid() && staysAlive(pid) {
 			return fault.New(fault.Conflict, "process with PID %d is still running", pid)
 		}
 	}
@@ -75,4 +76,30 @@ func writePidfile(path string) error {
 		return fmt.Errorf("cannot write the pidfile: %w", err)
 	}
 	return atomicfile.Write(path, []byte(strconv.Itoa(os.Getpid())), 0o644)
+}
+
+// staysAlive reports whether the process is an engine that lives. One that was
+// killed a moment ago may still be on its way out, and its pid may be another
+// program's by now.
+func staysAlive(pid int) bool {
+	for range 20 {
+		if !isEngine(pid) {
+			return false
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return true
+}
+
+// isEngine compares names, as the engine may have been started under several
+// (proc_pid_stat(5)): a process that has ended has no command line.
+func isEngine(pid int) bool {
+	own, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		return false
+	}
+	dir := fmt.Sprintf("/proc/%d/", pid)
+	other, _ := os.ReadFile(dir + "comm")
+	command, _ := os.ReadFile(dir + "cmdline")
+	return len(command) > 0 && string(other) == string(own)
 }

@@ -106,7 +106,8 @@ func (c *Client) Exits() <-chan Exit { return c.exits }
 // Lost receives a value when the keeper died and another took over its processes.
 func (c *Client) Lost() <-chan struct{} { return c.lost }
 
-// Spawn starts a process. A failed step of the plan comes as Plan.Explain puts it.
+// Spawn starts a process. A failed step of the plan comes as a *spawn.StepError, for
+// the maker of the plan to put into words.
 func (c *Client) Spawn(ctx context.Context, r SpawnRequest) (*Process, error) {
 	if err := checkID(r.ID); err != nil {
 		return nil, err
@@ -136,7 +137,7 @@ func (c *Client) Spawn(ctx context.Context, r SpawnRequest) (*Process, error) {
 		c.drop(r.ID, r.Generation)
 		var step *failedStep
 		if errors.As(err, &step) {
-			return nil, r.Plan.Explain(&step.StepError)
+			return nil, &step.StepError
 		}
 		return nil, err
 	}
@@ -278,7 +279,7 @@ func (c *Client) drop(id string, generation uint64) {
 	}
 }
 
-// failedStep is a spawn.StepError from the keeper, not yet put into words.
+// failedStep is a spawn.StepError from the keeper.
 type failedStep struct{ spawn.StepError }
 
 func fdsOf(fs []*os.File) []int {

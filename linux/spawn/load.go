@@ -185,7 +185,8 @@ func (h *header) relocate(b []byte, base uint64, fds []int, stdfds [3]int) {
 
 // Load copies a plan into memory that a child can run it from. The bytes need not
 // be trusted to be a plan at all; but who can make a plan decides what the child
-// does. Load uses the files' descriptors until Start has returned.
+// does. The files must stay open until Start has returned. The child gets them as
+// they are: one that is non-blocking here is non-blocking there.
 func Load(memfd *os.File, files []*os.File, stdio [3]*os.File) (*Program, error) {
 	p := &Program{memfd: memfd, files: append(append([]*os.File(nil), files...), stdio[:]...)}
 	if err := p.load(memfd, files, stdio); err != nil {

@@ -18,7 +18,7 @@ import (
 type Program struct {
 	// OnTimeout, if set, is called when the deadline of Start has passed and the
 	// child has been sent SIGKILL: a task in a frozen cgroup v1 dies only when its
-	// group is thawed.
+	// group is thawed. Start does not return before it.
 	OnTimeout func()
 
 	head  header
@@ -130,7 +130,7 @@ func (o outcome) settle() (Child, error) {
 		reap(o.outer)
 	}
 	if o.err == nil {
-		unix.SetNonblock(o.pidfd, true)
+		unix.FcntlInt(uintptr(o.pidfd), unix.F_SETFL, unix.O_NONBLOCK)
 		return Child{Pid: o.pid, Pidfd: os.NewFile(uintptr(o.pidfd), "pidfd")}, nil
 	}
 	if o.pidfd >= 0 {

@@ -111,14 +111,7 @@ func (s *Script) encode() ([]byte, []step, error) {
 	if err := s.check(calls); err != nil {
 		return nil, nil, err
 	}
-	n := len(s.relocs)
-	for _, c := range calls {
-		for _, a := range c.args {
-			if a.kind != number && a.kind != result {
-				n++
-			}
-		}
-	}
+	n := len(s.relocs) + relocated(calls)
 	dataOff := headerSize + callSize*len(calls) + relocSize*n
 	size := dataOff + len(s.data)
 	if size > MaxSize {
@@ -149,6 +142,21 @@ func (s *Script) encode() ([]byte, []step, error) {
 	}
 	return b, steps, nil
 }
+
+// relocated counts the arguments that Load changes.
+func relocated(calls []*Call) (n int) {
+	for _, c := range calls {
+		for _, a := range c.args {
+			if a.moves() {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// moves tells whether a is known only where the script runs.
+func (a Arg) moves() bool { return a.kind != number && a.kind != result }
 
 func appendCalls(b []byte, calls []*Call, dataOff int) ([]byte, []step) {
 	steps := make([]step, len(calls))
@@ -182,7 +190,7 @@ func (s *Script) appendRelocs(b []byte, calls []*Call, dataOff int) []byte {
 	}
 	for i, c := range calls {
 		for k, a := range c.args {
-			if a.kind != number && a.kind != result {
+			if a.moves() {
 				add(headerSize+callSize*i+callArgs+8*k, a.kind)
 			}
 		}

@@ -22,9 +22,14 @@ func (r *request) flush() error { return http.NewResponseController(r.w).Flush()
 //	bytes 1-3  zero
 //	bytes 4-7  length of the payload, big endian
 type logSink struct {
-	r     *request
-	raw   bool
-	frame [8]byte
+	r   *request
+	raw bool
+}
+
+func frameHead(stream byte, length int) []byte {
+	head := [8]byte{stream}
+	binary.BigEndian.PutUint32(head[4:], uint32(length))
+	return head[:]
 }
 
 func (s *logSink) Begin(tty bool) {
@@ -35,9 +40,7 @@ func (s *logSink) Begin(tty bool) {
 
 func (s *logSink) Write(stream byte, line []byte) error {
 	if !s.raw {
-		s.frame[0] = stream
-		binary.BigEndian.PutUint32(s.frame[4:], uint32(len(line)))
-		if _, err := s.r.w.Write(s.frame[:]); err != nil {
+		if _, err := s.r.w.Write(frameHead(stream, len(line))); err != nil {
 			return err
 		}
 	}

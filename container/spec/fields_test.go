@@ -96,7 +96,7 @@ func hostFields() map[string]field {
 		"HostConfig.VolumesFrom": refuse(func(r *request) { r.h.VolumesFrom = []string{"a"} }),
 		"HostConfig.ConsoleSize": by(built), "HostConfig.Annotations": by(built),
 		"HostConfig.CapAdd": by(built), "HostConfig.CapDrop": by(built), "HostConfig.CgroupnsMode": by(built),
-		"HostConfig.DNS": by(carried), "HostConfig.DNSOptions": by(carried), "HostConfig.DNSSearch": by(carried), "HostConfig.ExtraHosts": by(carried),
+		"HostConfig.DNS": by("TestResolvConf"), "HostConfig.DNSOptions": by("TestResolvConf"), "HostConfig.DNSSearch": by("TestResolvConf"), "HostConfig.ExtraHosts": by("TestHosts"),
 		"HostConfig.GroupAdd": by(carried), "HostConfig.IpcMode": by(built),
 		"HostConfig.Cgroup":      refuse(func(r *request) { r.h.Cgroup = "container:a" }),
 		"HostConfig.Links":       refuse(func(r *request) { r.h.Links = []string{"a:b"} }),
@@ -158,7 +158,7 @@ func mountFields() map[string]field {
 
 func networkFields() map[string]field {
 	m := map[string]field{
-		"NetworkingConfig.EndpointsConfig": by(carried), "EndpointSettings.MacAddress": by(carried),
+		"NetworkingConfig.EndpointsConfig": by(carried), "EndpointSettings.MacAddress": by("TestRequestedAddressAndMAC"),
 		"EndpointSettings.IPAMConfig":    refuse(func(r *request) { r.e.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: addr("10.0.0.2")} }),
 		"EndpointIPAMConfig.IPv4Address": refuse(func(r *request) { r.e.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: addr("10.0.0.2")} }),
 		"EndpointIPAMConfig.IPv6Address": refuse(func(r *request) { r.e.IPAMConfig = &network.EndpointIPAMConfig{IPv6Address: addr("fd00::2")} }),

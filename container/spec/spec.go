@@ -19,7 +19,7 @@ import (
 
 // Build makes the specification of a container whose options passed Validate.
 // The parts that are left to the runtime are those the OCI specification gives
-// it: the default device nodes and /dev's links.
+// it, the default device nodes and /dev's links, and the init (UsesInit).
 func Build(in Input) (*specs.Spec, error) {
 	opt, err := parseSecurity(in.HostConfig)
 	if err != nil {

@@ -226,6 +226,11 @@ func (p *Program) load(memfd *os.File, files []*os.File, stdfiles [3]*os.File) e
 			return err
 		}
 	}
+	return p.resolve(b, files, stdfiles)
+}
+
+// resolve gives the plan the descriptors' numbers and its address.
+func (p *Program) resolve(b []byte, files []*os.File, stdfiles [3]*os.File) (err error) {
 	p.fds = make([]int, len(files))
 	for i, f := range files {
 		if p.fds[i], err = descriptor(f); err != nil {

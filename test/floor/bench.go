@@ -36,6 +36,7 @@ type bench struct {
 	loaded  time.Time            // when the last program was ready to be started
 	steps   map[string][]float64 // microseconds of each part of a start
 	started map[string][]float64 // those of the last round of starts
+	entered map[string][]float64 // and of execs
 }
 
 // step records how long a part of a start took that began at begin.
@@ -218,5 +219,7 @@ func (b *bench) execs(n int) (samples, error) {
 		defer p.Close()
 		return b.launch(p)
 	}
-	return b.measure(n, start, func() error { return nil })
+	s, err := b.measure(n, start, func() error { return nil })
+	b.entered, b.steps = b.steps, map[string][]float64{}
+	return s, err
 }

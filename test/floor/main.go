@@ -178,7 +178,9 @@ func report(b *bench, floor, hoy, execs samples) {
 		line("  of that, "+step, b.started[step])
 	}
 	line("hoy start, to reaped", hoy.reaped)
+	line("hoy exec, prepared", execs.prepared)
 	line("hoy exec, to exec", execs.exec)
+	line("  of that, clone to exec", b.entered["clone to exec"])
 	line("hoy exec, to reaped", execs.reaped)
 	fmt.Printf("hoy / C floor: %.2f to exec (goal 1.15), %.2f to reaped\n",
 		quantile(hoy.exec, .5)/quantile(floor.exec, .5), quantile(hoy.reaped, .5)/quantile(floor.reaped, .5))

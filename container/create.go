@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"os"
 	goruntime "runtime"
 	"slices"
@@ -226,6 +225,3 @@ func (r *record) endpointMAC() apinetwork.HardwareAddr {
 	}
 	return r.Endpoint.MacAddress
 }
-
-// labels returns a copy of the container's labels.
-func (r *record) labels() map[string]string { return maps.Clone(r.Config.Labels) }

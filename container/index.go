@@ -59,8 +59,8 @@ func (x *index) add(c *Container) {
 	x.sorted = slices.Insert(x.sorted, i, c.id)
 }
 
-// remove forgets the container, its name and its execs.
-func (x *index) remove(c *Container) {
+// remove forgets the container, its name and its execs, whose ids it returns.
+func (x *index) remove(c *Container) (execs []string) {
 	name := c.rec().Name
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -74,8 +74,10 @@ func (x *index) remove(c *Container) {
 	for id, e := range x.execs {
 		if e.container == c {
 			delete(x.execs, id)
+			execs = append(execs, id)
 		}
 	}
+	return execs
 }
 
 // get finds a container by id, name (with or without slash), or unique id prefix,

@@ -87,7 +87,9 @@ func (c *Containers) removeLocked(k *Container, o RemoveOptions) error {
 		c.log.Warn("cannot remove a container's directory", "container", rec.ID, "error", err)
 	}
 	c.releaseVolumes(rec, o.Volumes)
-	c.index.remove(k)
+	for _, id := range c.index.remove(k) {
+		os.Remove(c.execPath(id))
+	}
 	closeAttachments(k.takePending())
 	c.event(k, events.ActionDestroy)
 	k.answer(apicontainer.WaitConditionRemoved, apicontainer.WaitConditionNextExit, apicontainer.WaitConditionNotRunning)

@@ -162,6 +162,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.closers.Add(func() { d.dropGroup(groups, containers) })
 	d.closing("containers", containers)
 	nets.Start() // what running containers have is adopted: the rest may be given away
 
@@ -179,6 +180,16 @@ func (d *Daemon) open(ctx context.Context) error {
 		Version: version.Version, Experimental: o.Experimental, Log: log,
 	})
 	return nil
+}
+
+// dropGroup removes this engine's own cgroup when nothing is left in it.
+func (d *Daemon) dropGroup(groups *cgroup.Host, c *container.Containers) {
+	if running, paused, _ := c.Count(); running+paused > 0 || !d.o.ownGroup {
+		return
+	}
+	if err := groups.Load(d.o.CgroupParent).Remove(); err != nil {
+		d.log.Debug("cannot remove the engine's cgroup", "error", err)
+	}
 }
 
 func (d *Daemon) closing(what string, c io.Closer) {

@@ -20,11 +20,11 @@ type flags struct {
 	*pflag.FlagSet
 	o *Options
 
-	configFile, bip, userns, shmSize, level string
-	pools, dns, hostGateways, ulimits       []string
-	logOpts, runtimes                       []string
-	dockerSocket, noTables                  bool
-	tlsVerify                               bool
+	configFile, bip, userns, shmSize  string
+	pools, dns, hostGateways, ulimits []string
+	logOpts                           []string
+	dockerSocket                      bool
+	tlsVerify                         bool
 }
 
 // newFlags binds dockerd's flags that mean something here.

@@ -55,6 +55,8 @@ type Options struct {
 
 	Validate bool         // only check the options
 	Log      *slog.Logger // nil: to stderr, by LogLevel and LogFormat
+
+	ownGroup bool // CgroupParent is this engine's alone
 }
 
 // The places of an engine that is told nothing else.
@@ -82,7 +84,7 @@ func (o *Options) complete() {
 		o.Hosts = []string{"unix://" + filepath.Join(o.ExecRoot, "hoy.sock")}
 	}
 	if o.CgroupParent == "" {
-		o.CgroupParent = "/hoy"
+		o.CgroupParent, o.ownGroup = "/hoy", true
 		if o.ExecRoot != DefaultExecRoot {
 			// Engines side by side must not touch each other's containers.
 			o.CgroupParent += "-" + shortHash(o.ExecRoot)

@@ -19,7 +19,7 @@ type Exec struct {
 	// Pidfd and Pid are a process of the container, whose namespaces are entered.
 	Pidfd  *os.File
 	Pid    int
-	Cgroup *cgroup.Group
+	Cgroup *cgroup.Group // of the container; nil: none is joined
 	// Process is the program. Terminal makes a terminal in the container's devpts.
 	Process *specs.Process
 	Seccomp *specs.LinuxSeccomp
@@ -124,19 +124,19 @@ func rootOf(pid int) (*os.File, error) {
 }
 
 func (r *Runtime) execScript(e *Exec, p *Prepared, proc *process, tty *os.File) (*spawn.Script, error) {
-	group := r.cgroups.Load(e.Cgroup.Path()) // descriptors of our own, to be closed
-	p.files.Add(func() { group.Close() })
-	tasks, err := group.Tasks()
-	if err != nil {
-		return nil, err
-	}
 	s := spawn.New()
-	s.SetClone(spawn.Clone{
-		Cgroup:  group.CloneInto(),
-		PIDOf:   e.Pidfd,
-		Exposed: e.SharedPID || slices.Contains(e.ContainerCaps, "CAP_SYS_PTRACE"),
-	})
-	joinCgroups(s, tasks)
+	clone := spawn.Clone{PIDOf: e.Pidfd, Exposed: e.SharedPID || slices.Contains(e.ContainerCaps, "CAP_SYS_PTRACE")}
+	if e.Cgroup != nil {
+		group := r.cgroups.Load(e.Cgroup.Path()) // descriptors of our own, to be closed
+		p.files.Add(func() { group.Close() })
+		tasks, err := group.Tasks()
+		if err != nil {
+			return nil, err
+		}
+		joinCgroups(s, tasks)
+		clone.Cgroup = group.CloneInto()
+	}
+	s.SetClone(clone)
 	proc.limits(s)
 	proc.labels(s)
 	proc.session(s)

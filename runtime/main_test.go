@@ -83,7 +83,11 @@ func newBox(t *testing.T, userNS bool) *box {
 }
 
 func newRuntime(t testing.TB) *Runtime {
-	h, _ := cgroup.Open("")
+	h, err := cgroup.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
 	rt, err := New(Config{Cgroups: h, InitPath: build.Init(t)})
 	if err != nil {
 		t.Fatal(err)

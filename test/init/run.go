@@ -72,8 +72,12 @@ func sleep(args []string) error {
 	return nil
 }
 
-// hold waits until it is killed.
-func hold([]string) error { select {} }
+// hold waits until it is killed. The runtime would call waiting on nothing a deadlock.
+func hold([]string) error {
+	for {
+		time.Sleep(time.Hour)
+	}
+}
 
 func echo(args []string) error {
 	fmt.Println(strings.Join(args, " "))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -44,8 +45,8 @@ func task(what string) {
 		}
 		fmt.Println("ate", len(all))
 	case "spin":
-		for {
-			time.Now()
+		for i := 0; ; i++ {
+			runtime.KeepAlive(i)
 		}
 	case "count":
 		for i := 0; ; i++ {

@@ -35,6 +35,8 @@ type Containers interface {
 	Resize(ctx context.Context, ref string, rows, cols uint16) error
 
 	ExecCreate(ctx context.Context, ref string, c apicontainer.ExecCreateRequest) (string, error)
+	// ExecStart tells in the stream itself what fails after hijack was called:
+	// docker's clients do not show the body of a refused upgrade.
 	ExecStart(ctx context.Context, id string, o container.ExecStartOptions, hijack container.Hijack) error
 	ExecInspect(ctx context.Context, id string) (*apicontainer.ExecInspectResponse, error)
 	ExecResize(ctx context.Context, id string, rows, cols uint16) error

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"io"
 	"net/http"
 
 	apicontainer "github.com/moby/moby/api/types/container"
@@ -37,35 +36,11 @@ func execStart(r *request) response {
 	if c.Tty && r.version >= 42 {
 		o.ConsoleSize = c.ConsoleSize
 	}
-	hijack := r.hijack()
-	err := r.server.Containers.ExecStart(r.Context(), r.vars[0], o, hijack)
-	switch {
-	case c.Detach:
+	err := r.server.Containers.ExecStart(r.Context(), r.vars[0], o, r.hijack())
+	if c.Detach {
 		return done(http.StatusOK, err)
-	case err == nil || r.started || fault.Is(err, fault.NotFound) || fault.Is(err, fault.Conflict):
-		return taken(err)
 	}
-	return r.failedExec(err, c.Tty, hijack)
-}
-
-// failedExec says in the stream why the process could not be started: docker's
-// clients do not show the body of a refused upgrade. The exit code tells the rest.
-func (r *request) failedExec(err error, tty bool, hijack container.Hijack) response {
-	stream, hijackErr := hijack(tty)
-	if hijackErr != nil {
-		return taken(hijackErr)
-	}
-	var w io.WriteCloser = stream.File
-	if stream.File == nil {
-		w = stream.Conn
-	}
-	defer w.Close()
-	text := err.Error() + "\r\n"
-	if !tty {
-		text = string(frameHead(1, len(text))) + text
-	}
-	io.WriteString(w, text)
-	return nil
+	return taken(err)
 }
 
 func execInspect(r *request) response {

@@ -216,5 +216,5 @@ func call(t *testing.T, socket, method, path string, body io.Reader, header ...s
 	return resp, string(text)
 }
 
-// say is a Progress message.
+// said is a message of a long operation.
 func said(text string) jsonstream.Message { return jsonstream.Message{Stream: text} }

@@ -115,31 +115,7 @@ func TestARefusedAttachIsAnOrdinaryError(t *testing.T) {
 	}
 }
 
-// TestAFailedExecIsToldInTheStream but not what makes no exec at all.
-func TestAFailedExecIsToldInTheStream(t *testing.T) {
-	var err error
-	socket, _ := serve(t, &backend{exec: func(container.ExecStartOptions, container.Hijack) error { return err }})
-	const request = "POST /exec/e/start HTTP/1.1\r\nHost: e\r\nContent-Type: application/json\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: %d\r\n\r\n%s"
-	err = fault.New(fault.Invalid, "no such program")
-	for body, want := range map[string]string{"{}": "\x01\x00\x00\x00\x00\x00\x00\x11no such program\r\n", `{"Tty":true}`: "no such program\r\n"} {
-		resp, r, _ := upgrade(t, socket, fmt.Sprintf(request, len(body), body))
-		if got, err := io.ReadAll(r); resp.StatusCode != 101 || string(got) != want || err != nil {
-			t.Errorf("%s: %d %q %v", body, resp.StatusCode, got, err)
-		}
-	}
-	for _, e := range []error{errAbsent, fault.New(fault.Conflict, "not running")} {
-		err = e
-		if resp, _, _ := upgrade(t, socket, fmt.Sprintf(request, 2, "{}")); resp.StatusCode != statusOf(e) {
-			t.Errorf("%v: %d", e, resp.StatusCode)
-		}
-	}
-	err = fault.New(fault.Invalid, "no such program")
-	if resp, body := call(t, socket, "POST", "/exec/e/start", strings.NewReader(`{"Detach":true}`)); resp.StatusCode != 400 {
-		t.Errorf("detached: %d %s", resp.StatusCode, body)
-	}
-}
-
-// TestConnectionsWithoutSocketAreHandedOver as they are: TLS.
+// TestConnectionsWithoutSocketAreHandedOver as they are: TLS has none of its own.
 func TestConnectionsWithoutSocketAreHandedOver(t *testing.T) {
 	conn, peer := net.Pipe()
 	defer peer.Close()

@@ -342,3 +342,17 @@ func FuzzParseList(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkValidateAndBuild(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		in := baseInput()
+		in.Seccomp = nil
+		if _, err := Validate(in.Config, in.HostConfig, nil, in.Host); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := Build(in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -40,10 +40,10 @@ func golden(t *testing.T, name, got string) {
 // dump lists the calls of a plan, "step object: system call".
 func dump(p *spawn.Plan) string {
 	var b strings.Builder
-	for i := 0; ; i++ {
+	for i := range spawn.MaxCalls + 1 {
 		line := p.Explain(&spawn.StepError{Index: i, Errno: unix.EIO}).Error()
-		if strings.HasPrefix(line, "cannot run call ") {
-			return b.String()
+		if strings.HasPrefix(line, "cannot run a spawn script") {
+			break
 		}
 		line = strings.TrimSuffix(strings.TrimPrefix(line, "cannot "), ": "+unix.EIO.Error())
 		if strings.HasPrefix(line, "drop capability") && strings.Contains(b.String(), "drop capability") {
@@ -51,6 +51,7 @@ func dump(p *spawn.Plan) string {
 		}
 		fmt.Fprintln(&b, line)
 	}
+	return b.String()
 }
 
 // goldenSpec makes a box whose plan does not depend on the machine.

@@ -87,9 +87,8 @@ func (a *app) images(ctx context.Context, c *client.Client, o *imagesFlags) erro
 		return err
 	}
 	now := time.Now()
-	wantDigest := o.digests || strings.Contains(o.format, ".Digest")
 	for i := range list {
-		for _, r := range imageRows(&list[i], now, o.noTrunc, wantDigest) {
+		for _, r := range imageRows(&list[i], now, o.noTrunc) {
 			if err := p.Row(r); err != nil {
 				return err
 			}
@@ -98,14 +97,8 @@ func (a *app) images(ctx context.Context, c *client.Client, o *imagesFlags) erro
 	return p.Flush()
 }
 
-// imageRows gives a row for each name of an image, and one for an image without.
-func imageRows(s *image.Summary, now time.Time, full, wantDigest bool) []imageRow {
-	count := func(n int64) string {
-		if n < 0 {
-			return "N/A"
-		}
-		return fmt.Sprint(n)
-	}
+// unnamedRow is the row of an image without a name.
+func unnamedRow(s *image.Summary, now time.Time, full bool) imageRow {
 	size := func(n int64) string {
 		if n < 0 {
 			return "N/A"
@@ -116,7 +109,10 @@ func imageRows(s *image.Summary, now time.Time, full, wantDigest bool) []imageRo
 	r := imageRow{
 		ID: s.ID, CreatedAt: created.String(), CreatedSince: units.HumanDuration(now.Sub(created)) + " ago",
 		Size: size(s.Size), VirtualSize: size(s.Size), SharedSize: size(s.SharedSize), UniqueSize: "N/A",
-		Containers: count(s.Containers), Repository: "<none>", Tag: "<none>", Digest: "<none>",
+		Containers: "N/A", Repository: "<none>", Tag: "<none>", Digest: "<none>",
+	}
+	if s.Containers >= 0 {
+		r.Containers = fmt.Sprint(s.Containers)
 	}
 	if s.Created == 0 {
 		r.CreatedSince = "N/A"
@@ -127,6 +123,12 @@ func imageRows(s *image.Summary, now time.Time, full, wantDigest bool) []imageRo
 	if s.SharedSize >= 0 && s.Size >= 0 {
 		r.UniqueSize = size(s.Size - s.SharedSize)
 	}
+	return r
+}
+
+// imageRows gives a row for each name of an image, and one for an image without.
+func imageRows(s *image.Summary, now time.Time, full bool) []imageRow {
+	r := unnamedRow(s, now, full)
 	digests := map[string]string{}
 	for _, d := range s.RepoDigests {
 		repo, digest, _ := strings.Cut(d, "@")

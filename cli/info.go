@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -58,68 +59,76 @@ func newInfo(a *app) *cobra.Command {
 	return cmd
 }
 
+// infoPrinter prints lines of info; those without a value are left out.
+type infoPrinter struct{ w io.Writer }
+
+func (p infoPrinter) line(name string, value any) {
+	if s := fmt.Sprint(value); s != "" {
+		fmt.Fprintf(p.w, " %s: %s\n", name, s)
+	}
+}
+
 // printInfo prints what an engine is, in docker's order and words.
 func printInfo(w io.Writer, i system.Info) {
-	line := func(name string, value any) {
-		if s := fmt.Sprint(value); s != "" {
-			fmt.Fprintf(w, " %s: %s\n", name, s)
-		}
-	}
-	line("Containers", i.Containers)
+	p := infoPrinter{w}
+	p.line("Containers", i.Containers)
 	fmt.Fprintf(w, "  Running: %d\n  Paused: %d\n  Stopped: %d\n", i.ContainersRunning, i.ContainersPaused, i.ContainersStopped)
-	line("Images", i.Images)
-	line("Server Version", i.ServerVersion)
-	line("Storage Driver", i.Driver)
+	p.line("Images", i.Images)
+	p.line("Server Version", i.ServerVersion)
+	p.line("Storage Driver", i.Driver)
 	pairsOf(w, i.DriverStatus)
-	line("Logging Driver", i.LoggingDriver)
-	line("Cgroup Driver", i.CgroupDriver)
-	line("Cgroup Version", i.CgroupVersion)
+	p.line("Logging Driver", i.LoggingDriver)
+	p.line("Cgroup Driver", i.CgroupDriver)
+	p.line("Cgroup Version", i.CgroupVersion)
 	fmt.Fprintf(w, " Plugins:\n  Volume: %s\n  Network: %s\n", strings.Join(i.Plugins.Volume, " "), strings.Join(i.Plugins.Network, " "))
 	if len(i.Plugins.Log) > 0 {
 		fmt.Fprintf(w, "  Log: %s\n", strings.Join(i.Plugins.Log, " "))
 	}
-	var runtimes []string
-	for r := range i.Runtimes {
-		runtimes = append(runtimes, r)
-	}
-	slices.Sort(runtimes)
-	line("Runtimes", strings.Join(runtimes, " "))
-	line("Default Runtime", i.DefaultRuntime)
+	p.line("Runtimes", strings.Join(slices.Sorted(maps.Keys(i.Runtimes)), " "))
+	p.line("Default Runtime", i.DefaultRuntime)
 	if len(i.SecurityOptions) > 0 {
 		fmt.Fprintln(w, " Security Options:")
 		for _, s := range i.SecurityOptions {
 			securityOption(w, s)
 		}
 	}
-	line("Kernel Version", i.KernelVersion)
-	line("Operating System", i.OperatingSystem)
-	line("OSType", i.OSType)
-	line("Architecture", i.Architecture)
-	line("CPUs", i.NCPU)
-	line("Total Memory", units.BytesSize(float64(i.MemTotal)))
-	line("Name", i.Name)
-	line("ID", i.ID)
-	line("Docker Root Dir", i.DockerRootDir)
-	line("Debug Mode", i.Debug)
-	line("HTTP Proxy", i.HTTPProxy)
-	line("HTTPS Proxy", i.HTTPSProxy)
-	line("No Proxy", i.NoProxy)
+	p.machine(i)
+	p.settings(i)
+	fmt.Fprintln(w)
+}
+
+func (p infoPrinter) machine(i system.Info) {
+	p.line("Kernel Version", i.KernelVersion)
+	p.line("Operating System", i.OperatingSystem)
+	p.line("OSType", i.OSType)
+	p.line("Architecture", i.Architecture)
+	p.line("CPUs", i.NCPU)
+	p.line("Total Memory", units.BytesSize(float64(i.MemTotal)))
+	p.line("Name", i.Name)
+	p.line("ID", i.ID)
+	p.line("Docker Root Dir", i.DockerRootDir)
+}
+
+func (p infoPrinter) settings(i system.Info) {
+	p.line("Debug Mode", i.Debug)
+	p.line("HTTP Proxy", i.HTTPProxy)
+	p.line("HTTPS Proxy", i.HTTPSProxy)
+	p.line("No Proxy", i.NoProxy)
 	if len(i.Labels) > 0 {
-		fmt.Fprintf(w, " Labels:\n  %s\n", strings.Join(i.Labels, "\n  "))
+		fmt.Fprintf(p.w, " Labels:\n  %s\n", strings.Join(i.Labels, "\n  "))
 	}
-	line("Experimental", i.ExperimentalBuild)
-	line("Live Restore Enabled", i.LiveRestoreEnabled)
+	p.line("Experimental", i.ExperimentalBuild)
+	p.line("Live Restore Enabled", i.LiveRestoreEnabled)
 	if i.FirewallBackend != nil {
-		line("Firewall Backend", i.FirewallBackend.Driver)
-		pairsOf(w, i.FirewallBackend.Info)
+		p.line("Firewall Backend", i.FirewallBackend.Driver)
+		pairsOf(p.w, i.FirewallBackend.Info)
 	}
 	if len(i.DefaultAddressPools) > 0 {
-		fmt.Fprintln(w, " Default Address Pools:")
-		for _, p := range i.DefaultAddressPools {
-			fmt.Fprintf(w, "   Base: %s, Size: %d\n", p.Base, p.Size)
+		fmt.Fprintln(p.w, " Default Address Pools:")
+		for _, pool := range i.DefaultAddressPools {
+			fmt.Fprintf(p.w, "   Base: %s, Size: %d\n", pool.Base, pool.Size)
 		}
 	}
-	fmt.Fprintln(w)
 }
 
 func pairsOf(w io.Writer, list [][2]string) {

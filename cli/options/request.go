@@ -177,17 +177,22 @@ func (o *Create) limits() (*container.Resources, error) {
 	if o.changed("pids-limit") {
 		r.PidsLimit = &o.pidsLimit
 	}
+	return r, o.lists(r)
+}
+
+// lists adds the limits that are given several times.
+func (o *Create) lists(r *container.Resources) error {
 	for _, s := range o.ulimit.v {
 		u, err := units.ParseUlimit(s)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		r.Ulimits = append(r.Ulimits, u)
 	}
 	for _, s := range o.blkioWeightDevice.v {
 		path, w, err := parseWeight(s)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		r.BlkioWeightDevice = append(r.BlkioWeightDevice, &blkiodev.WeightDevice{Path: path, Weight: w})
 	}
@@ -202,12 +207,12 @@ func (o *Create) limits() (*container.Resources, error) {
 		for _, s := range t.given {
 			path, rate, err := t.parse(s)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			*t.out = append(*t.out, &blkiodev.ThrottleDevice{Path: path, Rate: rate})
 		}
 	}
-	return r, nil
+	return nil
 }
 
 func parseRestart(s string) (p container.RestartPolicy, err error) {

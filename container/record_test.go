@@ -1,0 +1,105 @@
+package container
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+)
+
+func saved(t *testing.T, autoRemove bool) (*Containers, *record) {
+	c := &Containers{o: Options{Root: t.TempDir(), ExecRoot: t.TempDir()}, index: newIndex()}
+	rec := &record{
+		Version: recordVersion, ID: "abc", Name: "n", Created: time.Unix(1, 2).UTC(),
+		Config: &apicontainer.Config{Cmd: []string{"x"}}, Host: &apicontainer.HostConfig{AutoRemove: autoRemove, NetworkMode: "none"},
+		Mounts: []mountPoint{{MountPoint: apicontainer.MountPoint{Name: "v", Destination: "/d"}, Anonymous: true}},
+		State:  state{Status: "exited", Generation: 3, ExitCode: 4, FinishedAt: time.Unix(5, 0).UTC()},
+	}
+	if err := os.Mkdir(c.dir("abc"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.save(newContainer(rec)); err != nil {
+		t.Fatal(err)
+	}
+	return c, rec
+}
+
+func TestRecordComesBack(t *testing.T) {
+	for _, autoRemove := range []bool{false, true} {
+		c, rec := saved(t, autoRemove)
+		got, err := loadRecord(c.recordPath("abc"))
+		if err != nil || !reflect.DeepEqual(got, rec) {
+			t.Errorf("%+v, %v\nwant %+v", got, err, rec)
+		}
+	}
+}
+
+// TestHalfMade: what has no record is removed, what cannot be understood stays.
+func TestHalfMade(t *testing.T) {
+	for _, tc := range []struct {
+		what    string
+		content string // "-": no file
+		gone    bool
+	}{
+		{"no record", "-", true},
+		{"empty record", "", true},
+		{"cut record", `{"version":1,"id":"abc","na`, false},
+		{"another version", `{"version":2,"id":"abc"}`, false},
+		{"another id", `{"version":1,"id":"x","config":{},"hostConfig":{}}`, false},
+		{"incomplete", `{"version":1,"id":"abc"}`, false},
+	} {
+		c, _ := saved(t, false)
+		c.log = discard()
+		path := c.recordPath("abc")
+		os.Remove(path)
+		if tc.content != "-" {
+			if err := os.WriteFile(path, []byte(tc.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if rec := c.loadOne("abc"); rec != nil {
+			t.Errorf("%s: restored %+v", tc.what, rec)
+		}
+		_, err := os.Stat(c.dir("abc"))
+		if errors.Is(err, os.ErrNotExist) != tc.gone {
+			t.Errorf("%s: %v", tc.what, err)
+		}
+	}
+}
+
+func TestLoadRunning(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.json")
+	if r, err := loadRunning(path); r != nil || err != nil {
+		t.Errorf("missing: %v %v", r, err)
+	}
+	want := &running{Version: recordVersion, ID: "abc", Generation: 2, Pid: 7, Cgroup: "/hoy/abc"}
+	if err := writeJSON(path, want); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := loadRunning(path); err != nil || !reflect.DeepEqual(r, want) {
+		t.Errorf("%+v %v", r, err)
+	}
+	for _, bad := range []string{"", "{", `{"version":9}`} {
+		os.WriteFile(path, []byte(bad), 0o600)
+		if r, err := loadRunning(path); err == nil {
+			t.Errorf("%q: %v", bad, r)
+		}
+	}
+}
+
+func FuzzLoadRecord(f *testing.F) {
+	f.Add([]byte(`{"version":1,"id":"abc","config":{"Cmd":["x"]},"hostConfig":{}}`))
+	f.Add([]byte(`{"version":1,"id":"abc","config":null}`))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path := filepath.Join(dir, "record.json")
+		os.WriteFile(path, b, 0o600)
+		if r, err := loadRecord(path); (r == nil) == (err == nil) {
+			t.Errorf("%v, %v", r, err)
+		}
+	})
+}

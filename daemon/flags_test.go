@@ -1,0 +1,168 @@
+package daemon
+
+import (
+	"bufio"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"hoy/network"
+)
+
+// file writes a configuration file and returns the flag that names it.
+func file(t testing.TB, content string) string {
+	path := filepath.Join(t.TempDir(), "daemon.json")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "--config-file=" + path
+}
+
+func TestParse(t *testing.T) {
+	empty := file(t, "")
+	for _, tc := range []struct {
+		args []string
+		is   func(o Options) bool
+	}{
+		{nil, func(o Options) bool {
+			return o.DataRoot == "/var/lib/hoy" && o.ExecRoot == "/run/hoy" && slices.Equal(o.Hosts, []string{"unix:///run/hoy/hoy.sock"}) &&
+				o.Bridge == "hoy0" && o.CgroupParent == "/hoy" && o.ShmSize == 64<<20 && o.IPMasq
+		}},
+		{[]string{"--exec-root", "/x", "--data-root=/y"}, func(o Options) bool {
+			return o.Hosts[0] == "unix:///x/hoy.sock" && o.DataRoot == "/y" && strings.HasPrefix(o.CgroupParent, "/hoy-")
+		}},
+		{[]string{"-H", "unix:///a", "-H", "tcp://127.0.0.1:1", "--docker-socket"}, func(o Options) bool {
+			return slices.Equal(o.Hosts, []string{"unix:///a", "tcp://127.0.0.1:1", "unix:///var/run/docker.sock"})
+		}},
+		{[]string{"--docker-socket"}, func(o Options) bool {
+			return slices.Equal(o.Hosts, []string{"unix:///run/hoy/hoy.sock", "unix:///var/run/docker.sock"})
+		}},
+		{[]string{"--bip", "10.1.0.1/24", "-b", "br1", "--mtu", "1400", "--ip-masq=false"}, func(o Options) bool {
+			return o.BIP == netip.MustParsePrefix("10.1.0.1/24") && o.Bridge == "br1" && o.MTU == 1400 && !o.IPMasq
+		}},
+		{[]string{"--default-address-pool", "base=172.80.0.0/16,size=24"}, func(o Options) bool {
+			return slices.Equal(o.Pools, []network.Pool{{Base: netip.MustParsePrefix("172.80.0.0/16"), Size: 24}})
+		}},
+		{[]string{"--tlsverify"}, func(o Options) bool { return o.TLS && o.TLSVerify }},
+		{[]string{"--tlsverify=false"}, func(o Options) bool { return o.TLS && !o.TLSVerify }},
+		{[]string{"--default-ulimit", "nofile=10:20", "--log-opt", "max-size=1m", "--dns", "1.1.1.1", "--label", "a=b", "-D"}, func(o Options) bool {
+			return o.Ulimits[0].Hard == 20 && o.LogOpts["max-size"] == "1m" && o.DNS[0] == netip.MustParseAddr("1.1.1.1") && o.Debug
+		}},
+		{[]string{"--userns-remap=default"}, func(o Options) bool { return o.UserMap != nil && o.UserMap.UIDs[0].Size == 65536 }},
+	} {
+		o, warnings, err := Parse(append(tc.args, empty))
+		if err != nil || len(warnings) > 0 || !tc.is(o) {
+			t.Errorf("%v: %+v, %v, %v", tc.args, o, warnings, err)
+		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	empty := file(t, "")
+	for args, says := range map[string]string{
+		"--nonsense":                             "unknown flag: --nonsense",
+		"argument":                               "takes no argument",
+		"--bip=x":                                "--bip",
+		"--host=ftp://x":                         "--host ftp://x",
+		"--host=unix://relative":                 "--host",
+		"--log-level=loud":                       "--log-level",
+		"--log-driver=syslog":                    "--log-driver",
+		"--default-ipc-mode=x":                   "--default-ipc-mode",
+		"--default-address-pool=base=10.0.0.0/8": "size",
+		"--default-address-pool=base=10.0.0.0/24,size=16": "size",
+		"--default-shm-size=x":                            "--default-shm-size",
+		"--label=x":                                       "--label",
+		"--log-opt=x":                                     "--log-opt",
+		"--config-file=/nonexistent":                      "/nonexistent",
+	} {
+		list := []string{args}
+		if !strings.HasPrefix(args, "--config-file") {
+			list = append(list, empty)
+		}
+		if _, _, err := Parse(list); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	if _, _, err := Parse([]string{"--help"}); !errors.Is(err, pflag.ErrHelp) {
+		t.Error(err)
+	}
+}
+
+// TestFlagsOfDockerd: all of dockerd's flags are known, and those without meaning
+// say so. The list is dockerd 29's.
+func TestFlagsOfDockerd(t *testing.T) {
+	f, err := os.Open("testdata/dockerd-flags")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	o := DefaultOptions()
+	flags := newFlags(&o)
+	n := 0
+	for s := bufio.NewScanner(f); s.Scan(); n++ {
+		if flags.Lookup(s.Text()) == nil && s.Text() != "version" {
+			t.Errorf("--%s is not known", s.Text())
+		}
+	}
+	if n < 80 {
+		t.Errorf("only %d flags in the list", n)
+	}
+	_, warnings, err := Parse([]string{"--iptables=false", "-s", "vfs", "--live-restore", "--userland-proxy=false", file(t, "")})
+	if err != nil || len(warnings) != 4 || !strings.Contains(strings.Join(warnings, "\n"), "--storage-driver has no effect: ") {
+		t.Errorf("%q, %v", warnings, err)
+	}
+}
+
+func TestConfigFile(t *testing.T) {
+	o, warnings, err := Parse([]string{file(t, `{
+		"hosts": ["unix:///a"], "debug": true, "mtu": 1400, "log-opts": {"max-size": "2m", "max-file": "5"},
+		"default-address-pools": [{"base": "10.9.0.0/16", "size": 24}], "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1000000, "Hard": 1048576}},
+		"storage-driver": "overlay2", "runtimes": {"x": {"path": "/x"}}, "dns": ["9.9.9.9"], "features": {"buildkit": true}, "min-api-version": "1.24"
+	}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(o.Hosts, []string{"unix:///a"}) || !o.Debug || o.MTU != 1400 || o.DNS[0].String() != "9.9.9.9" ||
+		!reflect.DeepEqual(o.LogOpts, map[string]string{"max-size": "2m", "max-file": "5"}) ||
+		len(o.Pools) != 1 || o.Pools[0].Size != 24 || o.Ulimits[0].Soft != 1000000 || o.Ulimits[0].Hard != 1048576 {
+		t.Errorf("%+v", o)
+	}
+	if len(warnings) != 3 {
+		t.Errorf("%q", warnings)
+	}
+	for content, says := range map[string]string{
+		`{"x": 1, "y": 2}`:               "don't match any configuration option: x, y",
+		`{"debug": true, "mtu": 1400}`:   "both as a flag and in the configuration file: mtu: (from flag: 1300, from file: 1400)",
+		`{"config-file": "x"}`:           "config-file",
+		`{`:                              "unexpected end",
+		`[]`:                             "cannot unmarshal",
+		`{"debug": "perhaps"}`:           "debug",
+		`{"log-opts": {"a": {"b": "c"}}`: "unexpected end",
+		`{"dns": [["x"]]}`:               "dns",
+		`{"bip": null}`:                  "bip",
+	} {
+		if _, _, err := Parse([]string{"--mtu=1300", file(t, content)}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", content, err)
+		}
+	}
+}
+
+func FuzzConfigFile(f *testing.F) {
+	f.Add(`{"hosts":["fd://"],"log-opts":{"a":"b"}}`)
+	f.Add(`{"default-address-pools":[{"base":"10.0.0.0/8","size":24}]}`)
+	f.Add(`{"default-ulimits":{"nofile":{"Name":null,"Soft":1e99}}}`)
+	f.Fuzz(func(t *testing.T, content string) {
+		o := DefaultOptions()
+		flags := newFlags(&o)
+		if flags.applyFile([]byte(content)) == nil {
+			flags.finish()
+		}
+	})
+}

@@ -1,0 +1,94 @@
+package daemon
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"hoy/lib/fault"
+)
+
+func TestRootsHaveOneEngine(t *testing.T) {
+	o := Options{DataRoot: filepath.Join(t.TempDir(), "d"), ExecRoot: filepath.Join(t.TempDir(), "e")}
+	unlock, err := lockRoots(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockRoots(&Options{DataRoot: o.DataRoot, ExecRoot: t.TempDir()}); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
+		t.Errorf("the data root: %v", err)
+	}
+	if _, err := lockRoots(&Options{DataRoot: t.TempDir(), ExecRoot: o.ExecRoot}); !fault.Is(err, fault.Conflict) {
+		t.Errorf("the exec root: %v", err)
+	}
+	unlock()
+	again, err := lockRoots(&o)
+	if err != nil {
+		t.Fatalf("after the end of the first: %v", err)
+	}
+	again()
+}
+
+func TestPidfile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dir", "pid")
+	dead := exec.Command("true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	// Of an engine that has ended, of a program that is no engine, of nobody.
+	for _, old := range []string{"", strconv.Itoa(dead.Process.Pid), "1", "x", "-1"} {
+		if old != "" {
+			os.WriteFile(path, []byte(old), 0o644)
+		}
+		if err := writePidfile(path); err != nil {
+			t.Errorf("%q: %v", old, err)
+		}
+		if b, _ := os.ReadFile(path); string(b) != strconv.Itoa(os.Getpid()) {
+			t.Errorf("%q: %q", old, b)
+		}
+	}
+}
+
+func TestSplitHost(t *testing.T) {
+	for host, want := range map[string]string{
+		"unix:///a/b": "unix /a/b", "/a": "unix /a", "unix://": "unix /var/run/docker.sock", "tcp://1.2.3.4:5": "tcp 1.2.3.4:5",
+		"tcp://:5/": "tcp :5", "1.2.3.4:5": "tcp 1.2.3.4:5", "fd://": "fd ", "fd://x": "fd x", "[::1]:5": "tcp [::1]:5",
+		"unix://x": "", "tcp://x": "", "npipe:////x": "", "": "",
+	} {
+		scheme, rest, err := splitHost(host)
+		if got := scheme + " " + rest; (err != nil) != (want == "") || err == nil && got != want {
+			t.Errorf("%q: %q, %v", host, got, err)
+		}
+	}
+}
+
+func TestListenUnix(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("needs root, which gives the socket its group: run it by 'make test'")
+	}
+	path := filepath.Join(t.TempDir(), "sub", "s.sock")
+	l, err := listenUnix(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fi, _ := os.Stat(path); fi.Mode().Perm() != 0o660 {
+		t.Error(fi.Mode())
+	}
+	if _, err := listenUnix(path, ""); !fault.Is(err, fault.Conflict) {
+		t.Errorf("somebody listens there: %v", err)
+	}
+	// A socket that an engine left when it was killed is replaced.
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	l, err = listenUnix(path, "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if _, err := listenUnix(path, "no-such-group"); !fault.Is(err, fault.NotFound) {
+		t.Error(err)
+	}
+}

@@ -95,7 +95,7 @@ func (a *app) create(ctx context.Context, c *client.Client, verb string, o *opti
 	created, err := c.ContainerCreate(ctx, *r, o.Name, o.Platform)
 	if err != nil {
 		if client.StatusOf(err) == 404 && strings.Contains(strings.ToLower(err.Error()), "no such image") && o.Pull != "never" {
-			err = fmt.Errorf("Unable to find image '%s' locally: %w", withTag(r.Image), errNoPull)
+			err = missingImage(withTag(r.Image))
 		}
 		return "", engineError(err)
 	}
@@ -106,6 +106,14 @@ func (a *app) create(ctx context.Context, c *client.Client, verb string, o *opti
 		return "", engineError(err)
 	}
 	return created.ID, nil
+}
+
+// missingImage is the error of an image that is not here, in the words that scripts
+// look for.
+type missingImage string
+
+func (m missingImage) Error() string {
+	return "Unable to find image '" + string(m) + "' locally: " + errNoPull.Error()
 }
 
 // withTag adds :latest to a name that has neither tag nor digest.

@@ -91,10 +91,9 @@ func truncate(s string, n int) string {
 
 // Printer prints rows by one format.
 type Printer struct {
-	out   io.Writer
-	tmpl  *template.Template
-	tabs  *tabwriter.Writer // nil unless it is a table
-	fresh bool
+	out  io.Writer
+	tmpl *template.Template
+	tabs *tabwriter.Writer // nil unless it is a table
 }
 
 // New returns a printer for a user's format: "" or "table" is the standard table,

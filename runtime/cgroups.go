@@ -56,6 +56,9 @@ func parseHierarchy(line string) (h hierarchy, ok bool) {
 // mounts with the group as root, which is what a new mount in a cgroup namespace
 // shows as well, for a fraction of the work.
 func (b *builder) mountCgroups(m specs.Mount, a attributes) error {
+	if err := b.group(); err != nil {
+		return err
+	}
 	var v1 []hierarchy
 	for _, h := range b.rt.groups {
 		if !h.unified {

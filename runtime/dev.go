@@ -20,6 +20,20 @@ var nodes = [...]struct {
 	{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
 }
 
+// folders are where other file systems are nearly always mounted: made here they need
+// not be searched in vain first.
+var folders = [...]string{"pts", "mqueue", "shm"}
+
+func makeFolder(dir int, name string) error {
+	if err := unix.Mkdirat(dir, name, 0o755); err != nil {
+		return fmt.Errorf("cannot create /dev/%s: mkdirat: %w", name, err)
+	}
+	if err := unix.Fchmodat(dir, name, 0o755, 0); err != nil {
+		return fmt.Errorf("cannot set the mode of /dev/%s: fchmodat: %w", name, err)
+	}
+	return nil
+}
+
 // links are the links that every container has in /dev.
 var links = [...]struct{ name, to string }{
 	{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
@@ -32,6 +46,11 @@ func (b *builder) populateDev(dev *os.File) error {
 	dir := int(dev.Fd())
 	for _, n := range nodes {
 		if err := makeNode(dir, n.name, unix.S_IFCHR|0o666, unix.Mkdev(n.major, n.minor)); err != nil {
+			return err
+		}
+	}
+	for _, name := range folders {
+		if err := makeFolder(dir, name); err != nil {
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,7 +44,7 @@ func inBothModes(t *testing.T, f func(t *testing.T, b *box)) {
 
 // box is a container in the making: tests change its spec and then run it.
 type box struct {
-	t      *testing.T
+	t      testing.TB
 	rt     *Runtime
 	userNS bool
 	lower  string // what the image holds, files to be put there before the run
@@ -55,7 +54,7 @@ type box struct {
 	stdin  string
 }
 
-func newBox(t *testing.T, userNS bool) *box {
+func newBox(t testing.TB, userNS bool) *box {
 	rootful.Check(t)
 	b := &box{t: t, userNS: userNS}
 	b.rt = newRuntime(t)
@@ -190,7 +189,7 @@ func (b *box) try(args ...string) (*running, error) {
 }
 
 // launch spawns a plan with pipes, or its terminal, and collects the output.
-func launch(t *testing.T, p *Prepared, stdin string, r *running) error {
+func launch(t testing.TB, p *Prepared, stdin string, r *running) error {
 	t.Helper()
 	in, out := tempFile(t, stdin), p.Console
 	var w *os.File
@@ -227,7 +226,7 @@ func launch(t *testing.T, p *Prepared, stdin string, r *running) error {
 	return nil
 }
 
-func tempFile(t *testing.T, content string) *os.File {
+func tempFile(t testing.TB, content string) *os.File {
 	t.Helper()
 	f, err := os.CreateTemp(t.TempDir(), "stdin")
 	if err != nil {
@@ -339,13 +338,5 @@ func defaultSpec() *specs.Spec {
 				"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"},
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		},
-	}
-}
-
-// command runs a program of the host.
-func command(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %q: %v: %s", name, args, err, out)
 	}
 }

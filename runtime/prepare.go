@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -27,7 +28,8 @@ type builder struct {
 	late             []func() error // once everything is in its place, outside
 	covers           []cover
 	pts, tty         *os.File
-	null             *os.File // detached copy of the host's /dev/null, for masks
+	null             *os.File     // detached copy of the host's /dev/null, for masks
+	group            func() error // waits until the cgroup is made
 	tasks            []*os.File
 	process          process
 }
@@ -55,10 +57,21 @@ func (b *builder) prepare(undo *cleanup.Stack) error {
 	if err := b.identities(); err != nil {
 		return err
 	}
-	if err := b.createGroup(undo); err != nil {
+	// Making the cgroup takes about as long as all the rest: both go on at once.
+	made := make(chan error, 1)
+	go func() { made <- b.createGroup() }()
+	b.group = sync.OnceValue(func() error { return <-made })
+	err := b.owner.do(b.fileSystem)
+	if groupErr := b.group(); groupErr != nil {
+		return groupErr
+	}
+	if b.p.Cgroup != nil {
+		undo.Add(b.p.Abort)
+	}
+	if err != nil {
 		return err
 	}
-	if err := b.owner.do(b.fileSystem); err != nil {
+	if err := b.openTasks(); err != nil {
 		return err
 	}
 	for _, f := range b.late {
@@ -66,7 +79,6 @@ func (b *builder) prepare(undo *cleanup.Stack) error {
 			return err
 		}
 	}
-	var err error
 	if b.p.Plan, err = b.script().Seal(); err != nil {
 		return fmt.Errorf("cannot finish the spawn plan: %w", err)
 	}
@@ -76,21 +88,25 @@ func (b *builder) prepare(undo *cleanup.Stack) error {
 
 // createGroup makes the container's cgroup. A spec without a path leaves the
 // container in its parent's.
-func (b *builder) createGroup(undo *cleanup.Stack) error {
-	if b.spec.Linux.CgroupsPath == "" {
-		if b.spec.Linux.Resources != nil {
-			return fault.New(fault.Invalid, "the spec limits resources and names no cgroup")
-		}
-		return nil
-	}
-	group, err := b.rt.cgroups.Create(b.spec.Linux.CgroupsPath, b.spec.Linux.Resources)
-	if err != nil {
+func (b *builder) createGroup() (err error) {
+	path, limits := b.spec.Linux.CgroupsPath, b.spec.Linux.Resources
+	if path != "" {
+		b.p.Cgroup, err = b.rt.cgroups.Create(path, limits)
 		return err
 	}
-	b.p.Cgroup = group
-	undo.Add(b.p.Abort)
-	b.p.files.Add(func() { group.Close() })
-	b.tasks, err = group.Tasks()
+	if limits != nil {
+		return fault.New(fault.Invalid, "the spec limits resources and names no cgroup")
+	}
+	return nil
+}
+
+// openTasks opens the cgroup for the child to enter.
+func (b *builder) openTasks() (err error) {
+	if b.p.Cgroup == nil {
+		return nil
+	}
+	b.p.files.Add(func() { b.p.Cgroup.Close() })
+	b.tasks, err = b.p.Cgroup.Tasks()
 	return err
 }
 

@@ -105,6 +105,7 @@ func (p *process) finish(s *spawn.Script) {
 	}
 	s.Call("set", "umask", unix.SYS_UMASK, spawn.Int(umask))
 	p.enterDirectory(s)
+	p.dropBounding(s) // before the filter, which would be run for each
 	// Without no_new_privs a filter takes CAP_SYS_ADMIN, so it comes before that is
 	// lost; with it, as late as possible, so that the filter need not allow the rest.
 	if !p.noNewPrivs {
@@ -112,7 +113,7 @@ func (p *process) finish(s *spawn.Script) {
 	}
 	p.dropPrivileges(s)
 	if p.noNewPrivs {
-		s.Call("set", "no_new_privs", unix.SYS_PRCTL, spawn.Int(unix.PR_SET_NO_NEW_PRIVS), spawn.Int(1), spawn.Int(0), spawn.Int(0), spawn.Int(0))
+		prctl(s, "set", "no_new_privs", unix.PR_SET_NO_NEW_PRIVS, 1)
 	}
 	s.Call("set", "signal mask", unix.SYS_RT_SIGPROCMASK, spawn.Int(unix.SIG_SETMASK), s.Words(spawn.Int(0)), spawn.Int(0), spawn.Int(8))
 	if p.noNewPrivs {
@@ -143,35 +144,41 @@ func (p *process) installFilter(s *spawn.Script) {
 	s.Call("install", "seccomp filter", unix.SYS_SECCOMP, spawn.Int(unix.SECCOMP_SET_MODE_FILTER), spawn.Uint(uint64(p.filter.Flags)), program)
 }
 
-// dropPrivileges becomes the user with its capabilities.
-func (p *process) dropPrivileges(s *spawn.Script) {
-	prctl := func(step, object string, args ...int) *spawn.Call {
-		words := make([]spawn.Arg, 5)
-		for i := range words {
-			words[i] = spawn.Int(0)
-			if i < len(args) {
-				words[i] = spawn.Int(args[i])
-			}
+// prctl appends a call of prctl(2), whose unused arguments must be zero.
+func prctl(s *spawn.Script, step, object string, args ...int) {
+	words := make([]spawn.Arg, 5)
+	for i := range words {
+		words[i] = spawn.Int(0)
+		if i < len(args) {
+			words[i] = spawn.Int(args[i])
 		}
-		return s.Call(step, object, unix.SYS_PRCTL, words...)
 	}
+	s.Call(step, object, unix.SYS_PRCTL, words...)
+}
+
+// dropBounding takes from the process and its children what they shall never have.
+func (p *process) dropBounding(s *spawn.Script) {
 	for i := range p.lastCap + 1 {
 		if p.caps.bounding>>i&1 == 0 {
-			prctl("drop capability", capName(i), unix.PR_CAPBSET_DROP, i)
+			prctl(s, "drop capability", capName(i), unix.PR_CAPBSET_DROP, i)
 		}
 	}
+}
+
+// dropPrivileges becomes the user with its capabilities.
+func (p *process) dropPrivileges(s *spawn.Script) {
 	keep := p.user.UID != 0 // root's capabilities would be gone with its user id
 	if keep {
-		prctl("keep", "capabilities", unix.PR_SET_KEEPCAPS, 1)
+		prctl(s, "keep", "capabilities", unix.PR_SET_KEEPCAPS, 1)
 	}
 	p.becomeUser(s)
 	if keep {
-		prctl("forget to keep", "capabilities", unix.PR_SET_KEEPCAPS, 0)
+		prctl(s, "forget to keep", "capabilities", unix.PR_SET_KEEPCAPS, 0)
 	}
 	p.setCaps(s)
 	for i := range p.lastCap + 1 {
 		if p.caps.ambient>>i&1 != 0 {
-			prctl("raise ambient capability", capName(i), unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, i)
+			prctl(s, "raise ambient capability", capName(i), unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, i)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/user"
@@ -42,6 +43,7 @@ func LookupUser(root *os.File, name string, groups []string) (u specs.User, home
 	if err != nil {
 		return u, "", fault.New(fault.Invalid, "cannot find groups %q: %w", groups, err)
 	}
+	slices.Sort(extra) // they come in no order
 	for _, g := range append(found.Sgids, extra...) {
 		u.AdditionalGids = append(u.AdditionalGids, uint32(g))
 	}

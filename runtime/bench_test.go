@@ -1,0 +1,73 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"hoy/linux/pidfd"
+	"hoy/linux/spawn"
+)
+
+// BenchmarkStart measures a container from its spec to its exec, and reports where
+// the time goes: making it ready outside, loading the plan, and the child's part.
+func BenchmarkStart(b *testing.B) {
+	for _, userNS := range []bool{false, true} {
+		for _, groups := range []bool{false, true} {
+			b.Run(fmt.Sprintf("userns=%v/cgroup=%v", userNS, groups), func(b *testing.B) { benchmarkStart(b, userNS, groups) })
+		}
+	}
+}
+
+func benchmarkStart(b *testing.B, userNS, groups bool) {
+	x := newBox(b, userNS)
+	x.spec.Process.Args = []string{"/bin/busybox", "true"}
+	x.copy("/bin/busybox", "bin/busybox")
+	if groups {
+		x.spec.Mounts = append(x.spec.Mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}})
+	}
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer null.Close()
+	var prepare, load, run time.Duration
+	for i := 0; b.Loop(); i++ {
+		if groups {
+			x.spec.Linux.CgroupsPath = fmt.Sprintf("/hoy-runtime-bench-%d-%d", os.Getpid(), i)
+		}
+		root := x.root()
+		x.c.Root = root
+		start := time.Now()
+		p, err := x.rt.Prepare(x.c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ready := time.Now()
+		prog, err := spawn.Load(p.Plan.Memfd, p.Plan.Files, [3]*os.File{null, null, null})
+		if err != nil {
+			b.Fatal(err)
+		}
+		loaded := time.Now()
+		child, err := prog.Start(10 * time.Second)
+		if err != nil {
+			b.Fatal(p.Explain(err))
+		}
+		run += time.Since(loaded)
+		prepare, load = prepare+ready.Sub(start), load+loaded.Sub(ready)
+		b.StopTimer()
+		pidfd.Wait(b.Context(), child.Pidfd)
+		pidfd.Reap(child.Pidfd)
+		child.Pidfd.Close()
+		p.Close()
+		root.Close()
+		p.Abort()
+		b.StartTimer()
+	}
+	for name, d := range map[string]time.Duration{"prepare": prepare, "load": load, "child": run} {
+		b.ReportMetric(float64(d.Microseconds())/float64(b.N), name+"-µs/op")
+	}
+}

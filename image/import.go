@@ -80,7 +80,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader, o ImportOptions) (*Imag
 }
 
 // importLayer stores and unpacks the archive in one pass.
-func (s *Store) importLayer(ctx context.Context, r io.Reader) (blob ocispec.Descriptor, diff digest.Digest, st *staged, err error) {
+func (s *Store) importLayer(ctx context.Context, r io.Reader) (blob ocispec.Descriptor, diff digest.Digest, _ *staged, err error) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	head, err := br.Peek(6)
 	if err != nil && err != io.EOF {
@@ -106,7 +106,8 @@ func (s *Store) importLayer(ctx context.Context, r io.Reader) (blob ocispec.Desc
 		return blob, "", nil, err
 	}
 	defer w.drop(ctx)
-	if st, err = s.newStage(); err != nil {
+	st, err := s.newStage()
+	if err != nil {
 		return blob, "", nil, err
 	}
 	defer func() {

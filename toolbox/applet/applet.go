@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/u-root/u-root/pkg/core"
 	"github.com/u-root/u-root/pkg/core/base64"
@@ -58,7 +60,21 @@ func Main(args []string) int {
 		}
 		name, args = args[1], args[1:]
 	}
+	if os.Getpid() == 1 {
+		endOnSignal()
+	}
 	return run(name, args[1:], os.Stdin, os.Stdout, os.Stderr)
+}
+
+// endOnSignal makes SIGTERM end a container's first process, which the kernel
+// otherwise spares: signals without handler do not reach it (pid_namespaces(7)).
+func endOnSignal() {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGTERM)
+	go func() {
+		<-ch
+		os.Exit(128 + int(syscall.SIGTERM))
+	}()
 }
 
 func run(name string, args []string, in io.Reader, out, stderr io.Writer) int {

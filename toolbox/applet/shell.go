@@ -72,6 +72,13 @@ func newRunner(c *call, opts, params []string) (*interp.Runner, error) {
 	return interp.New(
 		interp.StdIO(c.in, out, c.err),
 		interp.Interactive(true), // aliases
+		// The interpreter knows the name as a builtin and does not have it.
+		interp.CallHandler(func(_ context.Context, args []string) ([]string, error) {
+			if args[0] == "kill" {
+				return append([]string{"env"}, args...), nil
+			}
+			return args, nil
+		}),
 		interp.Params(append(append(opts, "--"), params...)...),
 	)
 }

@@ -1,0 +1,121 @@
+package image
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"hoy/lib/fault"
+	"hoy/test/rootful"
+)
+
+// Every refused archive leaves nothing: no image, no blob, no layer.
+func TestHostileArchives(t *testing.T) {
+	rootful.Check(t)
+	layer := archive(t, file("f", strings.Repeat("x", 4000)))
+	good := dockerArchive(t, []string{"x"}, layer)
+	for name, tc := range map[string]struct {
+		archive []byte
+		want    string
+	}{
+		"empty":             {nil, "holds no image|manifest.json"},
+		"not an archive":    {bytes.Repeat([]byte("x"), 2000), "not a tar archive"},
+		"root file system":  {layer, "root file system is brought in by import"},
+		"truncated":         {good[:len(good)/2], "truncated"},
+		"truncated gzip":    {gzipped(t, good)[:100], "truncated"},
+		"damaged gzip":      {damage(gzipped(t, good)), "damaged|truncated|not a tar"},
+		"layer missing":     {archive(t, file("c.json", `{}`), file("manifest.json", `[{"Config":"c.json","Layers":["../../etc/passwd"]}]`)), "lacks the layer"},
+		"config missing":    {archive(t, file("manifest.json", `[{"Config":"/etc/passwd"}]`)), "lacks the configuration"},
+		"wrong layer":       {bytes.Replace(good, []byte("xxxx"), []byte("xxxy"), 1), "configuration says"},
+		"layer count":       {archive(t, file("c.json", `{"rootfs":{"type":"layers","diff_ids":[]}}`), file("l", "x"), file("manifest.json", `[{"Config":"c.json","Layers":["l"]}]`)), "1 layers, its configuration 0"},
+		"bad json":          {archive(t, file("manifest.json", `[{`)), "cannot read manifest.json"},
+		"bad name":          {dockerArchive(t, []string{"UPPER CASE"}, layer), "names an image"},
+		"links in a circle": {nil, "lacks the configuration"},
+		"layout version":    {archive(t, file("oci-layout", `{"imageLayoutVersion":"9"}`)), "version"},
+		"wrong blob name":   {archive(t, file("oci-layout", `{"imageLayoutVersion":"1.0.0"}`), file("blobs/sha256/"+strings.Repeat("0", 64), "x")), "has digest"},
+		"blob missing":      {archive(t, file("oci-layout", `{"imageLayoutVersion":"1.0.0"}`), file("index.json", `{"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":1,"digest":"sha256:`+strings.Repeat("0", 64)+`"}]}`)), "lacks sha256:0000"},
+		"layer leads out":   {dockerArchive(t, []string{"x"}, archive(t, file("../../../up", "x"))), "leads out"},
+		"bomb":              {dockerArchive(t, []string{"x"}, archive(t, file("zeros", strings.Repeat("\x00", 9<<20)))), "allowed"},
+		"zstd bomb":         {zstandard(t, archive(t, file("zeros", strings.Repeat("\x00", 9<<20)))), "allowed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "links in a circle" {
+				a, b := member{}, member{}
+				a.Name, a.Typeflag, a.Linkname = "a", '2', "b"
+				b.Name, b.Typeflag, b.Linkname = "b", '2', "a"
+				tc.archive = archive(t, a, b, file("manifest.json", `[{"Config":"a"}]`))
+			}
+			s := open(t, Options{MaxUnpacked: 8 << 20})
+			_, err := s.Load(t.Context(), bytes.NewReader(tc.archive))
+			refused(t, s, err, tc.want)
+		})
+	}
+}
+
+func TestHostileImports(t *testing.T) {
+	rootful.Check(t)
+	good := archive(t, file("f", strings.Repeat("x", 4000)))
+	for name, tc := range map[string]struct {
+		archive []byte
+		o       ImportOptions
+		want    string
+	}{
+		"not an archive": {bytes.Repeat([]byte("x"), 2000), ImportOptions{}, "not a tar archive"},
+		"truncated":      {good[:3000], ImportOptions{}, "truncated"},
+		"truncated gzip": {gzipped(t, good)[:60], ImportOptions{}, "truncated"},
+		"zstd bomb":      {zstandard(t, archive(t, file("zeros", strings.Repeat("\x00", 9<<20)))), ImportOptions{}, "allowed"},
+		"leads out":      {archive(t, file("../up", "")), ImportOptions{}, "leads out"},
+		"bad name":       {good, ImportOptions{Ref: "a b"}, "invalid reference"},
+		"bad change":     {good, ImportOptions{Changes: []string{"FROM scratch"}}, "not a valid change command"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, Options{MaxUnpacked: 8 << 20})
+			_, err := s.Import(t.Context(), bytes.NewReader(tc.archive), tc.o)
+			refused(t, s, err, tc.want)
+		})
+	}
+}
+
+// refused checks the error and that nothing is left in the store.
+func refused(t *testing.T, s *Store, err error, want string) {
+	t.Helper()
+	ok := false
+	for _, w := range strings.Split(want, "|") {
+		ok = ok || err != nil && strings.Contains(err.Error(), w)
+	}
+	if !ok || fault.KindOf(err) != fault.Invalid {
+		t.Errorf("got %v (kind %d), want %q", err, fault.KindOf(err), want)
+	}
+	eventually(t, "the store is empty", func() bool {
+		n := 0
+		for _, d := range []string{"staging", "content/ingest", "content/blobs/sha256", "overlay/snapshots"} {
+			es, _ := os.ReadDir(filepath.Join(s.o.Root, d))
+			n += len(es)
+		}
+		return n == 0
+	})
+	if all, _ := s.List(t.Context()); len(all) > 0 {
+		t.Errorf("%d images left", len(all))
+	}
+}
+
+func damage(b []byte) []byte {
+	b = bytes.Clone(b)
+	for i := 40; i < 60; i++ {
+		b[i] ^= 0x55
+	}
+	return b
+}
+
+func zstandard(t *testing.T, b []byte) []byte {
+	t.Helper()
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z.EncodeAll(b, nil)
+}

@@ -55,6 +55,7 @@ func (c *conn) handle(h header, body []byte, fds []int) {
 }
 
 func (c *conn) answerSpawn(h header, b *spawnBody, fds []int) {
+	defer c.s.worked()
 	p, err := c.s.spawn(c, b, fds)
 	if err != nil {
 		c.fail(h, err)

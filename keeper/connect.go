@@ -19,6 +19,12 @@ import (
 // readyEnv tells a keeper that someone waits on readyFD.
 const readyEnv = "HOY_KEEPER_READY"
 
+// How often and how long to try what fails only because a keeper begins or ends.
+const (
+	attempts     = 20
+	attemptPause = 20 * time.Millisecond
+)
+
 // call sends a request, again to the next keeper when the one before died over it.
 func (c *Client) call(ctx context.Context, typ uint16, body any, fds []int) (reply []byte, got []int, err error) {
 	err = c.retry(ctx, func(l *link) error {
@@ -105,8 +111,23 @@ func (c *Client) set(l *link, down error) {
 	c.changed = make(chan struct{})
 }
 
-// connect finds or starts a keeper and brings it and the client into step.
-func (c *Client) connect(ctx context.Context, again bool) error {
+// connect finds or starts a keeper and brings it and the client into step. A keeper
+// that goes meanwhile, because it was just ending, is followed by another try.
+func (c *Client) connect(ctx context.Context, again bool) (err error) {
+	for range attempts {
+		if err = c.connectOnce(ctx, again); !errors.Is(err, errLinkDead) {
+			return err
+		}
+		select {
+		case <-time.After(attemptPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+func (c *Client) connectOnce(ctx context.Context, again bool) error {
 	s, err := reach(ctx, c.o, again)
 	if err != nil {
 		return err
@@ -209,7 +230,7 @@ func reach(ctx context.Context, o Options, again bool) (*socket, error) {
 	}
 	path := filepath.Join(o.ExecRoot, "keeper.sock")
 	var err error
-	for range 20 {
+	for range attempts {
 		var s *socket
 		if s, err = dial(path); err == nil {
 			return s, nil
@@ -222,7 +243,7 @@ func reach(ctx context.Context, o Options, again bool) (*socket, error) {
 		}
 		if err != nil { // another one is just starting, or just ending
 			select {
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(attemptPause):
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}

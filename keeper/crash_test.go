@@ -108,3 +108,27 @@ func TestKilledAtEachPoint(t *testing.T) {
 		})
 	}
 }
+
+func TestErrorAtEachPoint(t *testing.T) {
+	for at, fails := range map[failpoint.Point]bool{
+		failpoint.KeeperSpawnReceived: true, failpoint.KeeperSpawnState: true, failpoint.KeeperSpawnCloned: true,
+		failpoint.KeeperLogWritten: false, failpoint.KeeperExitReaped: false, failpoint.KeeperExitRecorded: false,
+	} {
+		t.Run(string(at), func(t *testing.T) {
+			t.Setenv("HOY_FAILPOINT", string(at)+"=error")
+			b := newBed(t)
+			_, err := b.c.Spawn(b.ctx(), keeper.SpawnRequest{ID: "c", Generation: 1, Plan: shell(t, "echo 1; exit 7"), Log: b.logConfig("c")})
+			if fails != (err != nil) {
+				t.Errorf("spawn: %v", err)
+			}
+			if !fails {
+				if e := b.exit(); e.Code != 7 {
+					t.Errorf("%+v", e)
+				}
+			}
+			if held, err := b.c.List(b.ctx()); err != nil || len(held) != 0 {
+				t.Errorf("held: %+v, %v", held, err)
+			}
+		})
+	}
+}

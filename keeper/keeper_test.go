@@ -76,10 +76,10 @@ func shell(t *testing.T, script string) *spawn.Plan {
 	t.Helper()
 	s := spawn.New()
 	for i := range 3 {
-		s.Call("move", "stdio", unix.SYS_DUP3, s.Stdio(i), spawn.Int(100+i), spawn.Int(0))
+		s.Call("move", "stdio", unix.SYS_DUP3, s.Stdio(i), spawn.Int(1000+i), spawn.Int(0))
 	}
 	for i := range 3 {
-		s.Call("set", "stdio", unix.SYS_DUP3, spawn.Int(100+i), spawn.Int(i), spawn.Int(0))
+		s.Call("set", "stdio", unix.SYS_DUP3, spawn.Int(1000+i), spawn.Int(i), spawn.Int(0))
 	}
 	return sealed(t, s, script)
 }

@@ -76,8 +76,4 @@ type idBody struct {
 	Generation uint64 `json:"generation,omitempty"`
 }
 
-type reexecBody struct {
-	Path string `json:"path"`
-}
-
 type empty struct{}

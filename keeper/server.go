@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 
 const (
 	idleGrace  = 2 * time.Second  // without engine and processes, until the keeper ends
+	tidyAfter  = time.Second      // without spawns and exits
 	adoptGrace = 10 * time.Second // for an engine to hand over what it has of lost processes
 )
 
@@ -34,6 +37,7 @@ type server struct {
 	conns     map[*conn]struct{}
 	lingering int // clients that still take the output of ended processes
 	idle      *time.Timer
+	tidy      *time.Timer // runs after work
 	orphans   []*process // adopted without being found; an engine may have a pidfd
 }
 
@@ -81,6 +85,22 @@ func (s *server) touch() {
 			}
 		})
 	}
+}
+
+// worked is called after what leaves garbage and grown stacks behind. When it has
+// not been called for a while, they are given back: a collection halves a stack.
+func (s *server) worked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tidy == nil {
+		s.tidy = time.AfterFunc(tidyAfter, func() {
+			s.works.drain()
+			runtime.GC()
+			debug.FreeOSMemory()
+		})
+		return
+	}
+	s.tidy.Reset(tidyAfter)
 }
 
 // busy tells whether there is an engine, or a process that runs. Exits on record do
@@ -212,10 +232,11 @@ func (s *server) ended(p *process, e *Exit, bad error) {
 	}
 	for _, c := range cs {
 		if bad != nil || c.send(msg, nil) != nil {
-			unix.Shutdown(int(c.f.Fd()), unix.SHUT_RDWR)
+			c.raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 		}
 	}
 	s.touch()
+	s.worked()
 }
 
 // acknowledge forgets an exit.

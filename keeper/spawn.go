@@ -58,6 +58,12 @@ func (f *spawnFiles) close() {
 	}
 }
 
+func (f *spawnFiles) closeConsole() {
+	if f.console != nil {
+		f.console.Close()
+	}
+}
+
 // spawn answers a spawn request. It returns the process whose start it is, which may
 // be an earlier one's.
 func (s *server) spawn(c *conn, b *spawnBody, fds []int) (*process, error) {
@@ -67,17 +73,18 @@ func (s *server) spawn(c *conn, b *spawnBody, fds []int) (*process, error) {
 	}
 	defer f.close()
 	if err := failpoint.Hit(failpoint.KeeperSpawnReceived); err != nil {
+		closeAll(f.clients)
+		f.closeConsole()
 		return nil, err
 	}
 	p, isNew, err := s.reserve(c, b)
 	if err != nil {
 		closeAll(f.clients)
+		f.closeConsole()
 		return nil, err
 	}
 	if !isNew {
-		if f.console != nil {
-			f.console.Close()
-		}
+		f.closeConsole()
 		<-p.started
 		if p.failed == nil {
 			p.attachAll(b.Attach, f.clients)

@@ -53,7 +53,6 @@ const (
 	typeCloseStdin
 	typeList
 	typeAck
-	typeReexec
 	typeExit uint16 = 0x40 // event
 
 	isReply uint16 = 0x8000

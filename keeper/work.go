@@ -40,6 +40,18 @@ func (p workPool) put(w *work) {
 	}
 }
 
+// drain frees what is kept.
+func (p workPool) drain() {
+	for {
+		select {
+		case w := <-p:
+			w.free()
+		default:
+			return
+		}
+	}
+}
+
 func (w *work) free() {
 	if w.pipe[0] >= 0 {
 		unix.Close(w.pipe[0])

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"hoy/lib/fault"
 	"hoy/linux/mount"
 )
 
@@ -59,23 +60,23 @@ func (b *builder) mountCgroups(m specs.Mount, a attributes) error {
 	if err := b.group(); err != nil {
 		return err
 	}
-	var v1 []hierarchy
+	var v1, unified []hierarchy
 	for _, h := range b.rt.groups {
-		if !h.unified {
+		if h.unified {
+			unified = append(unified, h)
+		} else {
 			v1 = append(v1, h)
 		}
 	}
-	if len(v1) > 0 {
+	switch {
+	case len(v1) > 0:
 		return b.mountV1(m, a, v1)
+	case len(unified) == 0:
+		return fault.New(fault.NotImplemented, "this machine has no cgroup file system")
+	case b.ns.has(unix.CLONE_NEWCGROUP):
+		return b.bindGroup(filepath.Join(unified[0].dir, b.groupPath()), m.Destination, a)
 	}
-	for _, h := range b.rt.groups {
-		source := h.dir
-		if b.ns.has(unix.CLONE_NEWCGROUP) {
-			source = filepath.Join(h.dir, b.groupPath())
-		}
-		return b.bindGroup(source, m.Destination, a)
-	}
-	return nil
+	return b.bindGroup(unified[0].dir, m.Destination, a)
 }
 
 func (b *builder) bindGroup(source, destination string, a attributes) error {

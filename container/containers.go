@@ -74,6 +74,7 @@ type Containers struct {
 	log     *slog.Logger
 	index   *index
 	seccomp profiles
+	spares  spares
 	tasks   sync.WaitGroup // work behind an answer; Close waits
 	closing chan struct{}
 	loop    sync.WaitGroup
@@ -88,6 +89,7 @@ type Container struct {
 	record atomic.Pointer[record] // immutable; replaced under mu
 
 	mu       sync.Mutex
+	shared   bool                // other containers have, or may have, this one's files under /etc
 	removing bool                // a removal is under way: nothing else may begin
 	process  *process            // nil when not running
 	pending  []keeper.Attachment // clients waiting for the start

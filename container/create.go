@@ -160,7 +160,7 @@ func (c *Containers) make(rec *record, name string) error {
 	if err := c.useVolumes(rec, &undo); err != nil {
 		return err
 	}
-	if err := os.Mkdir(c.dir(rec.ID), 0o710); err != nil {
+	if err := c.makeDir(rec.ID); err != nil {
 		return fmt.Errorf("cannot make container: %w", err)
 	}
 	undo.Add(func() { os.RemoveAll(c.dir(rec.ID)) })

@@ -119,7 +119,7 @@ func (c *Containers) release(k *Container, p *process) {
 	if k.rec().Host.IpcMode.IsShareable() {
 		c.unshareShm(k.id)
 	}
-	os.Remove(c.runningPath(k.id))
+	c.removeRunning(k.id)
 	if err := p.cgroup.Remove(); err != nil {
 		c.log.Warn("cannot remove cgroup", "container", k.id, "error", err)
 	}

@@ -21,6 +21,7 @@ import (
 //	<id>/record.json     what the container is and the state it is in (record)
 //	<id>/<id>-json.log   its output, with rotated predecessors .1, .2 …
 //	<id>/hosts  hostname  resolv.conf   bind-mounted under /etc
+//	.spare-N/            what a removed container left for the next (spares)
 //
 // A directory without a record is a create or remove that did not finish, and
 // is removed at the next start. What is true only while this kernel runs is in
@@ -112,7 +113,7 @@ func (c *Containers) save(k *Container) error {
 		return fmt.Errorf("cannot save container %s: %w", r.ID, err)
 	}
 	if r.Host.AutoRemove {
-		return atomicfile.Write(c.recordPath(r.ID), b, 0o600)
+		return c.writeRecord(r.ID, b)
 	}
 	return atomicfile.WriteSync(c.recordPath(r.ID), b, 0o600)
 }
@@ -149,4 +150,16 @@ func writeJSON(path string, v any) error {
 		return err
 	}
 	return atomicfile.Write(path, b, 0o600)
+}
+
+// replaceJSON is writeJSON by way of the file spare, which may be there.
+func replaceJSON(spare, path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(spare, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(spare, path)
 }

@@ -79,12 +79,8 @@ func (c *Containers) removeLocked(k *Container, o RemoveOptions) error {
 	if err := failpoint.Hit(failpoint.ContainerRemoveLayer); err != nil {
 		return c.removeFailed(k, err)
 	}
-	// Once the record is gone, so is the container, whatever becomes of the rest.
-	if err := os.Remove(c.recordPath(rec.ID)); err != nil && !os.IsNotExist(err) {
+	if err := c.removeDir(k); err != nil {
 		return c.removeFailed(k, err)
-	}
-	if err := os.RemoveAll(c.dir(rec.ID)); err != nil {
-		c.log.Warn("cannot remove a container's directory", "container", rec.ID, "error", err)
 	}
 	c.releaseVolumes(rec, o.Volumes)
 	for _, id := range c.index.remove(k) {

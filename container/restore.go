@@ -68,7 +68,10 @@ func (c *Containers) load() error {
 		})
 	}
 	for _, e := range entries {
-		if e.IsDir() {
+		switch {
+		case isSpare(e.Name()):
+			os.RemoveAll(filepath.Join(c.o.Root, e.Name()))
+		case e.IsDir():
 			ids <- e.Name()
 		}
 	}
@@ -107,7 +110,9 @@ func (c *Containers) know(rec *record) {
 		rec.Name = c.index.reserveRandom(rec.ID)
 		c.log.Error("two containers have one name", "name", old, "container", rec.ID, "renamed", rec.Name)
 	}
-	c.index.add(newContainer(rec))
+	k := newContainer(rec)
+	k.shared = true // maybe, by a container that still runs
+	c.index.add(k)
 	for _, m := range rec.Mounts {
 		if m.Type != mount.TypeVolume {
 			continue
@@ -174,7 +179,7 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 // neverRan settles a container that the keeper does not hold: it does not run, and
 // how it ended, if it ran, nobody knows.
 func (c *Containers) neverRan(k *Container, run *running) {
-	os.Remove(c.runningPath(k.id))
+	c.removeRunning(k.id)
 	rec := k.rec()
 	if run == nil && !rec.isRunning() {
 		return

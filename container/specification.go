@@ -56,6 +56,9 @@ func (c *Containers) share(rec *record) (s sharedNamespaces, err error) {
 			return s, err
 		}
 		s.network = k
+		k.mu.Lock()
+		k.shared = true
+		k.mu.Unlock()
 		if s.netNS, err = os.Open(nsPath(p.Pid, "net")); err != nil {
 			return s, fmt.Errorf("cannot join the network of container %s: %w", k.id, err)
 		}

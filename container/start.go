@@ -92,10 +92,11 @@ func (c *Containers) start(ctx context.Context, k *Container, clients []keeper.A
 		return err
 	}
 	l.state.Pid, l.state.StartedAt = p.Pid, p.StartedAt
+	l.undo.Add(func() { c.removeRunning(k.id) })
 	if err := failpoint.Hit(failpoint.ContainerStartSpawned); err != nil {
 		return err
 	}
-	if err := writeJSON(c.runningPath(k.id), l.state); err != nil {
+	if err := c.writeRunning(l.state); err != nil {
 		return err
 	}
 	l.undo.Release()

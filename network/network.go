@@ -53,7 +53,10 @@ type Options struct {
 //
 // networks.json, in the root:
 //
-//	{"version": 1, "address": "172.17.0.1/16", "ids": {"bridge": "…", "host": "…", "none": "…"}}
+//	{"version": 1, "address": "172.17.0.1/16", "made": "hoy0", "ids": {"bridge": "…", "host": "…", "none": "…"}}
+//
+// where made is the bridge that an engine of this root has made, so that the last
+// one removes it even if the first was killed.
 type Networks struct {
 	opts   Options
 	bridge *bridge // nil without default network
@@ -71,7 +74,7 @@ type bridge struct {
 	address netip.Prefix // of the bridge: gateway and subnet
 	addrs   *addresses
 	ready   *pool
-	made    bool // by us: removed by Close when nobody uses it
+	made    bool // by an engine of this root: removed by Close when nobody uses it
 }
 
 // Endpoint is a container's place in a network.
@@ -135,6 +138,7 @@ func Open(ctx context.Context, o Options) (*Networks, error) {
 type record struct {
 	Version int               `json:"version"`
 	Address netip.Prefix      `json:"address"`
+	Made    string            `json:"made,omitempty"`
 	IDs     map[string]string `json:"ids"`
 }
 
@@ -161,6 +165,9 @@ func (n *Networks) save() error {
 	r := record{Version: 1, IDs: n.ids}
 	if n.bridge != nil {
 		r.Address = n.bridge.address
+		if n.bridge.made {
+			r.Made = n.bridge.name
+		}
 	}
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -182,7 +189,7 @@ func (n *Networks) openBridge(saved record) error {
 	if err != nil {
 		return err
 	}
-	b := &bridge{name: name, index: index, address: address, made: made, addrs: newAddresses(address)}
+	b := &bridge{name: name, index: index, address: address, made: made || saved.Made == name, addrs: newAddresses(address)}
 	if err := b.addrs.claim(address.Addr()); err != nil {
 		return fault.New(fault.Invalid, "cannot use %s for bridge %s: %w", address, name, err)
 	}

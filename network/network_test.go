@@ -249,7 +249,7 @@ func TestNextEngine(t *testing.T) {
 		t.Errorf("the container is not reached any more: %q, %v", got, err)
 	}
 	n.Detach("a")
-	n.bridge.made = true // the engine that made it is gone: this one shall take it away
+	// The engine that made the bridge is gone: this one takes it away.
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ type pool struct {
 	want chan struct{} // one token: the filler has something to do
 	done chan struct{} // closed when the filler has ended
 
-	mu     sync.Mutex
+	mu      sync.Mutex
 	ready   []*Endpoint
 	filling bool
 	closed  bool

@@ -24,7 +24,7 @@ func TestBadInputIsOneClearLine(t *testing.T) {
 		says string
 	}{
 		{"run nosuchimage", 125, "nosuchimage"},
-		{"run --name taken busybox", 125, "already in use"},
+		{"run --name taken busybox true", 125, "already in use"},
 		{"run --name -x busybox", 125, "name"},
 		{"run --name a/b busybox", 125, "a/b"},
 		{"run -m 1k busybox", 125, "memory"},
@@ -32,7 +32,7 @@ func TestBadInputIsOneClearLine(t *testing.T) {
 		{"run --cpus x busybox", 125, "x"},
 		{"run -v relative:/x:zz busybox", 125, "zz"},
 		{"run --network nowhere busybox", 125, "nowhere"},
-		{"run --user nobodyatall busybox", 125, "nobodyatall"},
+		{"run --user nobodyatall busybox true", 125, "nobodyatall"},
 		{"run --cap-add NOSUCH busybox", 125, "NOSUCH"},
 		{"run --restart sometimes busybox", 125, "sometimes"},
 		{"run --sysctl kernel.panic=1 busybox", 125, "kernel.panic"},
@@ -126,7 +126,7 @@ func TestOneNameManyCreators(t *testing.T) {
 	e.ImportBusybox()
 	var won, lost atomic.Int32
 	parallel(16, 16, func(int) {
-		r := e.Try("create", "--name", "x", "busybox", "true")
+		r := e.Try("create", "--name", "con", "busybox", "true")
 		switch {
 		case r.Code == 0:
 			won.Add(1)
@@ -139,7 +139,7 @@ func TestOneNameManyCreators(t *testing.T) {
 	if won.Load() != 1 || lost.Load() != 15 {
 		t.Errorf("%d created the container, %d were refused", won.Load(), lost.Load())
 	}
-	e.Hoy("rm", "x")
+	e.Hoy("rm", "con")
 	e.nothingLeft()
 }
 
@@ -150,15 +150,15 @@ func TestStartAgainstRemove(t *testing.T) {
 	e := Start(t)
 	e.ImportBusybox()
 	for range 15 {
-		e.Hoy("create", "--name", "x", "busybox", "sleep", "1000")
-		cmds := [][]string{{"start", "x"}, {"rm", "-f", "x"}, {"start", "x"}, {"rm", "x"}}
+		e.Hoy("create", "--name", "con", "busybox", "sleep", "1000")
+		cmds := [][]string{{"start", "con"}, {"rm", "-f", "con"}, {"start", "con"}, {"rm", "con"}}
 		parallel(len(cmds), len(cmds), func(i int) {
 			r := e.Try(cmds[i]...)
 			if strings.Contains(r.Stderr, "panic") || r.Code > 1 {
 				t.Errorf("hoy %v: %+v", cmds[i], r)
 			}
 		})
-		e.Try("rm", "-f", "x")
+		e.Try("rm", "-f", "con")
 		if left := e.Hoy("ps", "-aq"); left != "" {
 			t.Fatalf("left: %s", left)
 		}

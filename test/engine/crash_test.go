@@ -50,8 +50,8 @@ func TestNoLineIsLostInACrash(t *testing.T) {
 			rootful.Check(t)
 			e := Start(t)
 			e.ImportBusybox()
-			e.Hoy("run", "-d", "--name", "c", "busybox", "sh", "-c", counter)
-			lines := func() int { return strings.Count(e.Try("logs", "c").Stdout, "\n") }
+			e.Hoy("run", "-d", "--name", "con", "busybox", "sh", "-c", counter)
+			lines := func() int { return strings.Count(e.Try("logs", "con").Stdout, "\n") }
 			for range 5 {
 				was := lines()
 				e.Eventually("more output", func() bool { return lines() > was+20 })
@@ -59,11 +59,11 @@ func TestNoLineIsLostInACrash(t *testing.T) {
 			}
 			was := lines()
 			e.Eventually("output after the last crash", func() bool { return lines() > was+20 })
-			e.Hoy("stop", "c")
-			numbered(t, e.Try("logs", "c").Stdout)
+			e.Hoy("stop", "con")
+			numbered(t, e.Try("logs", "con").Stdout)
 			// The status of a process whose parent was killed comes from the kernel (6.15)
 			// or is unknown: then the code is 255 and the error says why.
-			code, why := e.Hoy("inspect", "-f", "{{.State.ExitCode}}", "c"), e.Hoy("inspect", "-f", "{{.State.Error}}", "c")
+			code, why := e.Hoy("inspect", "-f", "{{.State.ExitCode}}", "con"), e.Hoy("inspect", "-f", "{{.State.Error}}", "con")
 			if code != "7" && (code != "255" || why == "" || name == "engine") {
 				t.Errorf("exit code %s, error %q; want 7", code, why)
 			}
@@ -75,9 +75,9 @@ func TestEngineGoneContainersGoOn(t *testing.T) {
 	rootful.Check(t)
 	e := Start(t)
 	e.ImportBusybox()
-	e.Hoy("run", "-d", "--name", "c", "busybox", "sh", "-c", "echo up; httpd -f -h /etc -v 2>&1")
-	ip := e.Hoy("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", "c")
-	log := e.Hoy("inspect", "-f", "{{.LogPath}}", "c")
+	e.Hoy("run", "-d", "--name", "con", "busybox", "sh", "-c", "echo up; httpd -f -h /etc -v 2>&1")
+	ip := e.Hoy("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", "con")
+	log := e.Hoy("inspect", "-f", "{{.LogPath}}", "con")
 	get := func() error { return httpGet("http://" + ip + "/passwd") }
 	e.Eventually("the server answers", func() bool { return get() == nil })
 	e.Kill()
@@ -87,7 +87,7 @@ func TestEngineGoneContainersGoOn(t *testing.T) {
 	}
 	e.Eventually("a log line without the engine", func() bool { now, _ := os.ReadFile(log); return len(now) > len(before) })
 	e.Up()
-	if s := e.Hoy("inspect", "-f", "{{.State.Running}}", "c"); s != "true" {
+	if s := e.Hoy("inspect", "-f", "{{.State.Running}}", "con"); s != "true" {
 		t.Errorf("running: %s", s)
 	}
 }
@@ -101,16 +101,15 @@ func TestAttachedTerminalSurvivesCrashes(t *testing.T) {
 			rootful.Check(t)
 			e := Start(t)
 			e.ImportBusybox()
-			e.Hoy("run", "-dit", "--name", "c", "busybox", "sh")
+			e.Hoy("run", "-dit", "--name", "con", "busybox", "sh")
 			crash(e)
-			if s := e.Hoy("inspect", "-f", "{{.State.Running}} {{.State.Pid}}", "c"); !strings.HasPrefix(s, "true ") {
+			if s := e.Hoy("inspect", "-f", "{{.State.Running}} {{.State.Pid}}", "con"); !strings.HasPrefix(s, "true ") {
 				t.Fatalf("after the crash: %s", s)
 			}
-			r := e.TryIn(strings.NewReader("echo still $((40+2))\nexit 3\n"), "attach", "c")
-			if !strings.Contains(r.Stdout, "still 42") {
-				t.Errorf("attached after the crash: %+v", r)
+			out, code := e.Terminal("echo still $((40+2))\nexit 3\n", "attach", "con")
+			if !strings.Contains(out, "still 42") || code != 3 {
+				t.Errorf("attached after the crash: exit code %d, %q", code, out)
 			}
-			e.Eventually("the shell's end", func() bool { return e.Hoy("inspect", "-f", "{{.State.Status}}", "c") == "exited" })
 		})
 	}
 }
@@ -121,11 +120,11 @@ func TestExecAcrossCrashes(t *testing.T) {
 			rootful.Check(t)
 			e := Start(t)
 			e.ImportBusybox()
-			e.Hoy("run", "-d", "--name", "c", "busybox", "sleep", "1000")
-			e.Hoy("exec", "-d", "c", "sh", "-c", "sleep 1; echo done >/tmp/f; sleep 1000")
+			e.Hoy("run", "-d", "--name", "con", "busybox", "sleep", "1000")
+			e.Hoy("exec", "-d", "con", "sh", "-c", "sleep 1; echo done >/tmp/f; sleep 1000")
 			crash(e)
-			e.Eventually("the exec'ed command's file", func() bool { return e.Try("exec", "c", "cat", "/tmp/f").Stdout == "done\n" })
-			if r := e.Try("exec", "c", "sh", "-c", "exit 9"); r.Code != 9 {
+			e.Eventually("the exec'ed command's file", func() bool { return e.Try("exec", "con", "cat", "/tmp/f").Stdout == "done\n" })
+			if r := e.Try("exec", "con", "sh", "-c", "exit 9"); r.Code != 9 {
 				t.Errorf("exec after the crash: %+v", r)
 			}
 		})
@@ -138,16 +137,17 @@ func TestStopAcrossACrash(t *testing.T) {
 			rootful.Check(t)
 			e := Start(t)
 			e.ImportBusybox()
-			e.Hoy("run", "-d", "--name", "c", "busybox", "sh", "-c", "trap 'echo ignored' TERM; while :; do sleep 0.1; done")
-			stop := e.Command("stop", "-t", "3", "c")
+			e.Hoy("run", "-d", "--name", "con", "busybox", "sh", "-c", "trap 'echo ignored' TERM; echo ready; while :; do sleep 0.1; done")
+			e.Eventually("the trap", func() bool { return strings.Contains(e.Try("logs", "con").Stdout, "ready") })
+			stop := e.Command("stop", "-t", "3", "con")
 			if err := stop.Start(); err != nil {
 				t.Fatal(err)
 			}
-			e.Eventually("the stop signal", func() bool { return strings.Contains(e.Try("logs", "c").Stdout, "ignored") })
+			e.Eventually("the stop signal", func() bool { return strings.Contains(e.Try("logs", "con").Stdout, "ignored") })
 			crash(e)
 			stop.Wait() // its connection may have ended with the engine
-			e.Hoy("stop", "-t", "1", "c")
-			if s := e.Hoy("inspect", "-f", "{{.State.Status}}", "c"); s != "exited" {
+			e.Hoy("stop", "-t", "1", "con")
+			if s := e.Hoy("inspect", "-f", "{{.State.Status}}", "con"); s != "exited" {
 				t.Errorf("after stop: %s", s)
 			}
 		})

@@ -50,7 +50,7 @@ func TestRealDaemons(t *testing.T) {
 		t.Errorf("nginx was stopped, but not by its own choice: %s", s)
 	}
 
-	e.Hoy("run", "-d", "--name", "db", "--user", "redis", "-v", "dbdata:/data", "-w", "/data", "debian", "redis-server", "--protected-mode", "no", "--bind", "*")
+	e.Hoy("run", "-d", "--name", "db", "--user", "redis", "-v", "dbdata:/var/lib/redis", "-w", "/var/lib/redis", "debian", "redis-server", "--protected-mode", "no", "--bind", "*")
 	ask := func(cmd string) string { return redis(address(e, "db"), cmd) }
 	e.Eventually("redis answers", func() bool { return ask("PING") == "+PONG" })
 	if got := ask("SET key value"); got != "+OK" {
@@ -127,7 +127,8 @@ func TestSharedImages(t *testing.T) {
 		if got := e.Hoy("run", "--rm", name, "sh", "-c", "echo $((6*7)) && cat /etc/passwd | head -n 1"); !strings.HasPrefix(got, "42\nroot:") {
 			t.Errorf("%s: %q", filepath.Base(a), got)
 		}
-		e.Hoy("run", "-d", "--name", "web", name, "sh", "-c", "mkdir -p /www; echo hi >/www/index.html; (busybox httpd -f -h /www || nc -lk -p 80 -e echo) & trap 'exit 0' TERM; wait")
+		e.Hoy("run", "-d", "--name", "web", name, "sh", "-c", "mkdir -p /www; echo hi >/www/index.html; (busybox httpd -f -h /www || nc -lk -p 80 -e echo) & trap 'exit 0' TERM; echo ready; wait")
+		e.Eventually("the trap", func() bool { return strings.Contains(e.Try("logs", "web").Stdout, "ready") })
 		if !strings.Contains(a, "alpine") {
 			e.Eventually("httpd of "+name, func() bool { return httpGet("http://"+address(e, "web")) == nil })
 		}

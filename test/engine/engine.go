@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
 	"hoy/test/rootful"
@@ -271,6 +272,27 @@ func (e *Engine) TryIn(stdin io.Reader, args ...string) Result {
 	c.Wait()
 	timer.Stop()
 	return Result{out.String(), errs.String(), c.ProcessState.ExitCode()}
+}
+
+// Terminal runs a hoy command on a terminal, types input, and returns what the
+// terminal showed and the exit code.
+func (e *Engine) Terminal(input string, args ...string) (string, int) {
+	e.t.Helper()
+	c := e.Command(args...)
+	tty, err := pty.Start(c)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer tty.Close()
+	timer := time.AfterFunc(wait, func() { c.Process.Signal(syscall.SIGQUIT) })
+	defer timer.Stop()
+	if _, err := io.WriteString(tty, input); err != nil {
+		e.t.Fatal(err)
+	}
+	var out bytes.Buffer
+	io.Copy(&out, tty) // ends with EIO when the command has ended
+	c.Wait()
+	return out.String(), c.ProcessState.ExitCode()
 }
 
 // Hoy runs a hoy command, which must succeed, and returns its trimmed output.

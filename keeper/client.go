@@ -3,7 +3,6 @@ package keeper
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/lib/fault"
-	"hoy/linux/spawn"
 )
 
 // Client is the engine's side of a keeper.
@@ -135,10 +133,6 @@ func (c *Client) Spawn(ctx context.Context, r SpawnRequest) (*Process, error) {
 	reply, got, err := c.call(ctx, typeSpawn, b, fds)
 	if err != nil {
 		c.drop(r.ID, r.Generation)
-		var step *failedStep
-		if errors.As(err, &step) {
-			return nil, &step.StepError
-		}
 		return nil, err
 	}
 	for _, a := range r.Attach {
@@ -278,9 +272,6 @@ func (c *Client) drop(id string, generation uint64) {
 		delete(c.kept, id)
 	}
 }
-
-// failedStep is a spawn.StepError from the keeper.
-type failedStep struct{ spawn.StepError }
 
 func fdsOf(fs []*os.File) []int {
 	fds := make([]int, len(fs))

@@ -56,13 +56,24 @@ func TestSpawnIsIdempotent(t *testing.T) {
 	}
 }
 
+// explain puts a failed step into words.
+func explain(p *spawn.Plan, err error) error {
+	var step *spawn.StepError
+	if errors.As(err, &step) {
+		return p.Explain(step)
+	}
+	return err
+}
+
 func TestFailedStepIsNamed(t *testing.T) {
 	b := newBed(t)
 	mine, theirs := pair(t)
 	s := spawn.New()
 	s.Call("enter", "/no/such/dir", unix.SYS_CHDIR, s.Str("/no/such/dir"))
-	_, err := b.c.Spawn(b.ctx(), keeper.SpawnRequest{ID: "c", Plan: sealed(t, s, ":"), Log: b.logConfig("c"),
+	plan := sealed(t, s, ":")
+	_, err := b.c.Spawn(b.ctx(), keeper.SpawnRequest{ID: "c", Plan: plan, Log: b.logConfig("c"),
 		Attach: []keeper.Attachment{{Conn: theirs, Stdout: true}}})
+	err = explain(plan, err)
 	if want := "cannot enter /no/such/dir: chdir: no such file or directory"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
@@ -93,7 +104,7 @@ func TestHangingSpawn(t *testing.T) {
 		b.spawn(keeper.SpawnRequest{ID: fmt.Sprint("c", i), Plan: shell(t, ":")})
 		b.exit()
 	}
-	if err := <-failed; err == nil || !strings.Contains(err.Error(), "cannot wait for nothing: ppoll: killed") {
+	if err := explain(plan, <-failed); err == nil || !strings.Contains(err.Error(), "cannot wait for nothing: ppoll: killed") {
 		t.Errorf("%v", err)
 	}
 }

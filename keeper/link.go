@@ -147,7 +147,7 @@ func replyError(r reply) error {
 		b.Error = "the keeper gives no reason"
 	}
 	if b.Step != nil {
-		return &failedStep{spawn.StepError{Index: b.Step.Index, Errno: unix.Errno(b.Step.Errno), Killed: b.Step.Killed}}
+		return &spawn.StepError{Index: b.Step.Index, Errno: unix.Errno(b.Step.Errno), Killed: b.Step.Killed}
 	}
 	return fault.New(fault.Kind(r.status-statusFault), "%s", b.Error)
 }

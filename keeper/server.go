@@ -38,7 +38,7 @@ type server struct {
 	lingering int // clients that still take the output of ended processes
 	idle      *time.Timer
 	tidy      *time.Timer // runs after work
-	orphans   []*process // adopted without being found; an engine may have a pidfd
+	orphans   []*process  // adopted without being found; an engine may have a pidfd
 }
 
 func newServer(root string, h *spawn.Helper) *server {

@@ -64,7 +64,7 @@ func TestFailureKeepsKindAndStep(t *testing.T) {
 	}
 	status, b = failure(&spawn.StepError{Index: 3, Errno: unix.EPERM})
 	body, _ = json.Marshal(b)
-	var step *failedStep
+	var step *spawn.StepError
 	if err := replyError(reply{header: header{status: status}, body: body}); !errors.As(err, &step) || step.Index != 3 || step.Errno != unix.EPERM {
 		t.Errorf("%v", err)
 	}

@@ -216,6 +216,32 @@ func TestJoinNamespaces(t *testing.T) {
 	})
 }
 
+// TestSharedPIDNamespace has others see the child before its exec, so it is born in a
+// helper process.
+func TestSharedPIDNamespace(t *testing.T) {
+	inBothModes(t, func(t *testing.T, b *box) {
+		holder := b.start("hold")
+		defer holder.kill()
+		path := fmt.Sprintf("/proc/%d/ns/pid", holder.child.Pid)
+		want, err := os.Readlink(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.spec.Linux.Namespaces[0].Path = path
+		b.same(want+"\n"+want, b.run("ns", "pid")+"\n"+b.run("readlink", "/proc/1/ns/pid")[len("/proc/1/ns/pid "):])
+	})
+}
+
+func TestHostPIDNamespace(t *testing.T) {
+	b := newBox(t, false) // a user namespace does not own the host's PID namespace, so it cannot mount its procfs
+	b.spec.Linux.Namespaces = b.spec.Linux.Namespaces[1:]
+	want, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.expect(want, "ns", "pid")
+}
+
 func TestNamesAndUmask(t *testing.T) {
 	inBothModes(t, func(t *testing.T, b *box) {
 		mask := uint32(0o077)

@@ -24,7 +24,12 @@ import (
 	"hoy/test/rootful"
 )
 
-func TestMain(m *testing.M) { os.Exit(rootful.Main(m)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "spawn-helper" {
+		os.Exit(spawn.HelperMain())
+	}
+	os.Exit(rootful.Main(m))
+}
 
 // first is the host's id of the container's root in the mode with a user namespace.
 const first = 100000
@@ -213,7 +218,14 @@ func launch(t testing.TB, p *Prepared, stdin string, r *running) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.child, err = prog.Start(10 * time.Second); err != nil {
+	if prog.Exposed() {
+		h := spawn.NewHelper("/proc/self/exe", "spawn-helper")
+		defer h.Close()
+		r.child, err = h.Start(prog, 10*time.Second)
+	} else {
+		r.child, err = prog.Start(10 * time.Second)
+	}
+	if err != nil {
 		out.Close()
 		return err
 	}

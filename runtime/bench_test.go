@@ -71,3 +71,40 @@ func benchmarkStart(b *testing.B, userNS, groups bool) {
 		b.ReportMetric(float64(d.Microseconds())/float64(b.N), name+"-µs/op")
 	}
 }
+
+// BenchmarkExec measures a process started in a running container, to its exec.
+func BenchmarkExec(b *testing.B) {
+	x := newBox(b, false)
+	x.copy("/bin/busybox", "bin/busybox")
+	r := x.start("hold")
+	defer r.kill()
+	var prepare, run time.Duration
+	for b.Loop() {
+		start := time.Now()
+		p, err := r.exec(func(e *Exec) {
+			e.Process.Args = []string{"/bin/busybox", "true"}
+			e.Stdio = false
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ready := time.Now()
+		prog, err := spawn.Load(p.Plan.Memfd, p.Plan.Files, [3]*os.File{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		child, err := prog.Start(10 * time.Second)
+		if err != nil {
+			b.Fatal(p.Explain(err))
+		}
+		prepare, run = prepare+ready.Sub(start), run+time.Since(ready)
+		b.StopTimer()
+		pidfd.Wait(b.Context(), child.Pidfd)
+		pidfd.Reap(child.Pidfd)
+		child.Pidfd.Close()
+		p.Close()
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(prepare.Microseconds())/float64(b.N), "prepare-µs/op")
+	b.ReportMetric(float64(run.Microseconds())/float64(b.N), "child-µs/op")
+}

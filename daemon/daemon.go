@@ -40,11 +40,14 @@ import (
 //	err = d.Run(ctx)    // until SIGTERM, SIGINT or the end of ctx
 //	err = d.Close()     // the containers run on
 type Daemon struct {
-	o         Options
-	log       *slog.Logger
-	server    *server.Server
-	listeners []net.Listener
-	closers   cleanup.Stack // last opened is closed first
+	o      Options
+	log    *slog.Logger
+	server *server.Server
+
+	containers *container.Containers
+	images     images
+	listeners  []net.Listener
+	closers    cleanup.Stack // last opened is closed first
 }
 
 // New opens an engine: it takes the roots, connects to the keeper or starts one,
@@ -102,11 +105,13 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.closing("cgroups", groups)
 	initPath := o.initPath()
 	rt, err := runtime.New(runtime.Config{Cgroups: groups, InitPath: initPath})
 	if err != nil {
 		return err
 	}
+	d.closers.Add(rt.Close)
 	keeperPath, err := o.keeperPath()
 	if err != nil {
 		return err
@@ -171,6 +176,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	imgs := images{store, containers, bus}
+	d.containers, d.images = containers, imgs
 	if err := installToolbox(ctx, imgs); err != nil {
 		log.Warn("the built-in image is not available", "error", err)
 	}

@@ -3,6 +3,7 @@ package keeper_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -32,13 +33,23 @@ func newBed(t *testing.T) *bed {
 	rootful.Check(t)
 	b := &bed{t: t, root: t.TempDir()}
 	b.o = keeper.Options{Exec: program(t), ExecRoot: filepath.Join(b.root, "x")}
-	t.Cleanup(func() { // ends it, if it holds nothing
-		if pid, err := b.pid(); err == nil {
-			unix.Kill(pid, unix.SIGTERM)
-		}
-	})
+	t.Cleanup(b.end)
 	b.start()
 	return b
+}
+
+// end ends the keeper, if it holds nothing, and what a failed test left it with.
+func (b *bed) end() {
+	states, _ := filepath.Glob(filepath.Join(b.o.ExecRoot, "keeper", "*.json"))
+	for _, path := range states {
+		var held struct{ Pid int }
+		if s, err := os.ReadFile(path); err == nil && b.t.Failed() && json.Unmarshal(s, &held) == nil && held.Pid > 0 {
+			unix.Kill(held.Pid, unix.SIGKILL)
+		}
+	}
+	if pid, err := b.pid(); err == nil {
+		unix.Kill(pid, unix.SIGTERM)
+	}
 }
 
 // pid is the keeper's.

@@ -19,6 +19,7 @@ import (
 	"hoy/lib/fault"
 	"hoy/linux/cgroup"
 	"hoy/linux/idmap"
+	"hoy/network"
 )
 
 // Options configure Open.
@@ -166,6 +167,18 @@ func (c *Containers) event(k *Container, a events.Action, extra ...string) {
 		attributes[extra[i]] = extra[i+1]
 	}
 	c.o.Events.Publish(events.ContainerEventType, a, r.ID, attributes)
+}
+
+// networkEvent publishes that a container joined or left a network.
+func (c *Containers) networkEvent(k *Container, a events.Action, e *network.Endpoint) {
+	if e == nil {
+		return
+	}
+	driver := e.Network
+	if driver == "none" {
+		driver = "null"
+	}
+	c.o.Events.Publish(events.NetworkEventType, a, e.NetworkID, map[string]string{"container": k.id, "name": e.Network, "type": driver})
 }
 
 // Users returns the containers made from the image with this ID.

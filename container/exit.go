@@ -79,11 +79,13 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 		oom = true
 		c.event(k, events.ActionOOM)
 	}
+	endpoint := k.rec().State.endpoint()
 	c.markExited(k, e, oom)
 	close(p.done)
 	c.event(k, events.ActionDie, "exitCode", strconv.Itoa(e.Code),
 		"execDuration", strconv.Itoa(int(e.At.Sub(p.StartedAt).Seconds())))
 	k.answer(apicontainer.WaitConditionNotRunning, apicontainer.WaitConditionNextExit)
+	c.networkEvent(k, events.ActionDisconnect, endpoint)
 	c.release(k, p)
 }
 

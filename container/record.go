@@ -88,6 +88,14 @@ type running struct {
 	Endpoint   *network.Endpoint `json:"endpoint,omitempty"`
 }
 
+// endpoint is the place in its network of a container that runs and has one.
+func (s *state) endpoint() *network.Endpoint {
+	if s.Running == nil {
+		return nil
+	}
+	return s.Running.Endpoint
+}
+
 func (r *record) isRunning() bool { return r.State.Status == apicontainer.StateRunning }
 
 func (c *Containers) dir(id string) string        { return filepath.Join(c.o.Root, id) }

@@ -44,6 +44,7 @@ func (c *Containers) Start(ctx context.Context, ref string) error {
 		closeAttachments(clients)
 		return c.startFailed(k, err)
 	}
+	c.networkEvent(k, events.ActionConnect, k.rec().State.endpoint())
 	c.event(k, events.ActionStart)
 	return nil
 }

@@ -124,7 +124,7 @@ func (w wiring) raw(a *app) (restore func(), err error) {
 
 // watchSize keeps the container's terminal as large as ours, from now on.
 func (a *app) watchSize(resize func(rows, cols uint16) error) (stop func()) {
-	changed, stop := terminal.Resized()
+	changed, unhook := terminal.Resized()
 	done := make(chan struct{})
 	go func() {
 		for {
@@ -138,7 +138,7 @@ func (a *app) watchSize(resize func(rows, cols uint16) error) (stop func()) {
 			}
 		}
 	}()
-	return func() { stop(); close(done) }
+	return func() { unhook(); close(done) }
 }
 
 // proxy passes our signals on to a container. Those that come before begin is

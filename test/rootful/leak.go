@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,8 +26,10 @@ const settle = 10 * time.Second
 func Check(t testing.TB, dirs ...string) {
 	t.Helper()
 	Need(t)
+	unlock := exclusive(t)
 	before := survey(nil)
 	t.Cleanup(func() {
+		defer unlock()
 		if t.Failed() {
 			return // what broke the test may also have kept it from cleaning up
 		}
@@ -43,6 +46,38 @@ func Check(t testing.TB, dirs ...string) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	})
+}
+
+// holders counts the tests of this process that hold the machine's lock.
+var holders struct {
+	sync.Mutex
+	n    int
+	lock *os.File
+}
+
+// exclusive keeps rootful tests of other processes, such as other packages' tests,
+// from running at the same time: what they make would look like a leak.
+func exclusive(t testing.TB) (unlock func()) {
+	holders.Lock()
+	defer holders.Unlock()
+	if holders.n == 0 {
+		f, err := os.OpenFile(filepath.Join(os.TempDir(), "hoy-rootful.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+		if err == nil {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		if err != nil {
+			t.Fatalf("cannot lock the machine for a rootful test: %v", err)
+		}
+		holders.lock = f
+	}
+	holders.n++
+	return func() {
+		holders.Lock()
+		defer holders.Unlock()
+		if holders.n--; holders.n == 0 {
+			holders.lock.Close()
+		}
+	}
 }
 
 // survey lists what exists now, one line a thing.

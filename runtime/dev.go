@@ -37,7 +37,8 @@ func makeFolder(dir int, name string) error {
 // links are the links that every container has in /dev.
 var links = [...]struct{ name, to string }{
 	{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-	{"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"}, {"ptmx", "pts/ptmx"},
+	{"stderr", "/proc/self/fd/2"}, {"ptmx", "pts/ptmx"},
+	{"core", "/proc/kcore"}, // the last: only where the kernel has that file
 }
 
 // populateDev fills a new /dev. The file system belongs to the host's user namespace,
@@ -54,7 +55,11 @@ func (b *builder) populateDev(dev *os.File) error {
 			return err
 		}
 	}
-	for _, l := range links {
+	there := links[:]
+	if !b.rt.kcore {
+		there = there[:len(there)-1]
+	}
+	for _, l := range there {
 		if err := unix.Symlinkat(l.to, dir, l.name); err != nil {
 			return fmt.Errorf("cannot create link /dev/%s: symlinkat: %w", l.name, err)
 		}

@@ -79,10 +79,11 @@ func (r *Runtime) clampRlimit(l rlimit) (rlimit, error) {
 	return l, nil
 }
 
-// clampOOMScore returns the score to set, nil when it is what the child has anyway.
-// Lowering it takes a capability that this process may not have.
+// clampOOMScore returns the score to set, nil when it cannot be set: lowering it takes
+// a capability that this process may not have. A score that is this process's own is
+// set too: the child inherits its parent's, the keeper's, which is lower.
 func (r *Runtime) clampOOMScore(score *int) *int {
-	if score == nil || *score == r.oomScore {
+	if score == nil {
 		return nil
 	}
 	if *score < r.oomScore && !r.held.Has("CAP_SYS_RESOURCE") {

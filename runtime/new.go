@@ -42,6 +42,8 @@ func (r *Runtime) inspect() (err error) {
 	if r.oomScore, err = readOOMScore(); err != nil {
 		return err
 	}
+	_, kcoreErr := os.Lstat("/proc/kcore")
+	r.kcore = kcoreErr == nil
 	r.groups, err = findHierarchies()
 	return err
 }

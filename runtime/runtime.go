@@ -47,6 +47,7 @@ type Runtime struct {
 	oomScore int // this process's own, which children inherit
 	security security
 	groups   []hierarchy
+	kcore    bool // the kernel has /proc/kcore
 	filters  filters
 }
 

@@ -44,8 +44,12 @@ func LookupUser(root *os.File, name string, groups []string) (u specs.User, home
 		return u, "", fault.New(fault.Invalid, "cannot find groups %q: %w", groups, err)
 	}
 	slices.Sort(extra) // they come in no order
-	for _, g := range append(found.Sgids, extra...) {
-		u.AdditionalGids = append(u.AdditionalGids, uint32(g))
+	// The primary group is among the additional ones, so that a set-group-ID program
+	// cannot lose a group that a file's permissions deny (CVE-2022-36109).
+	for _, g := range append(append([]int{found.Gid}, found.Sgids...), extra...) {
+		if !slices.Contains(u.AdditionalGids, uint32(g)) {
+			u.AdditionalGids = append(u.AdditionalGids, uint32(g))
+		}
 	}
 	if found.Home == "" {
 		found.Home = "/"

@@ -49,22 +49,22 @@ func TestLookupUser(t *testing.T) {
 		groups string
 		want   string // uid gid additional home, or the error
 	}{
-		{full, "", "", "0 0 [10] /root"},
-		{full, "root", "", "0 0 [10] /root"},
-		{full, "web", "", "33 34 [4] /var/www"},
-		{full, "33", "", "33 34 [4] /var/www"},
-		{full, "web:audio", "", "33 29 [] /var/www"},
-		{full, "web:12", "", "33 12 [] /var/www"},
-		{full, "web", "audio 4000", "33 34 [4 29 4000] /var/www"},
-		{full, "5000", "", "5000 0 [] /"},
-		{full, "5000:5001", "", "5000 5001 [] /"},
-		{full, "77", "", "77 0 [] /"}, // a number is never a name
+		{full, "", "", "0 0 [0 10] /root"},
+		{full, "root", "", "0 0 [0 10] /root"},
+		{full, "web", "", "33 34 [34 4] /var/www"},
+		{full, "33", "", "33 34 [34 4] /var/www"},
+		{full, "web:audio", "", "33 29 [29] /var/www"},
+		{full, "web:12", "", "33 12 [12] /var/www"},
+		{full, "web", "audio 4000", "33 34 [34 4 29 4000] /var/www"},
+		{full, "5000", "", "5000 0 [0] /"},
+		{full, "5000:5001", "", "5000 5001 [5001] /"},
+		{full, "77", "", "77 0 [0] /"}, // a number is never a name
 		{full, "nobody", "", `cannot find user "nobody": `},
 		{full, "web:nogroup", "", `cannot find user "web:nogroup": `},
 		{full, "-5", "", `cannot find user "-5": `},
 		{full, "web", "nogroup", `cannot find groups ["nogroup"]: `},
-		{none, "", "", "0 0 [] /"},
-		{none, "7:8", "9", "7 8 [9] /"},
+		{none, "", "", "0 0 [0] /"},
+		{none, "7:8", "9", "7 8 [8 9] /"},
 		{none, "web", "", `cannot find user "web": `},
 	} {
 		u, home, err := LookupUser(tc.root, tc.user, strings.Fields(tc.groups))

@@ -13,13 +13,15 @@ import (
 // differs lists where hoy knowingly differs from the reference engine, and why. Each
 // is at least as strict.
 var differs = map[string]string{
-	"mount /proc/acpi":       "an empty directory has no size to limit",
-	"mount /sys/firmware":    "an empty directory has no size to limit",
-	"mount /proc/keys":       "masked by the host's own /dev/null, never by the container's (CVE-2025-31133)",
-	"mount /proc/interrupts": "as /proc/keys",
-	"mount /proc/timer_list": "as /proc/keys",
-	"mount /sys/fs/cgroup":   "read-only also at its top",
-	"cgroups seen as":        "hoy gives every container a cgroup namespace, also on cgroup v1",
+	"mount /proc/acpi":             "an empty directory has no size to limit",
+	"mount /sys/firmware":          "an empty directory has no size to limit",
+	"mount /proc/keys":             "masked by the host's own /dev/null, never by the container's (CVE-2025-31133)",
+	"mount /proc/interrupts":       "as /proc/keys",
+	"mount /proc/timer_list":       "as /proc/keys",
+	"mount /sys/fs/cgroup":         "read-only also at its top",
+	"mount /sys/fs/cgroup/freezer": "hoy freezes by cgroup v2 where that is mounted",
+	"mount /sys/fs/cgroup/systemd": "hoy makes no groups in systemd's own hierarchy",
+	"cgroups seen as":              "hoy gives every container a cgroup namespace, also on cgroup v1",
 }
 
 var (

@@ -31,10 +31,14 @@ func (c *Containers) watch() {
 }
 
 func (c *Containers) exited(e keeper.Exit) {
-	if failpoint.Hit(failpoint.ContainerExit) != nil {
-		// What stops an exit from being recorded is the engine's end; the next one
-		// gets it again.
-		return
+	if err := failpoint.Hit(failpoint.ContainerExit); err != nil {
+		// The keeper keeps it until it is acknowledged, so it can be taken up later.
+		c.log.Error("cannot record an exit yet", "id", e.ID, "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-c.closing:
+			return
+		}
 	}
 	if x, err := c.index.exec(e.ID); err == nil {
 		c.execExited(x, e)

@@ -17,6 +17,7 @@ package vm
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,11 +30,13 @@ import (
 type Batch struct {
 	Programs []Program
 	Files    map[string]string // path in the machine: file here; copied with its permissions
+	Commands []string          // import paths of commands that the tests build with 'go build'
 	Memory   int               // MiB; 0 is 1024
 	Timeout  time.Duration     // for everything; 0 is 5 minutes
 }
 
-// Program is a test binary. Its working directory is empty and its own.
+// Program is a test binary. Its working directory is its own and holds the package's
+// testdata, and nothing else.
 type Program struct {
 	Name    string   // of the subtest
 	Package string   // import path of the package whose tests are built; or
@@ -73,6 +76,13 @@ func Run(t *testing.T, b Batch) {
 	}
 }
 
+// packer writes the initial RAM disk.
+type packer struct {
+	*archive
+	dir   string // for what is built
+	batch strings.Builder
+}
+
 // pack writes the initial RAM disk: the kernel unpacks archives that follow one
 // another, so the modules' is made only once.
 func pack(t *testing.T, image, dir string, k kernel, b Batch) error {
@@ -88,37 +98,87 @@ func pack(t *testing.T, image, dir string, k kernel, b Batch) error {
 	if _, err := f.Write(modules); err != nil {
 		return err
 	}
-	a := newArchive(f)
-	initPath := filepath.Join(dir, "init")
-	if err := build(initPath, "build", "-o", initPath, "hoy/test/vm/init"); err != nil {
+	p := &packer{archive: newArchive(f), dir: dir}
+	if err := p.command("hoy/test/vm/init", "init"); err != nil {
 		return err
 	}
-	a.copy("init", initPath, 0o755)
-	var list strings.Builder
-	for _, p := range b.Programs {
-		path := p.Path
-		if p.Package != "" {
-			path = filepath.Join(dir, p.Name+".test")
-			if err := build(path, "test", "-c", "-o", path, p.Package); err != nil {
-				return err
-			}
-			p.Args = append([]string{"-test.v"}, p.Args...)
-		}
-		guest := "programs/" + p.Name
-		a.copy(guest, path, 0o755)
-		fmt.Fprintf(&list, "name %s\narg /%s\n", p.Name, guest)
-		for _, arg := range p.Args {
-			fmt.Fprintf(&list, "arg %s\n", arg)
-		}
-		for _, env := range p.Env {
-			fmt.Fprintf(&list, "env %s\n", env)
+	for _, c := range b.Commands {
+		if err := p.command(c, "built/"+c); err != nil {
+			return err
 		}
 	}
-	a.add("batch", []byte(list.String()), 0o644)
+	p.add("usr/bin/go", []byte(standIn), 0o755)
+	for _, program := range b.Programs {
+		if err := p.program(program); err != nil {
+			return err
+		}
+	}
+	p.add("batch", []byte(p.batch.String()), 0o644)
 	for guest, here := range b.Files {
-		a.copy(guest, here, 0)
+		p.copy(guest, here, 0)
 	}
-	return a.close()
+	return p.close()
+}
+
+// standIn is go in the machine: what tests have it build was built outside.
+const standIn = `#!/bin/sh
+while [ $# -gt 1 ]; do
+	[ "$1" = -o ] && out=$2
+	shift
+done
+exec /bin/busybox cp "/built/$1" "$out"
+`
+
+func (p *packer) command(pkg, guest string) error {
+	out := filepath.Join(p.dir, "command")
+	if err := build(out, "build", "-o", out, pkg); err != nil {
+		return err
+	}
+	p.copy(guest, out, 0o755)
+	return nil
+}
+
+func (p *packer) program(b Program) error {
+	path, args := b.Path, b.Args
+	if b.Package != "" {
+		path, args = filepath.Join(p.dir, "test"), append([]string{"-test.v"}, args...)
+		if err := build(path, "test", "-c", "-o", path, b.Package); err != nil {
+			return err
+		}
+		if err := p.testdata(b); err != nil {
+			return err
+		}
+	}
+	guest := "programs/" + b.Name
+	p.copy(guest, path, 0o755)
+	fmt.Fprintf(&p.batch, "name %s\narg /%s\n", b.Name, guest)
+	for _, arg := range args {
+		fmt.Fprintf(&p.batch, "arg %s\n", arg)
+	}
+	for _, env := range b.Env {
+		fmt.Fprintf(&p.batch, "env %s\n", env)
+	}
+	return nil
+}
+
+// testdata copies the package's testdata to the program's working directory.
+func (p *packer) testdata(b Program) error {
+	out, err := exec.Command("go", "list", "-f", "{{.Dir}}", b.Package).Output()
+	if err != nil {
+		return fmt.Errorf("cannot find package %s: %w", b.Package, err)
+	}
+	from := strings.TrimSpace(string(out))
+	return filepath.WalkDir(filepath.Join(from, "testdata"), func(file string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			if os.IsNotExist(err) {
+				return nil
+			}
+			return err
+		}
+		rel, err := filepath.Rel(from, file)
+		p.copy(filepath.Join("work", b.Name, rel), file, 0)
+		return err
+	})
 }
 
 // build runs go to make a static program for the machine.

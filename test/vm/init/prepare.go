@@ -42,7 +42,8 @@ func prepare() error {
 			return err
 		}
 	}
-	for name, value := range map[string]string{"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TMPDIR": "/tmp"} {
+	// The initial root cannot be id-mapped, so nothing that tests make should be there.
+	for name, value := range map[string]string{"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp"} {
 		os.Setenv(name, value)
 	}
 	if err := unix.Sethostname([]byte("vm")); err != nil {

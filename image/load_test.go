@@ -19,13 +19,24 @@ import (
 // dockerArchive is what docker save wrote before it wrote OCI layouts.
 func dockerArchive(t testing.TB, tags []string, layers ...[]byte) []byte {
 	t.Helper()
+	return dockerArchiveOf(t, tags, func(l []byte) []byte { return l }, layers...)
+}
+
+// compressedLayerArchive is one whose layer is compressed, as buildx writes them.
+func compressedLayerArchive(t testing.TB, layer []byte) []byte {
+	t.Helper()
+	return dockerArchiveOf(t, nil, func(l []byte) []byte { return gzipped(t, l) }, layer)
+}
+
+func dockerArchiveOf(t testing.TB, tags []string, stored func(layer []byte) []byte, layers ...[]byte) []byte {
+	t.Helper()
 	config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, RootFS: ocispec.RootFS{Type: "layers"}}
 	var members []member
 	var names []string
 	for i, l := range layers {
 		name := strings.Repeat(string(rune('a'+i)), 8) + "/layer.tar"
 		names = append(names, name)
-		members = append(members, file(name, string(l)))
+		members = append(members, file(name, string(stored(l))))
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(l))
 	}
 	members = append(members, file("config.json", marshal(t, config)),

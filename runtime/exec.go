@@ -125,7 +125,8 @@ func rootOf(pid int) (*os.File, error) {
 
 func (r *Runtime) execScript(e *Exec, p *Prepared, proc *process, tty *os.File) (*spawn.Script, error) {
 	s := spawn.New()
-	clone := spawn.Clone{PIDOf: e.Pidfd, Exposed: e.SharedPID || slices.Contains(e.ContainerCaps, "CAP_SYS_PTRACE")}
+	proc.exposed = e.SharedPID || slices.Contains(e.ContainerCaps, "CAP_SYS_PTRACE")
+	clone := spawn.Clone{PIDOf: e.Pidfd, Exposed: proc.exposed}
 	if e.Cgroup != nil {
 		group := r.cgroups.Load(e.Cgroup.Path()) // descriptors of our own, to be closed
 		p.files.Add(func() { group.Close() })
@@ -148,11 +149,7 @@ func (r *Runtime) execScript(e *Exec, p *Prepared, proc *process, tty *os.File) 
 		s.Call("become", "root of the user namespace", unix.SYS_SETRESGID, spawn.Int(0), spawn.Int(0), spawn.Int(0))
 		s.Call("become", "root of the user namespace", unix.SYS_SETRESUID, spawn.Int(0), spawn.Int(0), spawn.Int(0))
 	}
-	if tty != nil {
-		connectTerminal(s, s.File(tty))
-	} else {
-		r.connect(s, e.Stdio)
-	}
+	proc.connect(s, r.stdio(s, e.Stdio, tty))
 	proc.finish(s)
 	return s, nil
 }

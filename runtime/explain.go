@@ -44,8 +44,15 @@ func (p *Prepared) Explain(err error) error {
 		return err
 	}
 	f := &p.failure
-	if !step.Killed && step.Index >= f.process.firstExec {
-		return f.explainExec(step.Errno)
+	switch p.Plan.Syscall(step) {
+	case unix.SYS_EXECVE:
+		if !step.Killed {
+			return f.explainExec(step.Errno)
+		}
+	case unix.SYS_CLONE:
+		if f.process.filter != nil && !step.Killed {
+			return fmt.Errorf("%w (the seccomp profile of a container whose processes may trace what is started in it must allow clone)", p.Plan.Explain(step))
+		}
 	}
 	return p.Plan.Explain(step)
 }

@@ -25,6 +25,7 @@ type attachment struct {
 	attr     uint64
 	data     []mount.Option
 	terminal *os.File
+	shared   *os.File // procfs that another container has too
 
 	// Where: on a file in a tree that exists, or inside attachment number in.
 	pin    *os.File
@@ -64,6 +65,8 @@ func (b *builder) mount(m specs.Mount) error {
 		return b.bind(m, a)
 	case m.Type == "cgroup", m.Type == "cgroup2":
 		return b.mountCgroups(m, a)
+	case m.Type == "proc" && b.ns.pid != nil:
+		return b.sharedProc(m, a)
 	case byChild[m.Type]:
 		return b.attach(attachment{object: m.Destination, fstype: m.Type, fsSource: m.Source, attr: a.set, data: a.data}, true)
 	}

@@ -30,8 +30,9 @@ type process struct {
 	apparmor   string
 	selinux    string
 	security   security
-	firstExec  int // the call that is the first execve
 	programs   []string
+	terminal   bool
+	exposed    bool // see spawn.Clone
 }
 
 type capSets struct{ bounding, effective, permitted, inheritable, ambient caps.Set }
@@ -40,7 +41,7 @@ func (r *Runtime) newProcess(p *specs.Process, filter *specs.LinuxSeccomp) (proc
 	out := process{
 		argv: p.Args, env: p.Env, cwd: p.Cwd, user: p.User,
 		lastCap: r.lastCap, noNewPrivs: p.NoNewPrivileges,
-		apparmor: p.ApparmorProfile, selinux: p.SelinuxLabel, security: r.security,
+		apparmor: p.ApparmorProfile, selinux: p.SelinuxLabel, security: r.security, terminal: p.Terminal,
 	}
 	if out.cwd == "" {
 		out.cwd = "/"
@@ -94,17 +95,37 @@ func (p *process) session(s *spawn.Script) {
 	s.Call("create", "session keyring", unix.SYS_KEYCTL, spawn.Int(unix.KEYCTL_JOIN_SESSION_KEYRING), spawn.Int(0)).Ignore(unix.ENOSYS)
 }
 
+// connect makes the standard descriptors those of from, and the terminal, which they
+// are then, the session's controlling one.
+func (p *process) connect(s *spawn.Script, from [3]spawn.Arg) {
+	for i, name := range [3]string{"stdin", "stdout", "stderr"} {
+		s.Call("connect", name, unix.SYS_DUP3, from[i], spawn.Int(i), spawn.Int(0))
+	}
+	if p.terminal && !p.exposed {
+		takeTerminal(s)
+	}
+}
+
+func takeTerminal(s *spawn.Script) {
+	s.Call("take", "controlling terminal", unix.SYS_IOCTL, spawn.Int(0), spawn.Int(unix.TIOCSCTTY), spawn.Int(0))
+}
+
 // finish gives up what the process shall not have and executes the program. The
 // standard descriptors are in place.
 func (p *process) finish(s *spawn.Script) {
-	// Everything else is closed by the exec, not now: it may still be needed.
-	s.Call("mark", "descriptors", unix.SYS_CLOSE_RANGE, spawn.Int(3), spawn.Uint(1<<32-1), spawn.Int(unix.CLOSE_RANGE_CLOEXEC))
 	umask := 0o022
 	if p.user.Umask != nil {
 		umask = int(*p.user.Umask)
 	}
 	s.Call("set", "umask", unix.SYS_UMASK, spawn.Int(umask))
 	p.enterDirectory(s)
+	// The exec closes everything else, but who can trace an exposed child would have
+	// it before that (CVE-2016-9962).
+	if p.exposed {
+		s.Call("close", "descriptors", unix.SYS_CLOSE_RANGE, spawn.Int(3), spawn.Uint(1<<32-1), spawn.Int(0))
+	} else {
+		s.Call("mark", "descriptors", unix.SYS_CLOSE_RANGE, spawn.Int(3), spawn.Uint(1<<32-1), spawn.Int(unix.CLOSE_RANGE_CLOEXEC))
+	}
 	p.dropBounding(s) // before the filter, which would be run for each
 	// Without no_new_privs a filter takes CAP_SYS_ADMIN, so it comes before that is
 	// lost; with it, as late as possible, so that the filter need not allow the rest.
@@ -119,7 +140,21 @@ func (p *process) finish(s *spawn.Script) {
 	if p.noNewPrivs {
 		p.installFilter(s)
 	}
+	if p.exposed {
+		p.birth(s)
+	}
 	p.exec(s)
+}
+
+// birth lets the container see the child: with a filter, credentials and descriptors
+// that the container might give it. Only what is of the very process remains to do.
+func (p *process) birth(s *spawn.Script) {
+	s.Birth()
+	// Where a filter refuses this, the session is that of the process before it.
+	s.Call("create", "session", unix.SYS_SETSID).Ignore(unix.EPERM, unix.ENOSYS)
+	if p.terminal {
+		takeTerminal(s)
+	}
 }
 
 // enterDirectory changes to the working directory as root, before the user's rights
@@ -212,7 +247,6 @@ func (p *process) setCaps(s *spawn.Script) {
 // the first that can be executed is it.
 func (p *process) exec(s *spawn.Script) {
 	argv, env := s.Strings(p.argv), s.Strings(p.env)
-	p.firstExec = s.Len()
 	for i, file := range p.programs {
 		c := s.Call("execute", file, unix.SYS_EXECVE, s.Str(file), argv, env)
 		if i < len(p.programs)-1 {

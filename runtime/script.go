@@ -27,6 +27,7 @@ func (b *builder) script() *spawn.Script {
 		// In a PID namespace that others are in, they see the child before its exec.
 		Exposed: b.ns.create&unix.CLONE_NEWPID == 0,
 	}
+	b.process.exposed = clone.Exposed
 	if b.p.Cgroup != nil {
 		clone.Cgroup = b.p.Cgroup.CloneInto()
 	}
@@ -46,7 +47,7 @@ func (b *builder) script() *spawn.Script {
 	b.sysctls(s, made)
 	b.coverAll(s, made)
 	b.pivot(s)
-	b.connect(s)
+	b.process.connect(s, b.rt.stdio(s, b.c.Stdio, b.tty))
 	b.process.finish(s)
 	return s
 }
@@ -106,6 +107,9 @@ func (b *builder) attachAll(s *spawn.Script) map[int]spawn.Arg {
 		switch {
 		case a.source != nil:
 			what = s.File(a.source)
+		case a.shared != nil:
+			what = s.File(a.shared)
+			made[i] = what
 		case a.terminal != nil:
 			what = openTree(s, "copy mount of", a.object, s.File(a.terminal), "", 0).Result()
 		default:
@@ -248,34 +252,15 @@ var rootPropagation = map[string]uint64{
 	"unbindable": unix.MS_UNBINDABLE, "runbindable": unix.MS_UNBINDABLE | unix.MS_REC,
 }
 
-// connect makes the standard descriptors what the caller asked for.
-func (b *builder) connect(s *spawn.Script) {
-	if b.tty != nil {
-		connectTerminal(s, s.File(b.tty))
-	} else {
-		b.rt.connect(s, b.c.Stdio)
+// stdio are the standard descriptors: the terminal, if there is one, those of the one
+// who runs the plan, or the null device.
+func (r *Runtime) stdio(s *spawn.Script, given bool, tty *os.File) [3]spawn.Arg {
+	if tty == nil && given {
+		return [3]spawn.Arg{s.Stdio(0), s.Stdio(1), s.Stdio(2)}
 	}
-}
-
-// connect makes the standard descriptors those of the one who runs the plan, or the
-// null device.
-func (r *Runtime) connect(s *spawn.Script, given bool) {
-	for i := range 3 {
-		from := s.Stdio(i)
-		if !given {
-			from = s.File(r.nullFile)
-		}
-		s.Call("connect", stdioNames[i], unix.SYS_DUP3, from, spawn.Int(i), spawn.Int(0))
+	if tty == nil {
+		tty = r.nullFile
 	}
-}
-
-var stdioNames = [3]string{"stdin", "stdout", "stderr"}
-
-// connectTerminal makes the terminal the session's controlling one and its standard
-// descriptors.
-func connectTerminal(s *spawn.Script, tty spawn.Arg) {
-	s.Call("take", "controlling terminal", unix.SYS_IOCTL, tty, spawn.Int(unix.TIOCSCTTY), spawn.Int(0))
-	for i := range 3 {
-		s.Call("connect", stdioNames[i], unix.SYS_DUP3, tty, spawn.Int(i), spawn.Int(0))
-	}
+	a := s.File(tty)
+	return [3]spawn.Arg{a, a, a}
 }

@@ -1,6 +1,10 @@
 package spawn
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 // Encode is the plan's bytes, for golden files and the fuzzer's corpus.
 func (s *Script) Encode() ([]byte, error) {
@@ -17,19 +21,38 @@ func Check(b []byte, files int) error {
 	return err
 }
 
-// RunForked runs an exposed program's table in a plain fork, and returns what each
-// call returned, and the failed one. It needs nothing but clone, so that it also
-// works under an emulator that has no clone3 and no vfork.
+// RunForked runs a program's table in a plain fork, and returns what each call
+// returned, and the failed one. It needs nothing but clone, so that it also works
+// under an emulator that has no clone3 and no vfork.
 func (p *Program) RunForked() (returned []int64, failed int, errno unix.Errno) {
 	defer p.Close()
+	if err := p.shareAll(); err != nil {
+		return nil, StepClone, err.(unix.Errno)
+	}
 	p.arm(0, 0)
-	r := cloneTableBlocking(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, address(p.mem), address(p.ctl[ctlMasks:]))
+	if b := p.head.birth; b >= 0 {
+		le.PutUint64(p.call(b)[callArgs:], uint64(unix.SIGCHLD|unix.CLONE_VFORK|unix.CLONE_PARENT_SETTID))
+	}
+	r := cloneTableBlocking(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, address(p.frame), address(p.ctl[ctlMasks:]))
 	if r < 0 {
 		return nil, StepClone, unix.Errno(-r)
 	}
 	reap(r)
 	for i := range p.head.calls {
-		returned = append(returned, int64(le.Uint64(p.mem[frameSize+headerSize+callSize*i+callRet:])))
+		returned = append(returned, int64(le.Uint64(p.call(i)[callRet:])))
 	}
-	return returned, int(int64(le.Uint64(p.mem[frameFailed:]))), unix.Errno(le.Uint64(p.mem[frameErrno:]))
+	report := p.frame
+	if p.made(flagBirth) {
+		report = p.report
+	}
+	return returned, int(int64(le.Uint64(report[frameFailed:]))), unix.Errno(le.Uint64(report[frameErrno:]))
+}
+
+// shareAll makes the plan's memory, where it is, one that a fork shares.
+func (p *Program) shareAll() error {
+	m := p.maps[0]
+	content := append([]byte(nil), m...)
+	_, err := unix.MmapPtr(-1, 0, unsafe.Pointer(&m[0]), uintptr(len(m)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS|unix.MAP_FIXED)
+	copy(m, content)
+	return err
 }

@@ -16,12 +16,13 @@ import (
 // may ptrace before their exec, because he is in their PID namespace and holds
 // CAP_SYS_PTRACE over them.
 //
-// Such a child is a plain fork of a helper process, which is this program executed
+// Such a child descends by fork from a helper process, which is this program executed
 // again (its main calls HelperMain), holds nothing but the plan at hand, and is
-// itself out of sight. So what can be read from or written to the child, by ptrace,
-// /proc/PID/mem or pidfd_getfd, is the plan of its own container and a copy of an
-// otherwise empty memory. The child's parent is the helper's parent all the same
-// (CLONE_PARENT).
+// itself out of sight. The child comes into sight when it has given up everything that
+// its container has not (Script.Birth). So what can be read from or written to it, by
+// ptrace, /proc/PID/mem or pidfd_getfd, is the plan of its own container and a copy of
+// an otherwise empty memory, and what it can be made to do, the container can do. Its
+// parent is the helper's parent all the same (CLONE_PARENT).
 //
 // A helper process serves one plan at a time, so that no child sees another's plan;
 // Helper starts as many as are needed at once, and keeps a few. It is safe for
@@ -72,7 +73,11 @@ func (h *Helper) Start(p *Program, deadline time.Duration) (Child, error) {
 		hp.close()
 		return Child{}, fmt.Errorf("cannot use spawn helper: %w", err)
 	}
-	h.give(hp)
+	if r.err != nil && r.err.Killed {
+		hp.close() // it may still hold the plan
+	} else {
+		h.give(hp)
+	}
 	return r.settle()
 }
 
@@ -180,8 +185,10 @@ func (p *helperProcess) send(b []byte, files []*os.File) error {
 
 // settle is outcome.settle for children that a helper has made.
 func (r reply) settle() (Child, error) {
-	if r.outer != 0 {
-		reapSoon(r.outer)
+	for _, pid := range r.gone {
+		if pid != 0 {
+			reapSoon(pid)
+		}
 	}
 	if r.pid != 0 && (r.err != nil || r.text != "") {
 		reapSoon(r.pid)
@@ -205,8 +212,8 @@ func (r reply) settle() (Child, error) {
 	return Child{Pid: r.pid, Pidfd: os.NewFile(uintptr(fd), "pidfd")}, nil
 }
 
-// reapSoon reaps a child that was killed. One that a hostile tracer holds on to is
-// reaped when he lets go, and nobody waits for that.
+// reapSoon reaps a child that was killed. One that a hostile tracer or a hung file
+// system holds on to is reaped when they let go, and nobody waits for that.
 func reapSoon(pid int) {
 	done := make(chan struct{})
 	go func() {
@@ -215,6 +222,6 @@ func reapSoon(pid int) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(time.Second):
+	case <-time.After(grace):
 	}
 }

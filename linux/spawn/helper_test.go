@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,9 +27,18 @@ func exposed(t *testing.T, h *spawn.Helper, s *spawn.Script, c spawn.Clone, stdi
 	t.Helper()
 	c.Exposed = true
 	s.SetClone(c)
-	_, p := load(t, s, stdio)
+	plan, p := load(t, s, stdio)
+	return startBy(t, h, plan, p)
+}
+
+func startBy(t *testing.T, h *spawn.Helper, plan *spawn.Plan, p *spawn.Program) spawn.Child {
+	t.Helper()
 	child, err := h.Start(p, patience)
 	if err != nil {
+		var step *spawn.StepError
+		if errors.As(err, &step) {
+			err = plan.Explain(step)
+		}
 		t.Fatal(err)
 	}
 	return child
@@ -46,7 +54,7 @@ func TestHelper(t *testing.T) {
 				r, w := pipe(t)
 				s := spawn.New()
 				s.Call("tell", "the test", unix.SYS_WRITE, s.File(w), s.Str("x"), spawn.Int(1))
-				shell(s, fmt.Sprint("exit ", i))
+				lateShell(s, fmt.Sprint("exit ", i))
 				c := exposed(t, h, s, spawn.Clone{Flags: unix.CLONE_NEWUTS}, [3]*os.File{r, w, w})
 				if parent := parentOf(t, c.Pid); parent != os.Getpid() {
 					t.Errorf("the child's parent is %d", parent)
@@ -64,119 +72,113 @@ func TestHelper(t *testing.T) {
 		t.Fatalf("a program that is not exposed: %v", err)
 	}
 	wait(t, c)
-	s := spawn.New()
-	s.SetClone(spawn.Clone{Exposed: true})
-	if _, p = load(t, s, [3]*os.File{}); err == nil {
-		if _, err := p.Start(patience); err == nil {
-			t.Error("an exposed program starts without a helper")
-		}
+	_, p = load(t, born(), [3]*os.File{})
+	if _, err := p.Start(patience); err == nil {
+		t.Error("an exposed program starts without a helper")
 	}
+}
+
+// born is an exposed script of nothing but the birth.
+func born() *spawn.Script {
+	s := spawn.New()
+	s.Birth()
+	s.SetClone(spawn.Clone{Exposed: true})
+	return s
 }
 
 func TestHelperFailures(t *testing.T) {
 	rootful.Check(t)
 	h := helper(t)
-	s := spawn.New()
-	s.Call("get", "pid", unix.SYS_GETPID)
-	s.Call("exec", "/no/such/program", unix.SYS_EXECVE, s.Str("/no/such/program"), s.Strings(nil), s.Strings(nil))
-	s.SetClone(spawn.Clone{Exposed: true})
-	_, p := load(t, s, [3]*os.File{})
-	_, err := h.Start(p, patience)
-	var step *spawn.StepError
-	if !errors.As(err, &step) || *step != (spawn.StepError{Index: 1, Errno: unix.ENOENT}) {
-		t.Errorf("a program that is not there: %v", err)
-	}
-	s = spawn.New()
-	hanging(t, s)
-	s.SetClone(spawn.Clone{Exposed: true})
-	_, p = load(t, s, [3]*os.File{})
-	if _, err = h.Start(p, 200*time.Millisecond); !errors.As(err, &step) || !step.Killed || step.Index != 1 {
-		t.Errorf("a child that hangs: %v", err)
-	}
-	s = spawn.New()
-	s.SetClone(spawn.Clone{Exposed: true, PIDOf: testBinary(t)})
-	_, p = load(t, s, [3]*os.File{})
-	if _, err = h.Start(p, patience); !errors.As(err, &step) || step.Index != spawn.StepJoinPID {
-		t.Errorf("into a PID namespace that is none: %v", err)
-	}
-	none := spawn.NewHelper(filepath.Join(t.TempDir(), "none"))
-	s = spawn.New()
-	s.SetClone(spawn.Clone{Exposed: true})
-	_, p = load(t, s, [3]*os.File{})
-	if _, err = none.Start(p, patience); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a helper that is not there: %v", err)
-	}
-	ends := spawn.NewHelper("/bin/true")
-	_, p = load(t, s, [3]*os.File{})
-	if _, err = ends.Start(p, patience); err == nil || !strings.Contains(err.Error(), "spawn helper") {
-		t.Errorf("a helper that ends: %v", err)
+	for _, tc := range []struct {
+		what, want string
+		index      int // without the call that hides the frame
+		build      func(s *spawn.Script) spawn.Clone
+	}{
+		{"a program that is not there", "cannot exec /no/such/program: execve: no such file or directory", 3, func(s *spawn.Script) spawn.Clone {
+			s.Call("get", "pid", unix.SYS_GETPID)
+			s.Birth()
+			s.Call("get", "pid", unix.SYS_GETPID)
+			s.Call("exec", "/no/such/program", unix.SYS_EXECVE, s.Str("/no/such/program"), s.Strings(nil), s.Strings(nil))
+			return spawn.Clone{}
+		}},
+		{"a call before the birth", "cannot close nothing: close: bad file descriptor", 0, func(s *spawn.Script) spawn.Clone {
+			s.Call("close", "nothing", unix.SYS_CLOSE, spawn.Int(-1))
+			s.Birth()
+			return spawn.Clone{}
+		}},
+		{"a birth that is refused", "cannot create process: clone: resource temporarily unavailable", 2, func(s *spawn.Script) spawn.Clone {
+			s.Call("become", "nobody", unix.SYS_SETRESUID, spawn.Int(54321), spawn.Int(54321), spawn.Int(54321))
+			none := s.Words(spawn.Int(0), spawn.Int(0))
+			s.Call("limit", "processes", unix.SYS_PRLIMIT64, spawn.Int(0), spawn.Int(unix.RLIMIT_NPROC), none, spawn.Int(0))
+			s.Birth()
+			return spawn.Clone{}
+		}},
+		{"a PID namespace that is none", "cannot join PID namespace: setns: invalid argument", 0, func(s *spawn.Script) spawn.Clone {
+			s.Birth()
+			return spawn.Clone{PIDOf: testBinary(t)}
+		}},
+		{"a child that ends itself", "", 0, func(s *spawn.Script) spawn.Clone {
+			s.Birth()
+			return spawn.Clone{}
+		}},
+	} {
+		s := spawn.New()
+		clone := tc.build(s)
+		clone.Exposed = true
+		s.SetClone(clone)
+		plan, p := load(t, s, [3]*os.File{})
+		c, err := h.Start(p, patience)
+		var step *spawn.StepError
+		switch {
+		case tc.want == "":
+			if err != nil {
+				t.Errorf("%s: %v", tc.what, err)
+			} else if st := wait(t, c); st != 0 {
+				t.Errorf("%s: %#x", tc.what, st)
+			}
+		case !errors.As(err, &step) || step.Index != tc.index+1 || plan.Explain(step).Error() != tc.want:
+			t.Errorf("%s: %v, want %q", tc.what, err, tc.want)
+		}
 	}
 }
 
-// TestHelperSharesNothing looks at a child before its exec, as somebody would who may
-// ptrace it: its memory and its descriptors are of no use.
-func TestHelperSharesNothing(t *testing.T) {
+func TestHelperThatIsNone(t *testing.T) {
+	for exe, want := range map[string]string{
+		filepath.Join(t.TempDir(), "none"): "no such file",
+		"/bin/true":                        "cannot use spawn helper: ",
+	} {
+		h := spawn.NewHelper(exe)
+		_, p := load(t, born(), [3]*os.File{})
+		if _, err := h.Start(p, patience); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", exe, err)
+		}
+	}
+}
+
+// TestHelperDeadline has the intermediate process, and then the child, hang.
+func TestHelperDeadline(t *testing.T) {
 	rootful.Check(t)
 	h := helper(t)
-	in, out := pipe(t)
-	told, tell := pipe(t)
-	s := spawn.New()
-	word := s.Bytes([]byte("not yet "))
-	s.Call("tell", "parent", unix.SYS_WRITE, s.File(tell), s.Str("x"), spawn.Int(1))
-	s.Call("read", "go ahead", unix.SYS_READ, s.File(in), word, spawn.Int(8))
-	s.SetClone(spawn.Clone{Exposed: true, Flags: unix.CLONE_NEWPID})
-	_, p := load(t, s, [3]*os.File{})
-	type result struct {
-		c   spawn.Child
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		c, err := h.Start(p, patience)
-		done <- result{c, err}
-	}()
-	if _, err := told.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	var child, process int
-	for _, pid := range children(t) {
-		if strings.HasSuffix(namespace(t, strconv.Itoa(pid), "pid"), strings.TrimPrefix(namespace(t, "self", "pid"), "pid:")) {
-			process = pid
-		} else {
-			child = pid
+	for name, build := range map[string]func(s *spawn.Script){
+		"cannot read a pipe that stays empty: read: ": func(s *spawn.Script) {
+			hanging(t, s)
+			s.Birth()
+		},
+		"cannot stop itself: kill: ": func(s *spawn.Script) {
+			s.Birth()
+			pid := s.Call("get", "pid", unix.SYS_GETPID)
+			s.Call("stop", "itself", unix.SYS_KILL, pid.Result(), spawn.Int(int(unix.SIGSTOP)))
+		},
+	} {
+		s := spawn.New()
+		build(s)
+		s.SetClone(spawn.Clone{Exposed: true})
+		plan, p := load(t, s, [3]*os.File{})
+		_, err := h.Start(p, 200*time.Millisecond)
+		var step *spawn.StepError
+		if !errors.As(err, &step) || !step.Killed || !strings.HasPrefix(plan.Explain(step).Error(), name+"killed") {
+			t.Errorf("%s: %v", name, err)
 		}
-	}
-	if child == 0 || process == 0 {
-		t.Fatalf("children: %v", children(t))
-	}
-	// kcmp(2): KCMP_VM is 1, KCMP_FILES 2
-	for kind, name := range map[uintptr]string{1: "memory", 2: "descriptor table"} {
-		for _, other := range []int{process, os.Getpid()} {
-			if r, _, e := unix.Syscall6(unix.SYS_KCMP, uintptr(child), uintptr(other), kind, 0, 0, 0); e != 0 {
-				t.Logf("kcmp: %v", e)
-			} else if r == 0 {
-				t.Errorf("the child shares its %s with process %d", name, other)
-			}
-		}
-	}
-	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", child))
-	if err != nil || len(fds) == 0 {
-		t.Fatal(err)
-	}
-	for _, fd := range fds {
-		if to, _ := os.Readlink(fd); strings.HasPrefix(to, "socket:") {
-			t.Errorf("the child has %s, %s", fd, to)
-		}
-	}
-	if _, err := out.WriteString("go ahead"); err != nil {
-		t.Fatal(err)
-	}
-	r := <-done
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
-	if st := wait(t, r.c); st != 0 {
-		t.Errorf("the child ended with %#x", st)
 	}
 }
 
@@ -193,11 +195,8 @@ func TestHelperUserNamespace(t *testing.T) {
 	s = spawn.New()
 	clone := spawn.Clone{UserNS: userns, PIDOf: init.Pidfd, Exposed: true}
 	inUserNS(t, s, clone, "read x")
-	_, p := load(t, s, [3]*os.File{r2, w2, w2})
-	c, err := h.Start(p, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
+	plan, p := load(t, s, [3]*os.File{r2, w2, w2})
+	c := startBy(t, h, plan, p)
 	if owner(t, c.Pid, "mnt") != inode(t, int(userns.Fd())) {
 		t.Error("its mount namespace does not belong to the user namespace")
 	}

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hoy/lib/thread"
 )
 
 // What passes between a Helper and its process, over a SOCK_SEQPACKET socket, which
@@ -16,14 +17,14 @@ import (
 //	request    | files (4) | stdio (4) | deadline in ns (8) |
 //	           with the descriptors of the plan and of each bit set in stdio;
 //	           then, if files > 0, one more message of one byte with the files
-//	reply      | pid (4) | outer (4) | failed (4) | index (4) | errno (4) | killed (4) | text |
+//	reply      | pid (4) | gone (4) | gone (4) | failed (4) | index (4) | errno (4) | killed (4) | text |
 //	           failed: 0 pid has exec'ed; 1 a step failed; 2 see text
 //
-// pid and outer, if not 0, are processes that the one who asked has to reap.
+// pid and gone, if not 0, are processes that the one who asked has to reap.
 const (
 	helperSocket = 3 // in the helper process
 	requestSize  = 16
-	replySize    = 24
+	replySize    = 28
 	maxReply     = replySize + 512
 )
 
@@ -40,14 +41,16 @@ func (r request) encode() []byte {
 }
 
 type reply struct {
-	pid, outer int
-	err        *StepError
-	text       string // of an error that is no failed step
+	pid  int
+	gone [2]int // the intermediate processes
+	err  *StepError
+	text string // of an error that is no failed step
 }
 
 func (r reply) encode() []byte {
 	b := le.AppendUint32(nil, uint32(r.pid))
-	b = le.AppendUint32(b, uint32(r.outer))
+	b = le.AppendUint32(b, uint32(r.gone[0]))
+	b = le.AppendUint32(b, uint32(r.gone[1]))
 	failed, killed, step := uint32(0), uint32(0), StepError{}
 	switch {
 	case r.text != "":
@@ -69,11 +72,11 @@ func decodeReply(b []byte) (reply, error) {
 		return reply{}, fmt.Errorf("a reply of %d bytes", len(b))
 	}
 	word := func(i int) int { return int(int32(le.Uint32(b[4*i:]))) }
-	r := reply{pid: word(0), outer: word(1)}
-	switch word(2) {
+	r := reply{pid: word(0), gone: [2]int{word(1), word(2)}}
+	switch word(3) {
 	case 0:
 	case 1:
-		r.err = &StepError{Index: word(3), Errno: unix.Errno(word(4)), Killed: word(5) != 0}
+		r.err = &StepError{Index: word(4), Errno: unix.Errno(word(5)), Killed: word(6) != 0}
 	default:
 		r.text = string(b[replySize:])
 	}
@@ -165,31 +168,36 @@ func serve(b []byte, first []*os.File) reply {
 	if err != nil {
 		return reply{text: err.Error()}
 	}
-	defer p.Close()
 	if !p.head.exposed {
+		p.Close()
 		return reply{text: "the plan given to a spawn helper is not an exposed one"}
 	}
 	return p.startHidden(req.deadline)
 }
 
 // startHidden runs the program on a thread whose table of descriptors lacks the
-// socket: who steals the child's descriptors gets no way to the helper's parent.
+// socket: no child has a way to the helper's parent.
 func (p *Program) startHidden(deadline time.Duration) reply {
-	done := make(chan reply, 1)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends, and its table with it
+	done := make(chan outcome, 1)
+	failed := make(chan error, 1)
+	p.lost = make(chan outcome, 1)
+	go thread.Run(func() {
+		defer p.Close()
 		if err := errors.Join(unix.Unshare(unix.CLONE_FILES), unix.Close(helperSocket)); err != nil {
-			done <- reply{text: fmt.Sprintf("cannot hide the helper's socket: %v", err)}
+			failed <- err
 			return
 		}
 		// Its exit signal is the helper's: CLONE_PARENT allows no other.
-		var o outcome
-		if p.head.pidOf < 0 {
-			o = p.run(deadline, unix.CLONE_PARENT, 0)
-		} else {
-			o, _ = p.runInPIDNamespace(deadline, unix.CLONE_PARENT, 0)
-		}
-		done <- reply{pid: o.pid, outer: o.outer, err: o.err}
-	}()
-	return <-done
+		done <- p.run(deadline, unix.CLONE_PARENT, 0)
+	})
+	var o outcome
+	select {
+	case err := <-failed:
+		return reply{text: fmt.Sprintf("cannot hide the helper's socket: %v", err)}
+	case o = <-done:
+	case o = <-p.lost:
+	}
+	r := reply{pid: o.pid, err: o.err}
+	copy(r.gone[:], o.gone)
+	return r
 }

@@ -18,6 +18,7 @@ type header struct {
 	calls, relocs int
 	dataOff, size int
 	fork          int // index of the call that makes the inner child, -1: none
+	birth, hide   int // of the calls so marked; -1 without exposed
 	stdio         [3]bool
 	relocOff      int
 }
@@ -39,6 +40,9 @@ func check(b []byte, files int) (header, error) {
 		if err := h.checkCall(b[headerSize+callSize*i:][:callSize], i); err != nil {
 			return h, err
 		}
+	}
+	if h.exposed != (h.birth >= 0) || h.exposed != (h.hide >= 0) || h.exposed && h.birth < max(h.hide, h.fork) {
+		return h, bad("the birth of an exposed child is missing or misplaced")
 	}
 	last := headerSize - 1
 	for i := range h.relocs {
@@ -73,7 +77,7 @@ func checkHeader(b []byte, files int) (h header, err error) {
 		relocs:  int(le.Uint32(b[40:])),
 		dataOff: int(le.Uint32(b[44:])),
 		size:    len(b),
-		fork:    -1,
+		fork:    -1, birth: -1, hide: -1,
 	}
 	switch {
 	case options&^optExposed != 0 || h.flags&^namespaces != 0 || le.Uint64(b[56:]) != 0:
@@ -97,7 +101,7 @@ func checkHeader(b []byte, files int) (h header, err error) {
 func (h *header) checkCall(c []byte, i int) error {
 	results, flags := le.Uint64(c[callResults:]), le.Uint64(c[callFlags:])
 	switch {
-	case results>>6 != 0 || flags&^flagFork != 0:
+	case results>>6 != 0 || flags > flagHide || flags&(flags-1) != 0:
 		return bad("call %d has unknown flags", i)
 	case le.Uint64(c[callSkip:]) >= uint64(h.calls-i):
 		return bad("call %d skips out of the table", i)
@@ -109,14 +113,32 @@ func (h *header) checkCall(c []byte, i int) error {
 			return bad("call %d uses the result of one not before it", i)
 		}
 	}
-	if flags&flagFork != 0 {
-		if h.fork >= 0 || results != 0 || le.Uint64(c) != unix.SYS_CLONE3 {
-			return bad("call %d makes a second child", i)
-		}
-		h.fork = i
+	return h.checkMarked(flags, le.Uint64(c), results, i)
+}
+
+// checkMarked checks a call whose arguments arm writes.
+func (h *header) checkMarked(flags, nr, results uint64, i int) error {
+	var at *int
+	var want uint64
+	switch flags {
+	case 0:
+		return nil
+	case flagFork:
+		at, want = &h.fork, unix.SYS_CLONE3
+	case flagBirth:
+		at, want = &h.birth, unix.SYS_CLONE
+	case flagHide:
+		at, want = &h.hide, unix.SYS_MADVISE
 	}
+	if *at >= 0 || results != 0 || nr != want {
+		return bad("call %d is marked and should not be", i)
+	}
+	*at = i
 	return nil
 }
+
+// armed tells whether arm writes the arguments of call i.
+func (h *header) armed(i int) bool { return i == h.fork || i == h.birth || i == h.hide }
 
 // checkReloc checks that the word at off may be changed, and to what.
 func (h *header) checkReloc(b []byte, off int, k argKind) error {
@@ -131,7 +153,7 @@ func (h *header) checkReloc(b []byte, off int, k argKind) error {
 		if word < callArgs || word >= callResults {
 			return bad("relocation at %d, which is no argument", off)
 		}
-		if le.Uint64(b[headerSize+callSize*call+callResults:])>>((word-callArgs)/8)&1 != 0 || call == h.fork {
+		if le.Uint64(b[headerSize+callSize*call+callResults:])>>((word-callArgs)/8)&1 != 0 || h.armed(call) {
 			return bad("relocation at %d, which is set already", off)
 		}
 	}
@@ -214,7 +236,7 @@ func (p *Program) load(memfd *os.File, files []*os.File, stdfiles [3]*os.File) e
 	if err := p.allocate(int(st.Size)); err != nil {
 		return err
 	}
-	b := p.mem[frameSize:][:st.Size]
+	b := p.plan
 	if n, err := unix.Pread(fd, b, 0); n != len(b) {
 		return bad("cannot be read (%v)", err)
 	}
@@ -222,7 +244,7 @@ func (p *Program) load(memfd *os.File, files []*os.File, stdfiles [3]*os.File) e
 		return err
 	}
 	if p.head.exposed {
-		if b, err = p.share(b); err != nil {
+		if err = p.separate(); err != nil {
 			return err
 		}
 	}
@@ -270,20 +292,21 @@ func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(
 func (p *Program) allocate(size int) error {
 	m, err := p.mmap(ctlSize+frameSize+size, unix.MAP_PRIVATE)
 	if err == nil {
-		p.ctl, p.mem = m[:ctlSize], m[ctlSize:]
+		p.ctl, p.frame, p.plan = m[:ctlSize], m[ctlSize:][:frameSize], m[ctlSize+frameSize:]
 	}
 	return err
 }
 
-// share moves the frame and the plan b to memory that a forked child shares.
-func (p *Program) share(b []byte) ([]byte, error) {
-	m, err := p.mmap(len(p.mem), unix.MAP_SHARED)
-	if err != nil {
-		return nil, err
+// separate moves the frame to memory that forked children share, and makes another
+// one for the exposed child to write to: whoever traces that may change it at any
+// time, and must not change where the child's pid is read from.
+func (p *Program) separate() error {
+	page := os.Getpagesize()
+	m, err := p.mmap(2*page, unix.MAP_SHARED)
+	if err == nil {
+		p.frame, p.report = m[:page], m[page:]
 	}
-	p.mem = m
-	copy(m[frameSize:], b)
-	return m[frameSize:], nil
+	return err
 }
 
 func (p *Program) mmap(size, how int) ([]byte, error) {

@@ -13,14 +13,14 @@ func callName(nr uintptr) string {
 		name string
 	}{
 		{unix.SYS_CAPSET, "capset"}, {unix.SYS_CHDIR, "chdir"}, {unix.SYS_CHROOT, "chroot"},
-		{unix.SYS_CLONE3, "clone3"}, {unix.SYS_CLOSE, "close"}, {unix.SYS_CLOSE_RANGE, "close_range"},
+		{unix.SYS_CLONE, "clone"}, {unix.SYS_CLONE3, "clone3"}, {unix.SYS_CLOSE, "close"}, {unix.SYS_CLOSE_RANGE, "close_range"},
 		{unix.SYS_DUP, "dup"}, {unix.SYS_DUP3, "dup3"}, {unix.SYS_EXECVE, "execve"}, {unix.SYS_EXECVEAT, "execveat"},
 		{unix.SYS_FCHDIR, "fchdir"}, {unix.SYS_FCHMOD, "fchmod"}, {unix.SYS_FCHMODAT, "fchmodat"},
 		{unix.SYS_FCHOWN, "fchown"}, {unix.SYS_FCHOWNAT, "fchownat"}, {unix.SYS_FCNTL, "fcntl"},
 		{unix.SYS_FSCONFIG, "fsconfig"}, {unix.SYS_FSMOUNT, "fsmount"}, {unix.SYS_FSOPEN, "fsopen"},
 		{unix.SYS_FTRUNCATE, "ftruncate"}, {unix.SYS_GETPID, "getpid"}, {unix.SYS_IOCTL, "ioctl"},
-		{unix.SYS_IOPRIO_SET, "ioprio_set"}, {unix.SYS_KEYCTL, "keyctl"}, {unix.SYS_LINKAT, "linkat"},
-		{unix.SYS_MKDIRAT, "mkdirat"}, {unix.SYS_MKNODAT, "mknodat"}, {unix.SYS_MOUNT, "mount"},
+		{unix.SYS_IOPRIO_SET, "ioprio_set"}, {unix.SYS_KEYCTL, "keyctl"}, {unix.SYS_KILL, "kill"}, {unix.SYS_LINKAT, "linkat"},
+		{unix.SYS_MADVISE, "madvise"}, {unix.SYS_MKDIRAT, "mkdirat"}, {unix.SYS_MKNODAT, "mknodat"}, {unix.SYS_MOUNT, "mount"},
 		{unix.SYS_MOUNT_SETATTR, "mount_setattr"}, {unix.SYS_MOVE_MOUNT, "move_mount"},
 		{unix.SYS_OPEN_TREE, "open_tree"}, {unix.SYS_OPENAT, "openat"}, {unix.SYS_OPENAT2, "openat2"},
 		{unix.SYS_PERSONALITY, "personality"}, {unix.SYS_PIPE2, "pipe2"}, {unix.SYS_PIVOT_ROOT, "pivot_root"},

@@ -51,6 +51,15 @@ func (e *StepError) Unwrap() error {
 	return e.Errno
 }
 
+// Syscall is the number of the system call that failed; 0 if it is not one of the
+// script's.
+func (p *Plan) Syscall(e *StepError) uintptr {
+	if e.Index < 0 || e.Index >= len(p.steps) {
+		return 0
+	}
+	return p.steps[e.Index].nr
+}
+
 // Explain puts e into the words of the script: "cannot <step> <object>: <system
 // call>: <what is wrong>".
 func (p *Plan) Explain(e *StepError) error {

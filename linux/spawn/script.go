@@ -84,7 +84,7 @@ type Call struct {
 	args         [6]Arg
 	ignore       uint64
 	skip         int
-	fork         bool
+	flags        uint64
 }
 
 // Clone says how the child is born.
@@ -95,7 +95,8 @@ type Clone struct {
 	Flags uint64
 	// Cgroup is a directory of the unified hierarchy, into which the child is born.
 	Cgroup *os.File
-	// PIDOf is a pidfd of a process in whose PID namespace the child is born.
+	// PIDOf is a pidfd of a process, or an open PID namespace, in which the child is
+	// born. With UserNS too, the PID namespace must belong to that user namespace.
 	PIDOf *os.File
 	// UserNS is a user namespace that shall own the child's new namespaces; the
 	// child is its root. An outer child joins it and then makes the real one, so the
@@ -105,8 +106,8 @@ type Clone struct {
 	UserNS *os.File
 	Before int
 	// Exposed says that somebody who may ptrace the child can see it before its
-	// exec. Such a child never shares memory with the one who starts it: it is
-	// started by a Helper.
+	// exec. Such a child is started by a Helper, with no memory of anybody's, and
+	// late: see Birth.
 	Exposed bool
 }
 
@@ -228,6 +229,16 @@ func (c *Call) Ignore(errnos ...unix.Errno) *Call {
 func (c *Call) SkipOnIgnored(n int) *Call {
 	c.skip = n
 	return c
+}
+
+// Birth divides the script of an exposed child: an intermediate process, which is not
+// in the PID namespace of Clone.PIDOf and so out of the container's sight, makes the
+// calls before it; the child itself is born here, as a copy of the intermediate one
+// in its namespaces, with its credentials, filters and descriptors 0 to 2, and makes
+// those after it. Before it the script gives up whatever the container must not
+// have; after it, no call uses a descriptor of the plan.
+func (s *Script) Birth() {
+	s.Call("create", "process", unix.SYS_CLONE).flags = flagBirth
 }
 
 func (s *Script) fail(err error) {

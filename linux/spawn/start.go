@@ -26,8 +26,14 @@ type Program struct {
 	files []*os.File // the plan's, then the three standard ones
 	fds   []int      // of the plan's files
 	maps  [][]byte
-	ctl   []byte // the control page, never shared with an exposed child
-	mem   []byte // the frame, then the plan
+	ctl   []byte // the control page
+	frame []byte
+	plan  []byte
+	// An exposed program's children have copies of ctl and plan; they share the
+	// frame, and the last of them has not even that, but only the report.
+	report []byte
+	// lost gets the outcome of a program whose child does not die of SIGKILL.
+	lost chan outcome
 }
 
 // A Child is a started process. Its exit signal is SIGCHLD; whoever waits must do so
@@ -57,6 +63,8 @@ const (
 	frameInner      = 80 // struct clone_args of the inner child
 	frameInnerPidfd = 168
 	frameInnerTid   = 176 // in the PID namespace of the outer child
+	frameBornTid    = 180 // of an exposed child
+	frameMade       = 184 // + 8 * flagFork or flagBirth: what that call returned
 	frameSize       = 256
 )
 
@@ -102,32 +110,48 @@ func (p *Program) Close() {
 	for _, m := range p.maps {
 		unix.Munmap(m)
 	}
-	p.maps, p.ctl, p.mem = nil, nil, nil
+	p.maps, p.ctl, p.frame, p.plan, p.report = nil, nil, nil, nil, nil
 }
 
 // Start runs the program and returns when its child has exec'ed, or with a
-// *StepError. A child that has not exec'ed after deadline is killed; 0 is no
-// deadline. Start frees the program.
+// *StepError. A child that has not exec'ed after deadline is killed, and left to the
+// kernel if it does not die of that, as in a file system that does not answer; 0 is
+// no deadline. Start frees the program.
 func (p *Program) Start(deadline time.Duration) (Child, error) {
-	defer p.Close()
 	if p.head.exposed {
+		p.Close()
 		return Child{}, errors.New("cannot start an exposed plan in this process: it needs a spawn.Helper")
 	}
-	o := p.launch(deadline, unix.CLONE_VM, uint64(unix.SIGCHLD))
-	return o.settle()
+	type result struct {
+		c   Child
+		err error
+	}
+	done := make(chan result, 1)
+	p.lost = make(chan outcome, 1)
+	go func() {
+		defer p.Close()
+		c, err := p.launch(deadline).settle()
+		done <- result{c, err}
+	}()
+	select {
+	case r := <-done:
+		return r.c, r.err
+	case o := <-p.lost:
+		return Child{}, o.err
+	}
 }
 
 // An outcome is what has become of a program, before its dead are reaped.
 type outcome struct {
 	pid, pidfd int        // the child; 0 and -1 if there is none
-	outer      int        // the outer child, which has ended; 0 if there is none
+	gone       []int      // other children, which have ended or are dying
 	err        *StepError // if set, pid has ended or is dying
 }
 
 // settle reaps what has to be reaped, and hands out the child.
 func (o outcome) settle() (Child, error) {
-	if o.outer != 0 {
-		reap(o.outer)
+	for _, pid := range o.gone {
+		reap(pid)
 	}
 	if o.err == nil {
 		unix.FcntlInt(uintptr(o.pidfd), unix.F_SETFL, unix.O_NONBLOCK)
@@ -136,7 +160,11 @@ func (o outcome) settle() (Child, error) {
 	if o.pidfd >= 0 {
 		unix.Close(o.pidfd)
 	}
-	if o.pid != 0 {
+	switch {
+	case o.pid == 0:
+	case o.err.Killed:
+		reapSoon(o.pid)
+	default:
 		reap(o.pid)
 	}
 	return Child{}, o.err
@@ -148,28 +176,24 @@ func reap(pid int) {
 	}
 }
 
-// launch runs the program, on a thread that is in the right PID namespace for it.
-func (p *Program) launch(deadline time.Duration, flags, exitSignal uint64) outcome {
+// launch runs the program, on a thread that is in the right PID namespace for it. It
+// is the last that its goroutine does: where the thread cannot return to its own PID
+// namespace, the thread ends with it.
+func (p *Program) launch(deadline time.Duration) outcome {
 	if p.head.pidOf < 0 {
-		return p.run(deadline, flags, exitSignal)
+		return p.run(deadline, unix.CLONE_VM, uint64(unix.SIGCHLD))
 	}
-	// A goroutine of its own: where its thread cannot return to its own PID
-	// namespace, the thread ends with it.
-	done := make(chan outcome, 1)
-	go func() {
-		runtime.LockOSThread()
-		o, back := p.runInPIDNamespace(deadline, flags, exitSignal)
-		if back {
-			runtime.UnlockOSThread()
-		}
-		done <- o
-	}()
-	return <-done
+	runtime.LockOSThread()
+	o, back := p.runInPIDNamespace(deadline)
+	if back {
+		runtime.UnlockOSThread()
+	}
+	return o
 }
 
 // runInPIDNamespace runs the program with its child born in the PID namespace of
 // Clone.PIDOf. back tells whether the thread's later children are born in its own.
-func (p *Program) runInPIDNamespace(deadline time.Duration, flags, exitSignal uint64) (o outcome, back bool) {
+func (p *Program) runInPIDNamespace(deadline time.Duration) (o outcome, back bool) {
 	self, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err == nil {
 		defer unix.Close(self)
@@ -178,7 +202,7 @@ func (p *Program) runInPIDNamespace(deadline time.Duration, flags, exitSignal ui
 	if err != nil {
 		return outcome{pidfd: -1, err: &StepError{Index: StepJoinPID, Errno: errno(err)}}, true
 	}
-	o = p.run(deadline, flags, exitSignal)
+	o = p.run(deadline, unix.CLONE_VM, uint64(unix.SIGCHLD))
 	return o, unix.Setns(self, unix.CLONE_NEWPID) == nil
 }
 
@@ -192,24 +216,22 @@ func errno(err error) unix.Errno {
 func (p *Program) run(deadline time.Duration, flags, exitSignal uint64) outcome {
 	p.arm(flags, exitSignal)
 	w := p.watch(deadline)
-	r := cloneTableBlocking(unix.SYS_CLONE3, address(p.ctl), argSize, address(p.mem), address(p.ctl[ctlMasks:]))
+	r := cloneTableBlocking(unix.SYS_CLONE3, address(p.ctl), argSize, address(p.frame), address(p.ctl[ctlMasks:]))
 	killed := w.stop()
 	runtime.KeepAlive(p)
 	if r < 0 {
 		return outcome{pidfd: -1, err: &StepError{Index: StepClone, Errno: unix.Errno(-r)}}
 	}
+	if p.head.exposed {
+		return p.born(r, killed)
+	}
 	o := outcome{pid: r, pidfd: int(int32(p.ctlWord(ctlPidfd).Load()))}
 	if p.head.fork >= 0 {
 		o = p.inner(r)
 	}
-	switch failed := int(int64(le.Uint64(p.mem[frameFailed:]))); {
-	case killed:
-		o.err = &StepError{Index: p.at(), Killed: true}
-	case failed >= 0 && failed < p.head.calls:
-		o.err = &StepError{Index: failed, Errno: unix.Errno(le.Uint64(p.mem[frameErrno:]))}
-	}
-	if p.head.fork >= 0 && o.err == nil && !p.outerDone(o) {
-		o.err = &StepError{Index: p.at(), Errno: unix.EINTR}
+	o.err = p.failure(killed)
+	if p.head.fork >= 0 && o.err == nil && (o.pid == 0 || !p.made(flagFork)) {
+		o.err = &StepError{Index: p.at(), Errno: unix.EINTR} // the outer child was killed
 	}
 	if o.err != nil && o.pidfd >= 0 {
 		// The inner child outlives an outer one that was killed.
@@ -220,9 +242,9 @@ func (p *Program) run(deadline time.Duration, flags, exitSignal uint64) outcome 
 
 // inner is the outcome of a program with an outer and an inner child.
 func (p *Program) inner(outer int) outcome {
-	o := outcome{pidfd: -1, outer: outer}
-	if tid := p.memWord(frameInnerTid).Load(); tid != 0 {
-		o.pidfd = int(p.memWord(frameInnerPidfd).Load())
+	o := outcome{pidfd: -1, gone: []int{outer}}
+	if tid := p.frameWord(frameInnerTid).Load(); tid != 0 {
+		o.pidfd = int(p.frameWord(frameInnerPidfd).Load())
 		o.pid = int(tid)
 		if p.head.pidOf >= 0 {
 			o.pid = pidOf(o.pidfd)
@@ -231,33 +253,44 @@ func (p *Program) inner(outer int) outcome {
 	return o
 }
 
-// outerDone tells whether the outer child saw the inner one exec: the call that
-// made it has returned.
-func (p *Program) outerDone(o outcome) bool {
-	ret := le.Uint64(p.mem[frameSize+headerSize+callSize*p.head.fork+callRet:])
-	return o.pid != 0 && int64(ret) > 0
+// failure is what the frame says of a child that has not exec'ed; nil if it has.
+func (p *Program) failure(killed bool) *StepError {
+	failed := int(int64(le.Uint64(p.frame[frameFailed:])))
+	switch {
+	case killed:
+		return &StepError{Index: p.at(), Killed: true}
+	case failed >= 0 && failed < p.head.calls:
+		return &StepError{Index: failed, Errno: unix.Errno(le.Uint64(p.frame[frameErrno:]))}
+	}
+	return nil
 }
+
+// made tells whether a process saw the one that it made by the marked call exec or
+// end: that call has returned.
+func (p *Program) made(flag int) bool { return int64(le.Uint64(p.frame[frameMade+8*flag:])) > 0 }
 
 // at is the call the child is at.
 func (p *Program) at() int {
-	return min(int(le.Uint64(p.mem[frameAt:])&(MaxCalls-1)), max(p.head.calls-1, 0))
+	return min(int(le.Uint64(p.frame[frameAt:])&(MaxCalls-1)), max(p.head.calls-1, 0))
 }
+
+// call is the memory of a call.
+func (p *Program) call(i int) []byte { return p.plan[headerSize+callSize*i:][:callSize] }
 
 // arm writes the clone_args and the frame.
 func (p *Program) arm(flags, exitSignal uint64) {
 	const always = unix.CLONE_VFORK | unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID | unix.CLONE_CLEAR_SIGHAND
-	plan := p.mem[frameSize:]
 	flags |= always
 	first := flags | p.head.flags
 	if p.head.fork >= 0 {
 		// The outer child shares the table of descriptors, so that the inner one's
 		// pidfd is there for its parent.
 		first = flags&^unix.CLONE_PIDFD | unix.CLONE_FILES
-		in := p.mem[frameInner:]
+		in := p.frame[frameInner:]
 		le.PutUint64(in[argFlags:], always|unix.CLONE_VM|unix.CLONE_PARENT|p.head.flags)
-		le.PutUint64(in[argPidfd:], uint64(address(p.mem[frameInnerPidfd:])))
-		le.PutUint64(in[argParentTid:], uint64(address(p.mem[frameInnerTid:])))
-		call := plan[headerSize+callSize*p.head.fork:]
+		le.PutUint64(in[argPidfd:], uint64(address(p.frame[frameInnerPidfd:])))
+		le.PutUint64(in[argParentTid:], uint64(address(p.frame[frameInnerTid:])))
+		call := p.call(p.head.fork)
 		le.PutUint64(call[callArgs:], uint64(address(in)))
 		le.PutUint64(call[callArgs+8:], argSize)
 	}
@@ -271,10 +304,13 @@ func (p *Program) arm(flags, exitSignal uint64) {
 	}
 	le.PutUint64(args[argFlags:], first)
 	le.PutUint64(p.ctl[ctlMasks:], ^uint64(0))
-	le.PutUint64(p.mem[frameFailed:], ^uint64(0))
-	le.PutUint64(p.mem[frameCount:], uint64(p.head.calls))
-	le.PutUint64(p.mem[frameCalls:], uint64(address(plan[headerSize:])))
-	le.PutUint64(p.mem[frameReset:], maybeIgnored())
+	le.PutUint64(p.frame[frameFailed:], ^uint64(0))
+	le.PutUint64(p.frame[frameCount:], uint64(p.head.calls))
+	le.PutUint64(p.frame[frameCalls:], uint64(address(p.plan[headerSize:])))
+	le.PutUint64(p.frame[frameReset:], maybeIgnored())
+	if p.head.exposed {
+		p.armBirth()
+	}
 }
 
 // maybeIgnored is the set of signals that this process may ignore. The Go runtime
@@ -289,13 +325,13 @@ func maybeIgnored() uint64 {
 	return set
 }
 
-// ctlWord and memWord are words that the kernel writes while others read them.
+// ctlWord and frameWord are words that the kernel writes while others read them.
 func (p *Program) ctlWord(off int) *atomic.Uint32 {
 	return (*atomic.Uint32)(unsafe.Pointer(&p.ctl[off]))
 }
 
-func (p *Program) memWord(off int) *atomic.Uint32 {
-	return (*atomic.Uint32)(unsafe.Pointer(&p.mem[off]))
+func (p *Program) frameWord(off int) *atomic.Uint32 {
+	return (*atomic.Uint32)(unsafe.Pointer(&p.frame[off]))
 }
 
 // pidOf asks the kernel for the pid, as this process sees it, behind a pidfd.

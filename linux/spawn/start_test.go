@@ -69,10 +69,25 @@ func wait(t testing.TB, c spawn.Child) unix.WaitStatus {
 
 // shell appends what it takes to run a shell script with the standard descriptors.
 func shell(s *spawn.Script, script string) {
+	connect(s)
+	execShell(s, script)
+}
+
+// lateShell is shell for a child that is exposed.
+func lateShell(s *spawn.Script, script string) {
+	connect(s)
+	s.Birth()
+	execShell(s, script)
+}
+
+func connect(s *spawn.Script) {
 	for i := range 3 {
 		s.Call("connect", fmt.Sprint("descriptor ", i), unix.SYS_DUP3, s.Stdio(i), spawn.Int(i), spawn.Int(0))
 	}
-	s.Call("close", "other descriptors", unix.SYS_CLOSE_RANGE, spawn.Int(3), spawn.Uint(1<<32-1), spawn.Int(unix.CLOSE_RANGE_CLOEXEC))
+	s.Call("close", "other descriptors", unix.SYS_CLOSE_RANGE, spawn.Int(3), spawn.Uint(1<<32-1), spawn.Int(0))
+}
+
+func execShell(s *spawn.Script, script string) {
 	s.Call("exec", "/bin/sh", unix.SYS_EXECVE, s.Str("/bin/sh"),
 		s.Strings([]string{"sh", "-c", script}), s.Strings([]string{"PATH=/usr/bin:/bin"}))
 }
@@ -279,7 +294,7 @@ func TestWatchdog(t *testing.T) {
 		}
 		want := "cannot read a pipe that stays empty: read: killed"
 		if stopped {
-			want = "cannot stop itself: system call"
+			want = "cannot stop itself: kill: killed"
 		}
 		if got := plan.Explain(step).Error(); !strings.HasPrefix(got, want) {
 			t.Errorf("explained as %q, want %q", got, want)

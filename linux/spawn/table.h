@@ -21,5 +21,9 @@
 #define frame_calls  32
 #define frame_zero   40
 #define frame_reset  72
+#define frame_made   184
+
+#define flag_fork  1
+#define flag_birth 2
 
 #define SIG_SETMASK 2

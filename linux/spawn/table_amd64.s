@@ -89,10 +89,17 @@ next:
 	MOVQ  AX, call_ret(R13)
 	CMPQ  AX, $-4095
 	JCC   failed
-	TESTQ $1, call_flags(R13)
+	MOVQ  call_flags(R13), CX
+	TESTQ $(flag_fork|flag_birth), CX
 	JZ    advance
 	TESTQ AX, AX
-	JNZ   done // the outer child: the inner one has run the rest
+	JZ    born
+	MOVQ  AX, frame_made(R12)(CX*8)
+	JMP   done // who was made has run the rest
+born:
+	TESTQ $flag_birth, CX
+	JZ    advance
+	MOVQ  call_a5(R13), R12 // an exposed child has a frame of its own
 advance:
 	ADDQ $call_size, R13
 	INCQ R15

@@ -90,8 +90,16 @@ next:
 	CMN  $4095, R0
 	BHS  failed
 	MOVD call_flags(R20), R23
-	TBZ  $0, R23, advance
-	CBNZ R0, done // the outer child: the inner one has run the rest
+	TST  $(flag_fork|flag_birth), R23
+	BEQ  advance
+	CBZ  R0, born
+	ADD  R23<<3, R19, R24
+	MOVD R0, frame_made(R24)
+	B    done // who was made has run the rest
+born:
+	AND  $flag_birth, R23
+	CBZ  R23, advance
+	MOVD call_a5(R20), R19 // an exposed child has a frame of its own
 advance:
 	ADD $call_size, R20
 	ADD $1, R21

@@ -14,7 +14,6 @@ import (
 // forked runs a script's table in a plain fork.
 func forked(t *testing.T, s *spawn.Script, stdio [3]*os.File) (returned []int64, failed int, errno unix.Errno) {
 	t.Helper()
-	s.SetClone(spawn.Clone{Exposed: true})
 	plan, err := s.Seal()
 	if err != nil {
 		t.Fatal(err)

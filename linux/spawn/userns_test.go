@@ -90,7 +90,11 @@ func inUserNS(t *testing.T, s *spawn.Script, clone spawn.Clone, script string) {
 	b := s.Bytes(make([]byte, 8))
 	got := s.Call("read", "what the outer child wrote", unix.SYS_READ, s.File(r), b, spawn.Int(8))
 	s.Call("set", "host name", unix.SYS_SETHOSTNAME, b, got.Result())
-	shell(s, script)
+	if clone.Exposed {
+		lateShell(s, script)
+	} else {
+		shell(s, script)
+	}
 }
 
 func TestUserNamespace(t *testing.T) {

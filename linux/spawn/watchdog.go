@@ -22,6 +22,9 @@ type watchdog struct {
 // deadline passed.
 const retry = 10 * time.Millisecond
 
+// grace is how long a killed child may take to die before it is left alone.
+const grace = time.Second
+
 // watch starts a watchdog, nil for no deadline.
 func (p *Program) watch(deadline time.Duration) *watchdog {
 	if deadline <= 0 {
@@ -39,19 +42,28 @@ func (p *Program) watch(deadline time.Duration) *watchdog {
 // suspended thread go, which kills the inner one. By its pid: nobody can have
 // reaped it, and the pidfd may be in another table than this thread's.
 func (w *watchdog) kill(p *Program) {
-	for told := false; ; {
+	var since time.Time
+	for again := retry; ; again = min(2*again, grace) {
 		if pid := int(p.ctlWord(ctlTid).Load()); pid != 0 {
 			w.fired.Store(true)
 			unix.Kill(pid, unix.SIGKILL)
-			if !told && p.OnTimeout != nil {
-				p.OnTimeout()
+			if since.IsZero() {
+				since = time.Now()
+				if p.OnTimeout != nil {
+					p.OnTimeout()
+				}
 			}
-			told = true
+			if time.Since(since) > grace {
+				select {
+				case p.lost <- p.abandoned():
+				default:
+				}
+			}
 		}
 		select {
 		case <-w.over:
 			return
-		case <-time.After(retry):
+		case <-time.After(again):
 		}
 	}
 }

@@ -2,8 +2,10 @@ package spawn
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,8 +35,9 @@ import (
 // A call is twelve 64-bit words. Bit i of results says that a(i) is the index of
 // an earlier call, whose return value is the argument. Bit e of ignore says that
 // errno e is no failure; skip is how many calls are left out after an ignored one.
-// Bit 0 of flags marks the clone3 with which an outer child makes the inner one: its
-// arguments are Load's. The returned word is -1 until the call has been made.
+// Flags mark calls whose arguments are Load's: bit 0 the clone3 with which an outer
+// child makes the inner one, bit 1 the clone of an exposed child, bit 2 the madvise
+// that hides memory from it. The returned word is -1 until the call has been made.
 //
 // A relocation names a word that Load changes: an argument, or an aligned word of
 // data. It holds an offset within data that becomes an address, an index into the
@@ -56,7 +59,9 @@ const (
 	callFlags   = 80
 	callRet     = 88
 
-	flagFork = 1 << 0
+	flagFork  = 1 << 0
+	flagBirth = 1 << 1
+	flagHide  = 1 << 2
 )
 
 // namespaces are the clone flags a plan may have.
@@ -173,11 +178,7 @@ func appendCalls(b []byte, calls []*Call, dataOff int) ([]byte, []step) {
 			}
 			b = le.AppendUint64(b, a.v)
 		}
-		flags := uint64(0)
-		if c.fork {
-			flags |= flagFork
-		}
-		for _, w := range []uint64{results, c.ignore, uint64(c.skip), flags, ^uint64(0)} {
+		for _, w := range []uint64{results, c.ignore, uint64(c.skip), c.flags, ^uint64(0)} {
 			b = le.AppendUint64(b, w)
 		}
 	}
@@ -209,9 +210,10 @@ func (s *Script) index(f *os.File) int {
 	return int(s.File(f).v) + 1
 }
 
-// joined returns the calls with those that lead from the outer to the inner child.
+// joined returns the calls with those that lead from the outer to the inner child,
+// and those that an exposed child's birth needs.
 func (s *Script) joined() []*Call {
-	if s.clone.UserNS == nil {
+	if s.clone.UserNS == nil && !s.clone.Exposed {
 		return s.calls
 	}
 	before := s.clone.Before
@@ -220,11 +222,20 @@ func (s *Script) joined() []*Call {
 		return s.calls
 	}
 	t := &Script{files: s.files}
-	t.Call("join", "user namespace", unix.SYS_SETNS, t.File(s.clone.UserNS), Int(unix.CLONE_NEWUSER))
-	t.Call("drop", "supplementary groups", unix.SYS_SETGROUPS)
-	t.Call("become", "group 0 of the user namespace", unix.SYS_SETRESGID)
-	t.Call("become", "user 0 of the user namespace", unix.SYS_SETRESUID)
-	t.Call("create", "process", unix.SYS_CLONE3).fork = true
+	if s.clone.UserNS != nil {
+		t.Call("join", "user namespace", unix.SYS_SETNS, t.File(s.clone.UserNS), Int(unix.CLONE_NEWUSER))
+		t.Call("drop", "supplementary groups", unix.SYS_SETGROUPS)
+		t.Call("become", "group 0 of the user namespace", unix.SYS_SETRESGID)
+		t.Call("become", "user 0 of the user namespace", unix.SYS_SETRESUID)
+		t.Call("create", "process", unix.SYS_CLONE3).flags = flagFork
+	}
+	if s.clone.Exposed {
+		t.Call("hide", "memory", unix.SYS_MADVISE).flags = flagHide
+		if s.clone.PIDOf != nil {
+			// After the fork: the inner child must not be in it.
+			t.Call("join", "PID namespace", unix.SYS_SETNS, t.File(s.clone.PIDOf), Int(unix.CLONE_NEWPID))
+		}
+	}
 	s.files = t.files
 
 	calls := append([]*Call(nil), s.calls[:before]...)
@@ -260,6 +271,9 @@ func (s *Script) check(calls []*Call) error {
 	case s.clone.UserNS == nil && s.clone.Before != 0:
 		return fmt.Errorf("%d calls before joining a user namespace, but there is none", s.clone.Before)
 	}
+	if err := s.checkBirth(); err != nil {
+		return err
+	}
 	for i, c := range calls {
 		if c.skip < 0 || i+c.skip >= len(calls) {
 			return fmt.Errorf("%s %s: skips %d calls, which are not there", c.step, c.object, c.skip)
@@ -269,6 +283,32 @@ func (s *Script) check(calls []*Call) error {
 				return fmt.Errorf("%s %s: uses the result of a call that is not before it", c.step, c.object)
 			}
 		}
+	}
+	return nil
+}
+
+// checkBirth holds an exposed script to what Birth says.
+func (s *Script) checkBirth() error {
+	births := 0
+	birth := slices.IndexFunc(s.calls, func(c *Call) bool { return c.flags&flagBirth != 0 })
+	for i, c := range s.calls {
+		switch {
+		case c.flags&flagBirth != 0:
+			births++
+			if i < s.clone.Before {
+				return errors.New("the child is born before it has joined the user namespace")
+			}
+		case i < birth && i+c.skip >= birth:
+			return fmt.Errorf("%s %s: skips the child's birth", c.step, c.object)
+		case births > 0 && slices.ContainsFunc(c.args[:], func(a Arg) bool { return a.kind == file || a.kind == stdio }):
+			return fmt.Errorf("%s %s: uses a descriptor after the child's birth", c.step, c.object)
+		}
+	}
+	switch {
+	case s.clone.Exposed && births != 1, !s.clone.Exposed && births != 0:
+		return fmt.Errorf("%d births in a script with exposed = %v", births, s.clone.Exposed)
+	case s.clone.Exposed && s.clone.Flags&unix.CLONE_NEWPID != 0:
+		return errors.New("a child in a PID namespace of its own is not exposed")
 	}
 	return nil
 }

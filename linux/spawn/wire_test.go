@@ -25,7 +25,16 @@ func example() *spawn.Script {
 	open := s.Call("open", "/proc/self", 2, spawn.Int(-100), s.Str("/proc/self")).Ignore(unix.ENOENT, unix.ENOTDIR).SkipOnIgnored(1)
 	s.Call("mount", "/x", 3, open.Result(), s.Stdio(1), s.Words(spawn.Uint(7), s.Bytes([]byte{1, 2, 3}), s.File(os.Stdout)))
 	s.Call("exec", "/bin/true", 4, s.Str("/bin/true"), s.Strings([]string{"true", "0"}), s.Strings(nil))
-	s.SetClone(spawn.Clone{Flags: unix.CLONE_NEWNS, Cgroup: os.Stdout, PIDOf: os.Stderr, Exposed: true})
+	s.SetClone(spawn.Clone{Flags: unix.CLONE_NEWNS, Cgroup: os.Stdout, PIDOf: os.Stderr})
+	return s
+}
+
+// exposedExample has what only exposed plans have.
+func exposedExample() *spawn.Script {
+	s := example()
+	s.Birth()
+	s.Call("exec", "/bin/false", 4, s.Str("/bin/false"))
+	s.SetClone(spawn.Clone{PIDOf: os.Stderr, UserNS: os.Stdin, Exposed: true})
 	return s
 }
 
@@ -72,6 +81,28 @@ func TestSealRefuses(t *testing.T) {
 		{"no standard descriptor 3", func(s *spawn.Script) { s.Stdio(3) }},
 		{"no file", func(s *spawn.Script) { s.File(nil) }},
 		{"clone flags", func(s *spawn.Script) { s.SetClone(spawn.Clone{Flags: unix.CLONE_NEWUSER}) }},
+		{"0 births", func(s *spawn.Script) { s.SetClone(spawn.Clone{Exposed: true}) }},
+		{"1 births", func(s *spawn.Script) { s.Birth() }},
+		{"2 births", func(s *spawn.Script) { s.Birth(); s.Birth(); s.SetClone(spawn.Clone{Exposed: true}) }},
+		{"uses a descriptor after", func(s *spawn.Script) {
+			s.Birth()
+			s.Call("a", "b", 1, s.File(os.Stdin))
+			s.SetClone(spawn.Clone{Exposed: true})
+		}},
+		{"skips the child's birth", func(s *spawn.Script) {
+			s.Call("a", "b", 1).SkipOnIgnored(1)
+			s.Birth()
+			s.Call("a", "c", 1)
+			s.SetClone(spawn.Clone{Exposed: true})
+		}},
+		{"before it has joined", func(s *spawn.Script) {
+			s.Birth()
+			s.SetClone(spawn.Clone{Exposed: true, UserNS: os.Stdin, Before: 1})
+		}},
+		{"of its own is not exposed", func(s *spawn.Script) {
+			s.Birth()
+			s.SetClone(spawn.Clone{Exposed: true, Flags: unix.CLONE_NEWPID})
+		}},
 		{"there is none", func(s *spawn.Script) { s.SetClone(spawn.Clone{Before: 1}) }},
 		{"2 calls before", func(s *spawn.Script) { s.SetClone(spawn.Clone{Before: 2, UserNS: os.Stdin}) }},
 		{"skips out of the calls before", func(s *spawn.Script) {
@@ -131,10 +162,21 @@ func TestExplain(t *testing.T) {
 }
 
 func TestLoadRefuses(t *testing.T) {
-	b, err := example().Encode()
-	if err != nil {
-		t.Fatal(err)
+	for _, s := range []*spawn.Script{example(), exposedExample()} {
+		b, err := s.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spawn.Check(bytes.Clone(b), 3); err != nil {
+			t.Fatal(err)
+		}
+		loadRefuses(t, b)
 	}
+}
+
+// loadRefuses changes a good plan with three files.
+func loadRefuses(t *testing.T, b []byte) {
+	t.Helper()
 	for off := range b {
 		// Whatever a byte is changed to, check must not panic; and a shorter or
 		// longer plan is none.
@@ -188,8 +230,10 @@ func TestLoadWantsSeals(t *testing.T) {
 }
 
 func FuzzLoad(f *testing.F) {
-	if b, err := example().Encode(); err == nil {
-		f.Add(b, 3)
+	for _, s := range []*spawn.Script{example(), exposedExample()} {
+		if b, err := s.Encode(); err == nil {
+			f.Add(b, 3)
+		}
 	}
 	s := spawn.New()
 	s.Call("before", "", 1)

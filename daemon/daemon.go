@@ -122,13 +122,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.closing("keeper", kept)
 
-	var containers *container.Containers // opened below; the image store asks later
-	store, err := image.Open(ctx, image.Options{Root: filepath.Join(o.DataRoot, "image"), Pinned: func() []string {
-		if containers == nil {
-			return nil
-		}
-		return containers.Chains()
-	}})
+	store, err := image.Open(ctx, image.Options{Root: filepath.Join(o.DataRoot, "image")})
 	if err != nil {
 		return err
 	}
@@ -158,7 +152,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	host := o.host(groups)
 	bus := container.NewBus()
-	containers, err = container.Open(ctx, container.Options{
+	containers, err := container.Open(ctx, container.Options{
 		Root: filepath.Join(o.DataRoot, "containers"), ExecRoot: o.ExecRoot,
 		Images: store, Layers: layers, Volumes: vols, Networks: nets, Runtime: rt, Keeper: kept, Cgroups: groups, Events: bus,
 		Host: host, CgroupParent: o.CgroupParent, UserMap: o.UserMap, HostGateway: gateway,
@@ -169,6 +163,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.closers.Add(func() { d.dropGroup(groups, containers) })
 	d.closing("containers", containers)
+	store.Collect(containers.Chains)
 	nets.Start() // what running containers have is adopted: the rest may be given away
 
 	id, err := engineID(o.DataRoot)

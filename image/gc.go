@@ -8,6 +8,14 @@ import (
 	"github.com/containerd/containerd/v2/pkg/gc"
 )
 
+// Collect begins to remove in the background what no image uses. pinned returns the
+// chain IDs that containers' records name: their layers stay when their image is
+// removed. It must not wait for the store; nil: none. Collect is called once.
+func (s *Store) Collect(pinned func() []string) {
+	s.pinned = pinned
+	s.work.Go(s.collect)
+}
+
 // collect runs the garbage collector whenever something was let go. While it marks
 // it holds the metadata's write lock; Get and Hold do not need that.
 func (s *Store) collect() {
@@ -40,8 +48,8 @@ type pins struct{ s *Store }
 func (p pins) StartCollection(context.Context) (metadata.CollectionContext, error) {
 	// Holds first: a container's record appears before its hold is released.
 	chains := p.s.held()
-	if p.s.o.Pinned != nil {
-		chains = append(chains, p.s.o.Pinned()...)
+	if p.s.pinned != nil {
+		chains = append(chains, p.s.pinned()...)
 	}
 	return pinned(chains), nil
 }

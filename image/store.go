@@ -36,10 +36,6 @@ const (
 // Options says how a store works.
 type Options struct {
 	Root string // directory of its own: content, unpacked layers, metadata
-	// Pinned returns the chain IDs that containers' records name. Their layers stay
-	// when their image is removed. It is called in the background and must not wait
-	// for the store. nil: none.
-	Pinned func() []string
 	// MaxUnpacked limits the bytes of one unpacked layer, against decompression
 	// bombs. 0: no limit but the disk's.
 	MaxUnpacked int64
@@ -74,13 +70,15 @@ type Store struct {
 	// holdMu is separate: Hold must not wait for a removal that writes metadata.
 	holdMu sync.Mutex
 
-	gc     chan struct{} // asks for a collection, one at most waiting
+	gc     chan struct{}   // asks for a collection, one at most waiting
+	pinned func() []string // set by Collect
 	closed chan struct{}
 	work   sync.WaitGroup
 }
 
 // Open opens the store, making it when it is new, and removes what an earlier
-// process left half-made.
+// process left half-made. Nothing is collected before Collect is called: until the
+// containers' records are read, nobody knows which layers they use.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	defer func() {
 		if err != nil {
@@ -108,8 +106,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	undo.Release()
-	s.work.Go(s.collect)
-	s.collectSoon() // what the sweep has let go
+	s.collectSoon() // what the sweep has let go; waits for Collect
 	return s, nil
 }
 

@@ -46,6 +46,11 @@ func archive(t testing.TB, members ...member) []byte {
 
 func open(t testing.TB, o Options) *Store {
 	t.Helper()
+	return openPinned(t, o, nil)
+}
+
+func openPinned(t testing.TB, o Options, pinned func() []string) *Store {
+	t.Helper()
 	if o.Root == "" {
 		o.Root = t.TempDir()
 	}
@@ -53,6 +58,7 @@ func open(t testing.TB, o Options) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Collect(pinned)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)

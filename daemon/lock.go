@@ -24,6 +24,9 @@ func lockRoots(o *Options) (unlock func(), err error) {
 			f.Close()
 		}
 	}
+	if err := ours(o.DataRoot); err != nil {
+		return nil, err
+	}
 	for _, root := range []string{o.DataRoot, o.ExecRoot} {
 		f, err := lock(root)
 		if err != nil {
@@ -35,11 +38,32 @@ func lockRoots(o *Options) (unlock func(), err error) {
 	return unlock, nil
 }
 
+// ours refuses a data root that somebody else has filled: at its start the engine
+// removes what no record speaks of, and must never do so in another program's files.
+func ours(root string) error {
+	if _, err := os.Lstat(filepath.Join(root, lockName)); err == nil {
+		return nil
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot read the data root: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name() != "lost+found" { // a file system of its own
+			return fault.New(fault.Conflict, "the data root %s is not empty and not hoy's (it holds %s): give an empty directory by --data-root", root, e.Name())
+		}
+	}
+	return nil
+}
+
+// lockName is the file by which an engine knows its roots.
+const lockName = "engine.lock"
+
 func lock(root string) (*os.File, error) {
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return nil, fmt.Errorf("cannot make %s: %w", root, err)
 	}
-	path := filepath.Join(root, "engine.lock")
+	path := filepath.Join(root, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock %s: %w", root, err)

@@ -32,6 +32,28 @@ func TestRootsHaveOneEngine(t *testing.T) {
 	again()
 }
 
+func TestForeignDataRootIsRefused(t *testing.T) {
+	root := t.TempDir()
+	o := Options{DataRoot: root, ExecRoot: t.TempDir()}
+	for _, name := range []string{"lost+found", "containers"} {
+		if err := os.Mkdir(filepath.Join(root, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		unlock, err := lockRoots(&o)
+		if name == "containers" {
+			if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "containers") {
+				t.Errorf("a data root of another program: %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("an empty file system: %v", err)
+		}
+		unlock()
+		os.Remove(filepath.Join(root, lockName)) // as if it had never been ours
+	}
+}
+
 func TestPidfile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dir", "pid")
 	dead := exec.Command("true")

@@ -10,6 +10,13 @@ need qemu-aarch64-static qemu-user-static
 need gcc 'gcc libc6-dev'
 need xz xz-utils
 need zstd zstd
+need ip iproute2
+need nsenter util-linux
+[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
+# The virtual machine's kernel and the Debian userland are fetched by the tests themselves.
+if command -v apt-get >/dev/null 2>&1 && [ -z "$(apt-cache search --names-only '^busybox-static$' 2>/dev/null)" ]; then
+	apt-get update -qq
+fi
 [ -z "$missing" ] && exit 0
 command -v apt-get >/dev/null 2>&1 || { echo "the tests need$missing and this system has no apt-get to install them" >&2; exit 1; }
 export DEBIAN_FRONTEND=noninteractive

@@ -179,6 +179,22 @@ func (c *Containers) execStart(ctx context.Context, x *exec, p *process, o ExecS
 	return nil
 }
 
+// sharesPID tells whether others than the container's processes may be in its PID
+// namespace: those of containers that join it, running or not, count too.
+func (c *Containers) sharesPID(k *Container) bool {
+	if !k.rec().Host.PidMode.IsPrivate() {
+		return true
+	}
+	for _, other := range c.index.all() {
+		if mode := other.rec().Host.PidMode; mode.IsContainer() {
+			if joined, err := c.index.get(mode.Container()); err != nil || joined == k {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (c *Containers) spawnExec(ctx context.Context, x *exec, p *process, o ExecStartOptions, clients []keeper.Attachment) (*keeper.Process, error) {
 	s, err := c.specOf(x.container, p)
 	if err != nil {
@@ -190,7 +206,7 @@ func (c *Containers) spawnExec(ctx context.Context, x *exec, p *process, o ExecS
 	}
 	prepared, err := c.o.Runtime.PrepareExec(runtime.Exec{
 		Pidfd: p.Pidfd, Pid: p.Pid, Cgroup: p.cgroup, Process: process, Seccomp: s.Linux.Seccomp,
-		Stdio: !process.Terminal, IDs: ids(s), ContainerCaps: s.Process.Capabilities.Bounding, SharedPID: !x.container.rec().Host.PidMode.IsPrivate(),
+		Stdio: !process.Terminal, IDs: ids(s), ContainerCaps: s.Process.Capabilities.Bounding, SharedPID: c.sharesPID(x.container),
 	})
 	if err != nil {
 		return nil, err

@@ -129,6 +129,7 @@ func TestExposedPlan(t *testing.T) {
 	b := newBed(t)
 	s := spawn.New()
 	s.Call("close", "descriptors", unix.SYS_CLOSE_RANGE, spawn.Int(3), spawn.Uint(1<<31), spawn.Int(unix.CLOSE_RANGE_CLOEXEC))
+	s.Birth()
 	s.Call("exec", "/bin/busybox", unix.SYS_EXECVE, s.Str("/bin/busybox"), s.Strings([]string{"busybox", "sh", "-c", "exit 8"}), s.Strings(nil))
 	s.SetClone(spawn.Clone{Exposed: true})
 	plan, err := s.Seal()

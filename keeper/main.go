@@ -54,8 +54,22 @@ func tune() {
 	os.WriteFile("/proc/self/oom_score_adj", []byte("-999"), 0) // where allowed
 }
 
+// beUnwritable executes the program again, where a container cannot write to it.
+func beUnwritable() error {
+	const self = "/proc/self/exe"
+	path, done, err := spawn.Unwritable(self)
+	if err != nil || path == self {
+		return err
+	}
+	defer done()
+	return fmt.Errorf("cannot execute itself: execve: %w", unix.Exec(path, os.Args, os.Environ()))
+}
+
 // keep runs the keeper of an exec root until nobody needs it.
 func keep(root string) error {
+	if err := beUnwritable(); err != nil {
+		return err
+	}
 	if err := makeDirs(root); err != nil {
 		return err
 	}
@@ -64,11 +78,7 @@ func keep(root string) error {
 		return err
 	}
 	defer unlock()
-	exe, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("cannot find own executable: %w", err)
-	}
-	s := newServer(root, spawn.NewHelper(exe, "spawn-helper"))
+	s := newServer(root, spawn.NewHelper("/proc/self/exe", "spawn-helper"))
 	defer s.helper.Close()
 	if err := s.adopt(); err != nil {
 		return err

@@ -112,6 +112,11 @@ type helperProcess struct {
 }
 
 func startHelper(exe string, args []string) (*helperProcess, error) {
+	path, done, err := Unwritable(exe)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
@@ -119,7 +124,8 @@ func startHelper(exe string, args []string) (*helperProcess, error) {
 	theirs := os.NewFile(uintptr(pair[1]), "spawn helper")
 	defer theirs.Close()
 	unix.SetNonblock(pair[0], true) // the waiting goroutine occupies no thread
-	p := &helperProcess{conn: os.NewFile(uintptr(pair[0]), "spawn helper"), cmd: exec.Command(exe, args...)}
+	p := &helperProcess{conn: os.NewFile(uintptr(pair[0]), "spawn helper"), cmd: exec.Command(path, args...)}
+	p.cmd.Args[0] = exe
 	p.cmd.ExtraFiles = []*os.File{theirs} // as helperSocket
 	p.cmd.Env = []string{}
 	if err := p.cmd.Start(); err != nil {

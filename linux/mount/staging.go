@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/lib/cleanup"
+	"hoy/lib/thread"
 )
 
 // The staging thread lives in a mount namespace of its own, with a tmpfs as its
@@ -38,8 +38,7 @@ type result struct {
 
 func startStager() (chan<- job, error) {
 	jobs, ready := make(chan job), make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread's namespace is not the process's
+	go thread.Run(func() { // the thread's namespace is not the process's
 		err := enterStaging()
 		ready <- err
 		if err != nil {
@@ -53,7 +52,7 @@ func startStager() (chan<- job, error) {
 			})
 			j.done <- r
 		}
-	}()
+	})
 	return jobs, <-ready
 }
 

@@ -122,7 +122,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.closing("keeper", kept)
 
-	store, err := image.Open(ctx, image.Options{Root: filepath.Join(o.DataRoot, "image")})
+	store, err := image.Open(ctx, image.Options{Root: filepath.Join(o.DataRoot, "image"), MaxUnpacked: o.MaxLayerSize})
 	if err != nil {
 		return err
 	}

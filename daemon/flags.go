@@ -21,6 +21,7 @@ type flags struct {
 	o *Options
 
 	configFile, bip, userns, shmSize  string
+	maxLayer                          string
 	pools, dns, hostGateways, ulimits []string
 	logOpts                           []string
 	dockerSocket                      bool
@@ -50,6 +51,7 @@ func (f *flags) places() {
 	o := f.o
 	f.StringVar(&f.configFile, "config-file", defaultConfig, "engine configuration `file`, as dockerd's daemon.json")
 	f.StringVar(&o.DataRoot, "data-root", o.DataRoot, "`directory` of images, containers, volumes")
+	f.StringVar(&f.maxLayer, "max-layer-size", units.BytesSize(float64(o.MaxLayerSize)), "`size` that an image layer may unpack to, against decompression bombs; 0: what the disk has free")
 	f.StringVar(&o.ExecRoot, "exec-root", o.ExecRoot, "`directory` of what does not survive a reboot")
 	f.StringArrayVarP(&o.Hosts, "host", "H", nil, "listen on `address`: unix://, tcp://, fd:// (repeatable)")
 	f.BoolVar(&f.dockerSocket, "docker-socket", false, "also listen on "+dockerSocket)
@@ -145,8 +147,11 @@ func (f *flags) finish() error {
 	return nil
 }
 
-func (f *flags) finishPlaces() error {
+func (f *flags) finishPlaces() (err error) {
 	o := f.o
+	if o.MaxLayerSize, err = units.RAMInBytes(f.maxLayer); err != nil || o.MaxLayerSize < 0 {
+		return fault.New(fault.Invalid, "--max-layer-size: invalid size: %q", f.maxLayer)
+	}
 	if f.Changed("tlsverify") {
 		o.TLS, o.TLSVerify = true, f.tlsVerify
 	}

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"path"
 	"slices"
@@ -231,6 +233,14 @@ func (i images) Load(ctx context.Context, r io.Reader, o server.ImageLoadOptions
 		progress(jsonstream.Message{Stream: l.String() + "\n"})
 		i.event(events.ActionLoad, l.Image.ID, first(l.Name, l.Image.ID), nil)
 	}
+	return explainLimit(err)
+}
+
+// explainLimit says who has set the limit that an archive is over.
+func explainLimit(err error) error {
+	if errors.Is(err, image.ErrTooLarge) {
+		return fmt.Errorf("%w; the engine's flag --max-layer-size sets this limit", err)
+	}
 	return err
 }
 
@@ -238,7 +248,7 @@ func (i images) Load(ctx context.Context, r io.Reader, o server.ImageLoadOptions
 func (i images) Import(ctx context.Context, r io.Reader, o server.ImageImportOptions) (string, error) {
 	img, err := i.store.Import(ctx, r, image.ImportOptions{Ref: o.Ref, Message: o.Message, Changes: o.Changes, Platform: o.Platform})
 	if err != nil {
-		return "", err
+		return "", explainLimit(err)
 	}
 	i.event(events.ActionImport, img.ID, first(o.Ref, img.ID), img.Config.Config.Labels)
 	return img.ID, nil

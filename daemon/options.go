@@ -21,6 +21,8 @@ type Options struct {
 	Pidfile  string
 	Keeper   string // the hoy-keeper binary; empty: beside this program
 
+	MaxLayerSize int64 // bytes that an image layer may unpack to; 0: what the disk has free
+
 	LogLevel  string // debug, info, warn, error
 	LogFormat string // text or json
 	Debug     bool
@@ -73,7 +75,7 @@ func DefaultOptions() Options {
 	return Options{
 		DataRoot: DefaultDataRoot, ExecRoot: DefaultExecRoot, Bridge: DefaultBridge, IPMasq: true,
 		LogLevel: "info", LogFormat: "text", CgroupnsMode: "private", IpcMode: "private", LogDriver: "json-file",
-		SeccompProfile: "builtin",
+		SeccompProfile: "builtin", MaxLayerSize: 64 << 30,
 	}
 }
 

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"hoy/image/extract"
 	"hoy/lib/fault"
@@ -32,6 +34,8 @@ type outer struct {
 	files map[string]*part // by clean name
 	links map[string]string
 	small int
+	large int64                                // bytes of all members
+	space int64                                // that were free at the beginning
 	kept  map[digest.Digest]ocispec.Descriptor // small parts that were stored
 }
 
@@ -49,7 +53,11 @@ func (s *Store) readArchive(ctx context.Context, r io.Reader) (*outer, error) {
 		return nil, err
 	}
 	defer plain.Close()
-	a := &outer{s: s, files: map[string]*part{}, links: map[string]string{}, kept: map[digest.Digest]ocispec.Descriptor{}}
+	space, err := s.space()
+	if err != nil {
+		return nil, err
+	}
+	a := &outer{s: s, space: space, files: map[string]*part{}, links: map[string]string{}, kept: map[digest.Digest]ocispec.Descriptor{}}
 	tr := tar.NewReader(plain)
 	for n := 0; ; n++ {
 		h, err := tr.Next()
@@ -66,6 +74,15 @@ func (s *Store) readArchive(ctx context.Context, r io.Reader) (*outer, error) {
 			return nil, fmt.Errorf("archive member %q: %w", h.Name, archiveError(err))
 		}
 	}
+}
+
+// space is how many bytes the store's file system has free.
+func (s *Store) space() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(s.o.Root, &st); err != nil {
+		return 0, os.NewSyscallError("statfs", err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 func archiveError(err error) error {
@@ -92,8 +109,13 @@ func (a *outer) member(ctx context.Context, h *tar.Header, r io.Reader) error {
 		return nil
 	}
 	if max := a.s.o.MaxUnpacked; max > 0 && h.Size > max {
-		return fault.New(fault.Invalid, "has %d bytes, %d are allowed", h.Size, max)
+		return fault.New(fault.Invalid, "%w: %d bytes, %d are allowed", ErrTooLarge, h.Size, max)
 	}
+	if h.Size > a.space {
+		// A bomb must not fill the disk that the containers write to as well.
+		return fault.New(fault.Unavailable, "has %d bytes, more than the disk has free: %w", h.Size, unix.ENOSPC)
+	}
+	a.space -= h.Size
 	p, err := a.read(ctx, h.Size, r)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ import (
 	"github.com/containerd/log"
 	bolt "go.etcd.io/bbolt"
 
+	"hoy/image/extract"
 	"hoy/lib/cleanup"
 )
 
@@ -36,10 +37,14 @@ const (
 // Options says how a store works.
 type Options struct {
 	Root string // directory of its own: content, unpacked layers, metadata
-	// MaxUnpacked limits the bytes of one unpacked layer, against decompression
-	// bombs. 0: no limit but the disk's.
+	// MaxUnpacked limits the bytes of one unpacked layer, and of one member of an
+	// image archive, against decompression bombs: what has more is ErrTooLarge.
+	// 0: no limit but the disk's.
 	MaxUnpacked int64
 }
+
+// ErrTooLarge is in the errors for what has more than Options.MaxUnpacked bytes.
+var ErrTooLarge = extract.ErrTooLarge
 
 // Store is the image store: containerd's, in this process.
 //

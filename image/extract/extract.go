@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"strings"
@@ -23,6 +24,9 @@ import (
 
 	"hoy/lib/fault"
 )
+
+// ErrTooLarge is in the error when a layer has more than Limits.Bytes.
+var ErrTooLarge = errors.New("larger than allowed")
 
 // Limits bounds what one layer may take. Zero values: only the disk bounds it.
 type Limits struct {
@@ -51,7 +55,8 @@ const (
 type unpacker struct {
 	root   *os.File
 	limits Limits
-	free   int64
+	free   int64 // bytes
+	inodes int64
 	res    Result
 	dirs   dirCache
 	late   []late // directories' times, set when nothing is created in them any more
@@ -70,7 +75,7 @@ func Layer(ctx context.Context, root *os.File, r io.Reader, limits Limits) (Resu
 	if err := unix.Fstatfs(int(root.Fd()), &st); err != nil {
 		return Result{}, fmt.Errorf("cannot unpack layer: %w", os.NewSyscallError("fstatfs", err))
 	}
-	u := &unpacker{root: root, limits: limits, free: int64(st.Bavail) * st.Bsize, buf: make([]byte, 256<<10)}
+	u := &unpacker{root: root, limits: limits, free: int64(st.Bavail) * st.Bsize, inodes: inodes(&st), buf: make([]byte, 256<<10)}
 	u.dirs.init(root)
 	defer u.dirs.close()
 	if err := u.all(ctx, tar.NewReader(r)); err != nil {
@@ -85,6 +90,14 @@ func Layer(ctx context.Context, root *os.File, r io.Reader, limits Limits) (Resu
 		return u.res, fmt.Errorf("cannot read the end of the archive: %w", err)
 	}
 	return u.res, nil
+}
+
+// inodes is how many files can still be made; some file systems set no number.
+func inodes(st *unix.Statfs_t) int64 {
+	if st.Files == 0 {
+		return math.MaxInt64
+	}
+	return int64(st.Ffree)
 }
 
 type onlyReader struct{ io.Reader }
@@ -129,10 +142,12 @@ func (u *unpacker) count(h *tar.Header) error {
 	case u.limits.Entries > 0 && u.res.Entries > u.limits.Entries:
 		return fault.New(fault.Invalid, "archive has more than the %d entries that are allowed", u.limits.Entries)
 	case h.Size < 0 || u.res.Bytes < 0 || u.limits.Bytes > 0 && u.res.Bytes > u.limits.Bytes:
-		return fault.New(fault.Invalid, "archive unpacks to more than the %d bytes that are allowed (at %q)", u.limits.Bytes, h.Name)
+		return fault.New(fault.Invalid, "%w: the archive unpacks to more than %d bytes (at %q)", ErrTooLarge, u.limits.Bytes, h.Name)
 	case u.res.Bytes > u.free:
 		// Sparse files and bombs claim any size in a few bytes.
 		return fault.New(fault.Unavailable, "archive unpacks to %d bytes and more (at %q), the disk has %d free: %w", u.res.Bytes, h.Name, u.free, unix.ENOSPC)
+	case u.res.Entries > u.inodes:
+		return fault.New(fault.Unavailable, "archive has more than %d members, for which the file system has no room: %w", u.inodes, unix.ENOSPC)
 	}
 	return nil
 }

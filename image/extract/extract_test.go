@@ -154,7 +154,7 @@ func TestHostile(t *testing.T) {
 		"file as directory":      {archive(t, reg("f", "x"), reg("f/g", "x")), Limits{}, "not a directory", fault.Internal},
 		"whiteout of dotdot":     {archive(t, reg(".wh...", "")), Limits{}, "names nothing", fault.Invalid},
 		"symlink loop":           {archive(t, link(tar.TypeSymlink, "a", "b"), link(tar.TypeSymlink, "b", "a"), reg("a/x", "")), Limits{}, "too many levels", fault.Internal},
-		"too many bytes":         {archive(t, reg("a", "12345"), reg("b", "67890")), Limits{Bytes: 9}, "more than the 9 bytes", fault.Invalid},
+		"too many bytes":         {archive(t, reg("a", "12345"), reg("b", "67890")), Limits{Bytes: 9}, "more than 9 bytes", fault.Invalid},
 		"too many entries":       {archive(t, reg("a", ""), reg("b", "")), Limits{Entries: 1}, "more than the 1 entries", fault.Invalid},
 		"larger than the disk":   {header(t, sparse, 1<<50), Limits{}, "the disk has", fault.Unavailable},
 		"no archive":             {bytes.Repeat([]byte("not a tar "), 200), Limits{}, "not a tar archive", fault.Invalid},

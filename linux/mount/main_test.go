@@ -55,12 +55,42 @@ func layers(t *testing.T, dir string, n int) OverlayConfig {
 	return c
 }
 
-var ways = []struct {
+type way struct {
 	name   string
 	make   func(OverlayConfig) (*os.File, error)
 	idmaps bool
-}{
-	{"chosen", Overlay, true}, {"path", byPath, false}, {"descriptor", byDescriptorAsRoot, true}, {"staging", byStaging, true},
+}
+
+// ways are those that this kernel has. The chosen one is always among them.
+func ways(t *testing.T) []way {
+	l := []way{{"chosen", Overlay, true}, {"path", byPath, false}, {"staging", byStaging, true}}
+	if takesLayer(t, nil) {
+		l = append(l, way{"descriptor", byDescriptorAsRoot, takesLayer(t, userNamespace(t))})
+	}
+	return l
+}
+
+// takesLayer asks the kernel whether overlays take layers as descriptors, id-mapped by
+// userns.
+func takesLayer(t *testing.T, userns *os.File) bool {
+	t.Helper()
+	fs, err := open("overlay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fs)
+	f, err := layer(t.TempDir(), userns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if unix.FsconfigSetFd(fs, "lowerdir+", int(f.Fd())) != nil {
+		return false
+	}
+	if unix.FsconfigSetFd(fs, "lowerdir+", int(f.Fd())) != nil { // without upper it takes two
+		return false
+	}
+	return unix.FsconfigCreate(fs) == nil
 }
 
 func byDescriptorAsRoot(c OverlayConfig) (f *os.File, err error) {
@@ -78,7 +108,7 @@ func TestOverlay(t *testing.T) {
 	if _, err := stager(); err != nil { // lives on, so it is no leak of a test
 		t.Fatal(err)
 	}
-	for _, way := range ways {
+	for _, way := range ways(t) {
 		for _, n := range []int{1, 40, 120} {
 			for _, ns := range []*os.File{nil, userns} {
 				if ns != nil && !way.idmaps {
@@ -89,9 +119,6 @@ func TestOverlay(t *testing.T) {
 					c := layers(t, t.TempDir(), n)
 					c.UserNS = ns
 					f, err := way.make(c)
-					if ns != nil && way.name == "descriptor" && errors.Is(err, errNextWay) {
-						return // a kernel before 6.15: Overlay takes the next way
-					}
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -163,7 +190,7 @@ func TestOverlayOfLongPaths(t *testing.T) {
 
 func TestReadOnlyAndVolatileOverlay(t *testing.T) {
 	rootful.Check(t)
-	for _, way := range ways {
+	for _, way := range ways(t) {
 		c := layers(t, t.TempDir(), 2)
 		c.ReadOnly, c.Volatile = true, true
 		f, err := way.make(c)
@@ -182,7 +209,7 @@ func TestReadOnlyAndVolatileOverlay(t *testing.T) {
 
 func TestOverlayOfMissingLayer(t *testing.T) {
 	rootful.Check(t)
-	for _, way := range ways {
+	for _, way := range ways(t) {
 		c := layers(t, t.TempDir(), 1)
 		c.Lower = append(c.Lower, "/no/such/layer")
 		if f, err := way.make(c); !errors.Is(err, unix.ENOENT) {

@@ -71,9 +71,10 @@ func asRoot(c OverlayConfig, f func() error) error {
 // errNextWay says that a way does not fit the kernel or the layers.
 var errNextWay = errors.New("not possible this way")
 
-// nextWay marks EINVAL, the answer of kernels that do not know a parameter.
+// nextWay marks EINVAL, the answer of kernels that do not know a parameter, and EBADF,
+// that of kernels which take no O_PATH descriptor as one (before 6.13).
 func nextWay(err error) error {
-	if errors.Is(err, unix.EINVAL) {
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EBADF) {
 		return fmt.Errorf("%w (%w)", err, errNextWay)
 	}
 	return err

@@ -106,16 +106,16 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.closing("cgroups", groups)
-	initPath := o.initPath()
+	keeperPath, err := o.keeperPath()
+	if err != nil {
+		return err
+	}
+	initPath := o.initPath(keeperPath)
 	rt, err := runtime.New(runtime.Config{Cgroups: groups, InitPath: initPath})
 	if err != nil {
 		return err
 	}
 	d.closers.Add(rt.Close)
-	keeperPath, err := o.keeperPath()
-	if err != nil {
-		return err
-	}
 	kept, err := keeper.Start(ctx, keeper.Options{Exec: keeperPath, ExecRoot: o.ExecRoot})
 	if err != nil {
 		return err

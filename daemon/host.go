@@ -100,17 +100,13 @@ func (o *Options) keeperPath() (string, error) {
 	return path, nil
 }
 
-// initPath finds a static init for --init: as told, or one that the machine has.
-func (o *Options) initPath() string {
+// initPath is the static init for --init: as told, or the keeper's program, which is
+// one by that name.
+func (o *Options) initPath(keeperPath string) string {
 	if o.InitPath != "" {
 		return o.InitPath
 	}
-	for _, p := range []string{"/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static", "/usr/bin/catatonit", "/usr/libexec/podman/catatonit"} {
-		if exists(p) {
-			return p
-		}
-	}
-	return ""
+	return keeperPath
 }
 
 func logLevel(s string) (slog.Level, error) {

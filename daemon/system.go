@@ -146,7 +146,6 @@ func (a *about) warnings() []string {
 		{!h.CgroupNamespaces, "No cgroup namespace support"},
 		{!kernelAtLeast(6, 7), "Kernel older than 6.7: overlays of many layers are mounted by a slower way"},
 		{!kernelAtLeast(6, 15), "Kernel older than 6.15: the exit code of a container that ends while the keeper is down is unknown"},
-		{a.initPath == "", "No static init for --init: name one by --init-path"},
 	} {
 		if w.missing {
 			l = append(l, "WARNING: "+w.text)

@@ -339,17 +339,28 @@ func (e *Engine) end() {
 	if err := e.Wait(); err != nil && !e.t.Failed() {
 		e.t.Errorf("the engine ended with: %v\n%s", err, tail(e.Log()))
 	}
-	for deadline := time.Now().Add(wait); len(e.processes("hoy-keeper")) > 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			e.t.Errorf("the keeper of an engine that is gone does not end; it still holds something")
-			for _, p := range e.processes("hoy-keeper") {
-				unix.Kill(p, unix.SIGKILL)
-			}
-			break
-		}
-	}
+	e.endKeeper()
 	e.log.Close()
 	if err := os.RemoveAll(e.Dir); err != nil {
 		e.t.Error(err)
+	}
+}
+
+// endKeeper asks the keeper of an engine that has ended to end, as it does by itself
+// a moment later. One that holds something does not.
+func (e *Engine) endKeeper() {
+	for deadline := time.Now().Add(wait); ; time.Sleep(5 * time.Millisecond) {
+		keepers := e.processes("hoy-keeper")
+		if len(keepers) == 0 {
+			return
+		}
+		signal := unix.SIGTERM
+		if time.Now().After(deadline) {
+			e.t.Errorf("the keeper of an engine that is gone does not end; it still holds something")
+			signal = unix.SIGKILL
+		}
+		for _, p := range keepers {
+			unix.Kill(p, signal)
+		}
 	}
 }

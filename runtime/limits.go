@@ -20,6 +20,7 @@ type rlimit struct {
 	name      string
 	resource  int
 	soft, max uint64
+	raised    bool // above this process's own: only the host's root can set it
 }
 
 var rlimitNumbers = map[string]int{
@@ -50,7 +51,7 @@ func (r *Runtime) newRlimits(list []specs.POSIXRlimit) ([]rlimit, error) {
 			return nil, fault.New(fault.Invalid, "the soft limit of %s, %d, is above the hard one, %d", l.Type, l.Soft, l.Hard)
 		}
 		files = files || n == unix.RLIMIT_NOFILE
-		limit, err := r.clampRlimit(rlimit{l.Type, n, l.Soft, l.Hard})
+		limit, err := r.clampRlimit(rlimit{name: l.Type, resource: n, soft: l.Soft, max: l.Hard})
 		if err != nil {
 			return nil, err
 		}
@@ -63,16 +64,17 @@ func (r *Runtime) newRlimits(list []specs.POSIXRlimit) ([]rlimit, error) {
 	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &own); err != nil {
 		return nil, fmt.Errorf("cannot read the limit of open files: prlimit64: %w", err)
 	}
-	return append(out, rlimit{"RLIMIT_NOFILE", unix.RLIMIT_NOFILE, min(softFiles, own.Max), own.Max}), nil
+	return append(out, rlimit{name: "RLIMIT_NOFILE", resource: unix.RLIMIT_NOFILE, soft: min(softFiles, own.Max), max: own.Max}), nil
 }
 
 func (r *Runtime) clampRlimit(l rlimit) (rlimit, error) {
-	if r.held.Has("CAP_SYS_RESOURCE") {
-		return l, nil
-	}
 	var own unix.Rlimit
 	if err := unix.Prlimit(0, l.resource, nil, &own); err != nil {
 		return l, fmt.Errorf("cannot read the limit %s: prlimit64: %w", l.name, err)
+	}
+	if r.held.Has("CAP_SYS_RESOURCE") {
+		l.raised = l.max > own.Max
+		return l, nil
 	}
 	l.max = min(l.max, own.Max)
 	l.soft = min(l.soft, l.max)
@@ -101,12 +103,15 @@ func readOOMScore() (int, error) {
 }
 
 // limits sets the resource limits and the OOM score. Only the host's root may raise
-// them, so this comes before a user namespace is joined.
+// them, so this comes before a user namespace is joined. The limit of open files must
+// not yet keep the child from opening what the rest of the script needs: limitFiles.
 func (p *process) limits(s *spawn.Script) {
 	for _, l := range p.rlimits {
-		var b bytes.Buffer
-		binary.Write(&b, binary.LittleEndian, [2]uint64{l.soft, l.max})
-		s.Call("set limit", l.name, unix.SYS_PRLIMIT64, spawn.Int(0), spawn.Int(l.resource), s.Bytes(b.Bytes()), spawn.Int(0))
+		if l.resource != unix.RLIMIT_NOFILE {
+			l.set(s)
+		} else if l.raised {
+			rlimit{name: l.name, resource: l.resource, soft: l.max, max: l.max}.set(s)
+		}
 	}
 	if p.oomScore == nil {
 		return
@@ -115,4 +120,19 @@ func (p *process) limits(s *spawn.Script) {
 	f := s.Call("open", "OOM score", unix.SYS_OPENAT, atCWD, s.Str("/proc/self/oom_score_adj"), spawn.Int(unix.O_WRONLY|unix.O_CLOEXEC)).Result()
 	s.Call("set", "OOM score", unix.SYS_WRITE, f, s.Str(value), spawn.Int(len(value)))
 	s.Call("close", "OOM score", unix.SYS_CLOSE, f)
+}
+
+// limitFiles sets the limit of open files, when the child has opened what it needs.
+func (p *process) limitFiles(s *spawn.Script) {
+	for _, l := range p.rlimits {
+		if l.resource == unix.RLIMIT_NOFILE {
+			l.set(s)
+		}
+	}
+}
+
+func (l rlimit) set(s *spawn.Script) {
+	var b bytes.Buffer
+	binary.Write(&b, binary.LittleEndian, [2]uint64{l.soft, l.max})
+	s.Call("set limit", l.name, unix.SYS_PRLIMIT64, spawn.Int(0), spawn.Int(l.resource), s.Bytes(b.Bytes()), spawn.Int(0))
 }

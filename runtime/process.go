@@ -126,6 +126,7 @@ func (p *process) finish(s *spawn.Script) {
 	} else {
 		s.Call("mark", "descriptors", unix.SYS_CLOSE_RANGE, spawn.Int(3), spawn.Uint(1<<32-1), spawn.Int(unix.CLOSE_RANGE_CLOEXEC))
 	}
+	p.limitFiles(s)
 	p.dropBounding(s) // before the filter, which would be run for each
 	// Without no_new_privs a filter takes CAP_SYS_ADMIN, so it comes before that is
 	// lost; with it, as late as possible, so that the filter need not allow the rest.

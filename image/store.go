@@ -179,7 +179,7 @@ func (s *Store) sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.strays(ctx)
 }
 
 // Close waits for the work in the background.

@@ -34,7 +34,6 @@ type outer struct {
 	files map[string]*part // by clean name
 	links map[string]string
 	small int
-	large int64                                // bytes of all members
 	space int64                                // that were free at the beginning
 	kept  map[digest.Digest]ocispec.Descriptor // small parts that were stored
 }

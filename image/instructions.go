@@ -64,7 +64,7 @@ func command(rest string) (args []string, shell bool) {
 }
 
 func (c *changes) cmd(rest string) error {
-	c.config.Cmd, c.config.ArgsEscaped = first(command(rest)), false
+	c.config.Cmd = first(command(rest))
 	return nil
 }
 

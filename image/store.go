@@ -23,6 +23,7 @@ import (
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
 	"github.com/containerd/log"
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"hoy/image/extract"
 	"hoy/lib/cleanup"
@@ -132,7 +133,7 @@ func (s *Store) open() error {
 	db, err := bolt.Open(filepath.Join(root, "meta.db"), 0o600, &bolt.Options{
 		FreelistType: bolt.FreelistMapType, NoFreelistSync: true, Timeout: 3 * time.Second,
 	})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		return fmt.Errorf("another engine uses it")
 	}
 	if err != nil {

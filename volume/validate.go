@@ -16,14 +16,14 @@ func validate(r Request) error {
 	if err := ValidName(r.Name); err != nil {
 		return fault.New(fault.Invalid, "create %s: %w", r.Name, err)
 	}
-	for _, k := range slices.Sorted(maps.Keys(r.Options)) {
-		switch k {
+	if keys := slices.Sorted(maps.Keys(r.Options)); len(keys) > 0 {
+		switch k := keys[0]; k { // one is enough to refuse
 		case "type", "o", "device":
 			return fault.New(fault.NotImplemented, "create %s: option %q of the local driver is not supported yet: mount the device or directory on this machine and bind it (-v /path:/target), or use --tmpfs", r.Name, k)
 		case "size":
 			return fault.New(fault.Invalid, "create %s: quota size requested but no quota support", r.Name)
 		}
-		return fault.New(fault.Invalid, "create %s: invalid option: %q", r.Name, k)
+		return fault.New(fault.Invalid, "create %s: invalid option: %q", r.Name, keys[0])
 	}
 	return nil
 }

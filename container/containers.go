@@ -101,8 +101,10 @@ type Container struct {
 type process struct {
 	*keeper.Process
 	cgroup *cgroup.Group
-	done   chan struct{}              // closed when the exit is known
-	spec   atomic.Pointer[specs.Spec] // the parts an exec needs; nil after adoption, until the first exec
+	done   chan struct{} // closed when the exit is known
+	// unpinned is closed when the engine's own descriptors of its mounts are; nil: there are none.
+	unpinned chan struct{}
+	spec     atomic.Pointer[specs.Spec] // the parts an exec needs; nil after adoption, until the first exec
 }
 
 func (k *Container) rec() *record { return k.record.Load() }

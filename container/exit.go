@@ -90,6 +90,9 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 		"execDuration", strconv.Itoa(int(e.At.Sub(p.StartedAt).Seconds())))
 	k.answer(apicontainer.WaitConditionNotRunning, apicontainer.WaitConditionNextExit)
 	c.networkEvent(k, events.ActionDisconnect, endpoint)
+	if p.unpinned != nil {
+		<-p.unpinned // or the next start could find the layer in use
+	}
 	c.release(k, p)
 }
 

@@ -77,10 +77,18 @@ type launch struct {
 }
 
 // start brings the container's first process into being and records that.
-func (c *Containers) start(ctx context.Context, k *Container, clients []keeper.Attachment) error {
+func (c *Containers) start(ctx context.Context, k *Container, clients []keeper.Attachment) (err error) {
 	l := &launch{c: c, k: k, rec: k.rec()}
-	defer l.files.Run()
-	defer l.undo.Run()
+	unpinned := make(chan struct{})
+	defer func() {
+		l.undo.Run()
+		if err != nil {
+			l.files.Run()
+			return
+		}
+		// Behind the answer: to close mounts waits for the kernel's readers.
+		c.later(func() { l.files.Run(); close(unpinned) })
+	}()
 	l.state = &running{Version: recordVersion, ID: k.id, Generation: l.rec.State.Generation + 1}
 	if err := l.attach(ctx); err != nil {
 		return err
@@ -101,7 +109,7 @@ func (c *Containers) start(ctx context.Context, k *Container, clients []keeper.A
 		return err
 	}
 	l.undo.Release()
-	process := &process{Process: p, cgroup: l.prepared.Cgroup, done: make(chan struct{})}
+	process := &process{Process: p, cgroup: l.prepared.Cgroup, done: make(chan struct{}), unpinned: unpinned}
 	process.keepSpec(l.spec)
 	k.mu.Lock()
 	k.process = process

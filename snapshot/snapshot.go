@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,6 +48,9 @@ type Layer struct{ dir string }
 const (
 	trashDir = ".trash"
 	deleters = 2
+	// grace keeps a deletion from taking the processor and the journal away from
+	// whoever waits for the container's end.
+	grace = 20 * time.Millisecond
 )
 
 // Open opens the folder, making it when it is new, and empties its trash in the
@@ -229,6 +233,7 @@ func (l *Layers) Remove(id string) error {
 
 func (l *Layers) delete(dir string) {
 	l.trash.Go(func() {
+		time.Sleep(grace)
 		l.slots <- struct{}{}
 		defer func() { <-l.slots }()
 		if err := os.RemoveAll(dir); err != nil {

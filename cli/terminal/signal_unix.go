@@ -7,16 +7,31 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// usual are the signals that people and programs send to end or to direct a process.
+var usual = [...]os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
+
+// rare is when the others are caught, too. Go needs two switches between threads to
+// catch one signal: for all 64 that takes longer than to run a short container.
+const rare = 50 * time.Millisecond
 
 // Signals returns a channel of the signals to be passed on to a container, and how
 // to stop it.
 func Signals() (<-chan os.Signal, func()) {
 	c := make(chan os.Signal, 128)
-	signal.Notify(c)
-	return c, func() { signal.Stop(c) }
+	signal.Notify(c, usual[:]...)
+	t := time.AfterFunc(rare, func() { signal.Notify(c) })
+	return c, func() {
+		if t.Stop() {
+			signal.Stop(c)
+			return
+		}
+		go signal.Stop(c) // nobody waits for this, least of all our end
+	}
 }
 
 // Forwarded returns the name by which the engine knows a signal, "" for those that

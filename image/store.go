@@ -58,7 +58,7 @@ var ErrTooLarge = extract.ErrTooLarge
 //	<root>/content/       blobs by digest
 //	<root>/overlay/       unpacked layers: snapshots/<n>/fs, metadata.db
 //	<root>/meta.db        names, labels, leases (bbolt)
-//	<root>/staging/       layers being unpacked; emptied by Open
+//	<root>/staging/       layers being unpacked; emptied by Open, as is content/ingest
 type Store struct {
 	o       Options
 	db      *bolt.DB
@@ -67,6 +67,7 @@ type Store struct {
 	images  images.Store
 	leases  leases.Manager
 	snaps   snapshots.Snapshotter
+	layers  snapshots.Cleaner // the snapshotter below snaps
 	closers []func() error
 
 	index atomic.Pointer[index]
@@ -140,6 +141,11 @@ func (s *Store) open() error {
 		return err
 	}
 	s.closers = append(s.closers, db.Close)
+	// Unfinished writes of an earlier process. The content store itself stumbles over
+	// one that was killed before it had written all of its files.
+	if err := os.RemoveAll(filepath.Join(root, "content/ingest")); err != nil {
+		return err
+	}
 	blobs, err := local.NewStore(filepath.Join(root, "content"))
 	if err != nil {
 		return err
@@ -150,6 +156,7 @@ func (s *Store) open() error {
 	}
 	s.closers = append(s.closers, sn.Close)
 	s.db = db
+	s.layers = sn.(snapshots.Cleaner) // overlay's is one
 	s.meta = metadata.NewDB(db, blobs, map[string]snapshots.Snapshotter{snapshotter: sn})
 	s.meta.RegisterCollectibleResource(pinResource, pins{s})
 	s.content = s.meta.ContentStore()
@@ -159,8 +166,7 @@ func (s *Store) open() error {
 	return nil
 }
 
-// sweep drops the leases and unfinished writes of an earlier process: nobody works
-// on them any more. What they held goes with the next collection.
+// sweep drops the leases of an earlier process: nobody works under them any more. What they held goes with the next collection.
 func (s *Store) sweep(ctx context.Context) error {
 	old, err := s.leases.List(ctx)
 	if err != nil {
@@ -168,15 +174,6 @@ func (s *Store) sweep(ctx context.Context) error {
 	}
 	for _, l := range old {
 		if err := s.leases.Delete(ctx, l); err != nil {
-			return err
-		}
-	}
-	open, err := s.content.ListStatuses(ctx)
-	if err != nil {
-		return err
-	}
-	for _, st := range open {
-		if err := s.content.Abort(ctx, st.Ref); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,11 @@ func (s *Store) strayLayers(ctx context.Context) error {
 	if err != nil || have == known {
 		return err
 	}
+	// First the directories that the snapshotter itself does not know: it would give
+	// their numbers to new layers, and find the place taken.
+	if err := s.layers.Cleanup(ctx); err != nil {
+		return err
+	}
 	const key = "strays"
 	if _, err := s.snaps.Prepare(ctx, key, ""); err != nil {
 		return err
@@ -47,16 +52,9 @@ func (s *Store) strayBlobs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	have := 0
-	for _, dir := range []string{"content/blobs/sha256", "content/ingest"} {
-		n, err := entries(filepath.Join(s.o.Root, dir))
-		if err != nil {
-			return err
-		}
-		have += n
-	}
-	if have == known {
-		return nil
+	have, err := entries(filepath.Join(s.o.Root, "content/blobs/sha256"))
+	if err != nil || have == known {
+		return err
 	}
 	b := []byte("strays")
 	d := ocispec.Descriptor{Digest: digest.FromBytes(b), Size: int64(len(b))}

@@ -146,6 +146,9 @@ func (s *Store) open() error {
 	if err := os.RemoveAll(filepath.Join(root, "content/ingest")); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Join(root, "content/ingest"), 0o755); err != nil {
+		return err
+	}
 	blobs, err := local.NewStore(filepath.Join(root, "content"))
 	if err != nil {
 		return err

@@ -115,10 +115,10 @@ func Open(ctx context.Context, o Options) (*Networks, error) {
 		o.Pools = DefaultPools()
 	}
 	if o.Ready == 0 {
-		o.Ready = 4
+		o.Ready = 8
 	}
 	n := &Networks{opts: o, attached: map[string]Endpoint{}, ids: map[string]string{}}
-	n.none = newPool(2, o.Log, n.makeNone)
+	n.none = newPool(4, o.Log, n.makeNone)
 	saved, err := n.load()
 	if err != nil {
 		return nil, err

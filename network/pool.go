@@ -48,6 +48,7 @@ func (p *pool) wake() {
 func (p *pool) fill() {
 	defer close(p.done)
 	for range p.want {
+		p.rest()
 		for p.missing() {
 			e, err := p.make()
 			if err != nil {
@@ -63,6 +64,30 @@ func (p *pool) fill() {
 			}
 			p.ready = append(p.ready, e)
 			p.mu.Unlock()
+		}
+	}
+}
+
+// calm is how long nobody must have taken any before it is time to make more.
+const calm = 25 * time.Millisecond
+
+// rest puts the filling off, so that it does not take processors away from the
+// start that has just taken one, until there is calm or few are left.
+func (p *pool) rest() {
+	for {
+		p.mu.Lock()
+		now := p.closed || len(p.ready) <= p.size/4
+		p.mu.Unlock()
+		if now {
+			return
+		}
+		select {
+		case <-time.After(calm):
+			return
+		case _, open := <-p.want:
+			if !open {
+				return
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"hoy/image"
 	"hoy/keeper"
+	"hoy/linux/idmap"
 	"hoy/network"
 	"hoy/runtime"
 	"hoy/snapshot"
@@ -35,7 +36,7 @@ type Volumes interface {
 	Release(name, container string)
 	Get(name string) (*volume.Volume, error)
 	Remove(name string, force bool) error
-	Populate(name string, root *os.File, path string) error
+	Populate(name string, root *os.File, path string, ids *idmap.Map) error
 }
 
 // Networks gives containers their namespaces and addresses (network.Networks).

@@ -54,8 +54,8 @@ func (l *launch) writeEtc(path string, content []byte) error {
 	if err := os.WriteFile(path, content, 0o644); err != nil {
 		return err
 	}
-	m := l.c.o.UserMap
-	if m == nil || l.rec.Host.UsernsMode.IsHost() {
+	m := l.c.userMap(l.rec)
+	if m == nil {
 		return nil
 	}
 	uid, _ := m.UID(0)

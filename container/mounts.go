@@ -13,6 +13,7 @@ import (
 	"hoy/container/spec"
 	"hoy/lib/cleanup"
 	"hoy/lib/fault"
+	"hoy/linux/idmap"
 	"hoy/volume"
 )
 
@@ -135,6 +136,10 @@ func (c *Containers) prepareMounts(rec *record, root *os.File) ([]spec.Mount, er
 		s := spec.Mount{
 			Type: "bind", Source: m.Source, Destination: m.Destination, ReadOnly: !m.RW, Propagation: string(m.Propagation),
 			NonRecursive: m.NonRecursive, ReadOnlyNonRecursive: m.ReadOnlyNonRecursive, ReadOnlyForceRecursive: m.ReadOnlyForceRecursive,
+			// On disk a volume's files belong to whom they belong in the containers: it
+			// serves those with and without a user namespace. A bind shows the machine's
+			// ids, as docker has it.
+			MapIDs: m.Type == mount.TypeVolume && c.userMap(rec) != nil,
 		}
 		if m.Type == mount.TypeTmpfs {
 			s.Type, s.Source, s.Options = "tmpfs", "", m.Tmpfs
@@ -147,17 +152,37 @@ func (c *Containers) prepareMounts(rec *record, root *os.File) ([]spec.Mount, er
 func (c *Containers) prepareMount(rec *record, m mountPoint, root *os.File) error {
 	switch {
 	case m.Type == mount.TypeVolume && m.Populate && rec.State.Generation == 0:
-		return c.o.Volumes.Populate(m.Name, root, m.Destination)
+		return c.o.Volumes.Populate(m.Name, root, m.Destination, c.userMap(rec))
 	case m.Type == mount.TypeBind:
 		_, err := os.Stat(m.Source)
 		if errors.Is(err, os.ErrNotExist) && m.CreateSource {
-			err = os.MkdirAll(m.Source, 0o755)
+			err = makeSource(m.Source, c.userMap(rec))
 		}
 		if err != nil {
 			return fault.New(fault.Invalid, "cannot mount %s on %s: %w", m.Source, m.Destination, err)
 		}
 	}
 	return nil
+}
+
+// makeSource makes a bind's missing directories, which belong to the container's root.
+func makeSource(dir string, ids *idmap.Map) error {
+	if parent := path.Dir(dir); parent != dir {
+		if _, err := os.Stat(parent); errors.Is(err, os.ErrNotExist) {
+			if err := makeSource(parent, ids); err != nil {
+				return err
+			}
+		}
+	}
+	switch err := os.Mkdir(dir, 0o755); {
+	case errors.Is(err, os.ErrExist): // another container's start was quicker
+		return nil
+	case err != nil || ids == nil:
+		return err
+	}
+	uid, _ := ids.UID(0)
+	gid, _ := ids.GID(0)
+	return os.Chown(dir, int(uid), int(gid))
 }
 
 // shownMounts is what inspect and ps show.

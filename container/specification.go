@@ -62,7 +62,7 @@ func (c *Containers) share(rec *record) (s sharedNamespaces, err error) {
 		if s.netNS, err = os.Open(nsPath(p.Pid, "net")); err != nil {
 			return s, fmt.Errorf("cannot join the network of container %s: %w", k.id, err)
 		}
-		if c.o.UserMap != nil && !h.UsernsMode.IsHost() {
+		if c.userMap(rec) != nil {
 			if s.userNS, err = os.Open(nsPath(p.Pid, "user")); err != nil {
 				s.close()
 				return s, fmt.Errorf("cannot join the user namespace of container %s: %w", k.id, err)
@@ -136,10 +136,17 @@ func (c *Containers) input(rec *record) spec.Input {
 
 // mapIDs tells the maps of the container's user namespace.
 func (c *Containers) mapIDs(s *specs.Spec, rec *record) {
-	if c.o.UserMap == nil || rec.Host.UsernsMode.IsHost() {
-		return
+	if m := c.userMap(rec); m != nil {
+		s.Linux.UIDMappings, s.Linux.GIDMappings = mappings(m.UIDs), mappings(m.GIDs)
 	}
-	s.Linux.UIDMappings, s.Linux.GIDMappings = mappings(c.o.UserMap.UIDs), mappings(c.o.UserMap.GIDs)
+}
+
+// userMap is the map of the container's user namespace, nil when it has none.
+func (c *Containers) userMap(rec *record) *idmap.Map {
+	if rec.Host.UsernsMode.IsHost() {
+		return nil
+	}
+	return c.o.UserMap
 }
 
 func mappings(ranges []idmap.Range) []specs.LinuxIDMapping {

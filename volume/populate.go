@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hoy/linux/idmap"
 	"hoy/linux/mount"
 )
 
@@ -20,9 +21,10 @@ import (
 // mode of the directory itself. A path that is missing in root, or is no directory,
 // is no failure.
 //
-// Owners are copied as root shows them: give it without id-mapping. Links are copied
-// and never followed out of root; everything below goes by descriptor.
-func (s *Store) Populate(name string, root *os.File, path string) error {
+// ids is the map by which root shows owners, nil when it shows them as they are: in
+// the volume they are as in the image. Links are copied and never followed out of
+// root; everything below goes by descriptor.
+func (s *Store) Populate(name string, root *os.File, path string, ids *idmap.Map) error {
 	s.mu.Lock()
 	e := s.vols[name]
 	s.mu.Unlock()
@@ -39,13 +41,13 @@ func (s *Store) Populate(name string, root *os.File, path string) error {
 		return fmt.Errorf("cannot populate volume %s from %s: %w", name, path, err)
 	}
 	defer src.Close()
-	if err := populate(e.v.Mountpoint, src); err != nil {
+	if err := populate(e.v.Mountpoint, src, ids); err != nil {
 		return fmt.Errorf("cannot populate volume %s from %s: %w", name, path, err)
 	}
 	return nil
 }
 
-func populate(data string, src *os.File) error {
+func populate(data string, src *os.File, ids *idmap.Map) error {
 	dst, err := os.OpenFile(data, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -58,7 +60,7 @@ func populate(data string, src *os.File) error {
 	if err := os.WriteFile(mark, nil, 0o600); err != nil {
 		return err
 	}
-	c := copier{dst: dst, links: map[inode]string{}}
+	c := copier{dst: dst, ids: ids, links: map[inode]string{}}
 	if err := c.dir(dst, src, ""); err != nil {
 		return errors.Join(err, empty(data), os.Remove(mark))
 	}
@@ -84,6 +86,7 @@ type inode struct{ dev, ino uint64 }
 // copier copies one tree.
 type copier struct {
 	dst   *os.File
+	ids   *idmap.Map
 	links map[inode]string // files with several names: the first one's path in dst
 }
 
@@ -102,7 +105,15 @@ func (c *copier) dir(dst, src *os.File, at string) error {
 	if err := unix.Fstat(int(src.Fd()), &st); err != nil {
 		return &os.PathError{Op: "fstat", Path: at, Err: err}
 	}
+	c.unmap(&st)
 	return attributes(int(dst.Fd()), int(src.Fd()), &st, at)
+}
+
+// unmap makes the owner the one on disk.
+func (c *copier) unmap(st *unix.Stat_t) {
+	if c.ids != nil {
+		st.Uid, st.Gid = c.ids.Inside(st.Uid, st.Gid)
+	}
 }
 
 func (c *copier) entry(dst, src *os.File, name, at string) error {
@@ -110,6 +121,7 @@ func (c *copier) entry(dst, src *os.File, name, at string) error {
 	if err := unix.Fstatat(int(src.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &os.PathError{Op: "fstatat", Path: at, Err: err}
 	}
+	c.unmap(&st)
 	kind := st.Mode & unix.S_IFMT
 	if st.Nlink > 1 && kind != unix.S_IFDIR {
 		key := inode{st.Dev, st.Ino}

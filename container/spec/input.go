@@ -82,6 +82,7 @@ type Mount struct {
 	NonRecursive           bool     // bind without what is mounted below
 	Propagation            string   // "" = rprivate
 	Options                []string // tmpfs: size=…, mode=…, flags
+	MapIDs                 bool     // show owners by the map of the container's user namespace
 }
 
 // Device is a device node of the host to be made in the container.

@@ -119,6 +119,9 @@ func userMount(m Mount, in *Input) (specs.Mount, error) {
 		}
 		options = append(options, ro)
 	}
+	if m.MapIDs {
+		options = append(options, "idmap")
+	}
 	propagation := m.Propagation
 	if propagation == "" {
 		propagation = "rprivate"

@@ -25,6 +25,21 @@ func (m *Map) UID(inside uint32) (uid uint32, ok bool) { return outside(m.UIDs, 
 // GID is UID for group ids.
 func (m *Map) GID(inside uint32) (gid uint32, ok bool) { return outside(m.GIDs, inside) }
 
+// Inside is UID and GID the other way round, for what stat(2) says outside. Ids that
+// are not mapped stay as they are.
+func (m *Map) Inside(uid, gid uint32) (insideUID, insideGID uint32) {
+	return inside(m.UIDs, uid), inside(m.GIDs, gid)
+}
+
+func inside(ranges []Range, id uint32) uint32 {
+	for _, r := range ranges {
+		if id >= r.Outside && id-r.Outside < r.Size {
+			return r.Inside + (id - r.Outside)
+		}
+	}
+	return id
+}
+
 func outside(ranges []Range, id uint32) (uint32, bool) {
 	for _, r := range ranges {
 		if id >= r.Inside && id-r.Inside < r.Size {

@@ -15,6 +15,12 @@ func TestUID(t *testing.T) {
 			t.Errorf("UID(%d) = %d, %v, want %d, %v", tc.inside, uid, ok, tc.uid, tc.ok)
 		}
 	}
+	if uid, gid := m.Inside(100999, 200009); uid != 999 || gid != 9 {
+		t.Errorf("Inside = %d, %d", uid, gid)
+	}
+	if uid, gid := m.Inside(65534, 200010); uid != 65534 || gid != 200010 {
+		t.Errorf("Inside of what is not mapped = %d, %d", uid, gid)
+	}
 	if gid, ok := m.GID(9); gid != 200009 || !ok {
 		t.Errorf("GID(9) = %d, %v", gid, ok)
 	}

@@ -128,7 +128,10 @@ func (r *Runtime) execScript(e *Exec, p *Prepared, proc *process, tty *os.File) 
 	proc.exposed = e.SharedPID || slices.Contains(e.ContainerCaps, "CAP_SYS_PTRACE")
 	clone := spawn.Clone{PIDOf: e.Pidfd, Exposed: proc.exposed}
 	if e.Cgroup != nil {
-		group := r.cgroups.Load(e.Cgroup.Path()) // descriptors of our own, to be closed
+		group, err := r.cgroups.Load(e.Cgroup.Path()).Beside(e.Pid) // descriptors of our own, to be closed
+		if err != nil {
+			return nil, err
+		}
 		p.files.Add(func() { group.Close() })
 		tasks, err := group.Tasks()
 		if err != nil {

@@ -3,8 +3,10 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -281,6 +283,87 @@ func TestCgroupsOfTheContainer(t *testing.T) {
 			t.Errorf("the limit can be changed from inside:\n%s", out)
 		}
 		b.rt.cgroups.Load(fmt.Sprintf("/hoy-runtime-test-%d", os.Getpid())).Remove()
+	})
+}
+
+// TestExecInAContainerWithGroups has the container's process in a sub-group that has
+// controllers, as an init system in the container makes it: on v2 nothing can be born
+// into the container's group itself then.
+func TestExecInAContainerWithGroups(t *testing.T) {
+	inBothModes(t, func(t *testing.T, b *box) {
+		parent := fmt.Sprintf("/hoy-runtime-test-%d", os.Getpid())
+		b.spec.Linux.CgroupsPath = parent + "/box"
+		defer b.rt.cgroups.Load(parent).Remove()
+		r := b.start("hold")
+		defer r.kill()
+		want := "/"
+		if b.rt.cgroups.Mode() == cgroup.V2 {
+			want = "/init.scope"
+			dir := filepath.Join("/sys/fs/cgroup", b.spec.Linux.CgroupsPath)
+			if err := os.Mkdir(filepath.Join(dir, "init.scope"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "init.scope/cgroup.procs"), fmt.Append(nil, r.child.Pid), 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+pids"), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := r.runExec(nil, "cat", "/proc/self/cgroup")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range strings.Split(out, "\n") {
+			if strings.Contains(l, ":pids:") || strings.HasPrefix(l, "0::") {
+				if !strings.HasSuffix(l, ":"+want) {
+					t.Errorf("the exec is in %s, want %s", l, want)
+				}
+			}
+		}
+	})
+}
+
+// TestLimitsBite runs into the limits of memory, processes and processor time.
+func TestLimitsBite(t *testing.T) {
+	parent := fmt.Sprintf("/hoy-runtime-test-%d", os.Getpid())
+	limited := func(t *testing.T, b *box, l *specs.LinuxResources, args ...string) *running {
+		b.spec.Linux.CgroupsPath, b.spec.Linux.Resources = parent+"/box", l
+		t.Cleanup(func() { b.rt.cgroups.Load(parent).Remove() })
+		return b.start(args...)
+	}
+	t.Run("memory", func(t *testing.T) {
+		memory := int64(32 << 20)
+		r := limited(t, newBox(t, false), &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &memory, Swap: &memory}}, "alloc", "200")
+		if out, status := r.wait(); !status.Signaled() || status.Signal() != unix.SIGKILL {
+			t.Errorf("it ended with %#x: %s", status, out)
+		}
+	})
+	t.Run("pids", func(t *testing.T) {
+		pids := int64(20)
+		r := limited(t, newBox(t, true), &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &pids}}, "fork", "100")
+		// Threads of the Go runtime count, too, and end it where they are refused.
+		if out, _ := r.wait(); !strings.Contains(out, "resource temporarily unavailable") && !strings.Contains(out, "failed to create new OS thread") {
+			t.Errorf("it printed %s", out)
+		}
+	})
+	t.Run("cpu", func(t *testing.T) {
+		quota, period := int64(5000), uint64(50000)
+		b := newBox(t, false)
+		r := limited(t, b, &specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: &quota, Period: &period}}, "burn", "60000")
+		defer r.kill()
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			s, err := b.rt.cgroups.Load(parent + "/box").Stats()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.CPU.Throttled > 2 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("never throttled: %+v", s.CPU)
+			}
+		}
 	})
 }
 

@@ -32,6 +32,28 @@ type Group struct {
 // Load returns the group of a path, made earlier, without looking at it.
 func (h *Host) Load(path string) *Group { return &Group{host: h, path: path, rel: relative(path)} }
 
+// Beside returns the group that a process must be born into to join process pid of the
+// group: g, or on v2, where a group whose sub-groups have controllers takes no
+// processes itself (cgroups(7), "no internal processes"), the sub-group that pid is in.
+func (g *Group) Beside(pid int) (*Group, error) {
+	if g.host.mode != V2 {
+		return g, nil
+	}
+	enabled, err := readFile(g.host.unified.fd(), path.Join(g.rel, "cgroup.subtree_control"))
+	if err != nil || strings.TrimSpace(enabled) == "" {
+		return g, err
+	}
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the group of process %d: %w", pid, err)
+	}
+	in := strings.TrimSpace(strings.TrimPrefix(string(b), "0::"))
+	if !strings.HasPrefix(in, g.path+"/") || strings.Contains(in, "/../") {
+		return g, nil
+	}
+	return g.host.Load(in), nil
+}
+
 // Path is the group's path within the hierarchies.
 func (g *Group) Path() string { return g.path }
 

@@ -123,6 +123,11 @@ func (l *launch) shareShm() (string, error) {
 		return "", fmt.Errorf("cannot make /dev/shm: %w", err)
 	}
 	options := fmt.Sprintf("mode=1777,size=%d", l.rec.Host.ShmSize)
+	if m := l.c.userMap(l.rec); m != nil {
+		uid, _ := m.UID(0)
+		gid, _ := m.GID(0)
+		options += fmt.Sprintf(",uid=%d,gid=%d", uid, gid)
+	}
 	if err := unix.Mount("shm", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, options); err != nil {
 		return "", fmt.Errorf("cannot make /dev/shm: mount %s: %w", dir, err)
 	}

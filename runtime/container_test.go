@@ -339,6 +339,14 @@ func TestOOMScore(t *testing.T) {
 			want = fmt.Sprint(b.rt.oomScore)
 		}
 		b.expect(want, "cat", "/proc/self/oom_score_adj")
+		b.spec.Process.OOMScoreAdj = nil
+		b.expect(fmt.Sprint(b.rt.oomScore), "cat", "/proc/self/oom_score_adj")
+		score = 300
+		b.spec.Process.OOMScoreAdj = &score
+		r := b.start("hold")
+		defer r.kill()
+		r.expectExec("300", nil, "cat", "/proc/self/oom_score_adj")
+		r.expectExec(fmt.Sprint(b.rt.oomScore), func(e *Exec) { e.Process.OOMScoreAdj = nil }, "cat", "/proc/self/oom_score_adj")
 	})
 }
 

@@ -81,17 +81,14 @@ func (r *Runtime) clampRlimit(l rlimit) (rlimit, error) {
 	return l, nil
 }
 
-// clampOOMScore returns the score to set, nil when it cannot be set: lowering it takes
-// a capability that this process may not have. A score that is this process's own is
-// set too: the child inherits its parent's, the keeper's, which is lower.
-func (r *Runtime) clampOOMScore(score *int) *int {
-	if score == nil {
-		return nil
+// clampOOMScore returns the score to set: this process's own where the spec has none,
+// or one that is lower without the capability to lower it. It is set in every case: the
+// child would inherit its parent's, the keeper's, which may be lower.
+func (r *Runtime) clampOOMScore(score *int) int {
+	if score == nil || *score < r.oomScore && !r.held.Has("CAP_SYS_RESOURCE") {
+		return r.oomScore
 	}
-	if *score < r.oomScore && !r.held.Has("CAP_SYS_RESOURCE") {
-		return nil
-	}
-	return score
+	return *score
 }
 
 func readOOMScore() (int, error) {
@@ -113,10 +110,7 @@ func (p *process) limits(s *spawn.Script) {
 			rlimit{name: l.name, resource: l.resource, soft: l.max, max: l.max}.set(s)
 		}
 	}
-	if p.oomScore == nil {
-		return
-	}
-	value := strconv.Itoa(*p.oomScore)
+	value := strconv.Itoa(p.oomScore)
 	f := s.Call("open", "OOM score", unix.SYS_OPENAT, atCWD, s.Str("/proc/self/oom_score_adj"), spawn.Int(unix.O_WRONLY|unix.O_CLOEXEC)).Result()
 	s.Call("set", "OOM score", unix.SYS_WRITE, f, s.Str(value), spawn.Int(len(value)))
 	s.Call("close", "OOM score", unix.SYS_CLOSE, f)

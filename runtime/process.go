@@ -26,7 +26,7 @@ type process struct {
 	noNewPrivs bool
 	filter     *seccomp.Filter // nil: none
 	rlimits    []rlimit
-	oomScore   *int // nil: as the parent's
+	oomScore   int
 	apparmor   string
 	selinux    string
 	security   security

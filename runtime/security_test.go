@@ -49,6 +49,19 @@ func TestPlanWithLabels(t *testing.T) {
 	golden(t, "labels-exec.txt", dump(p.Plan))
 }
 
+// TestAppArmor asks the kernel for profiles, where it has any.
+func TestAppArmor(t *testing.T) {
+	b := newBox(t, false)
+	b.spec.Process.ApparmorProfile = unconfined
+	b.expect("0 0 []", "ids")
+	b.spec.Process.ApparmorProfile = "hoy-no-such-profile"
+	want := `cannot apply AppArmor profile "hoy-no-such-profile": AppArmor is not enabled in this kernel`
+	if b.rt.security.apparmor {
+		want = "cannot set AppArmor profile: write: no such file or directory"
+	}
+	b.fails(want, "ids")
+}
+
 // TestUnconfinedIsNotInherited shows that "unconfined" is asked for where the engine
 // itself may be confined, and nothing where there is no AppArmor.
 func TestUnconfinedIsNotInherited(t *testing.T) {

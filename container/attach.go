@@ -28,6 +28,11 @@ func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hi
 		return err
 	}
 	config := k.rec().Config
+	if !o.Logs {
+		// A client starts the container as soon as it is told that it is attached.
+		k.attaching.RLock()
+		defer k.attaching.RUnlock()
+	}
 	s, err := hijack(config.Tty)
 	if err != nil {
 		return err

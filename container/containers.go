@@ -94,6 +94,10 @@ type Container struct {
 	removing bool                // a removal is under way: nothing else may begin
 	process  *process            // nil when not running
 	pending  []keeper.Attachment // clients waiting for the start
+
+	// attaching is held for reading while a client is told that it is attached and
+	// becomes pending: a start takes it once, to see all who were told before.
+	attaching sync.RWMutex
 	waiters  []waiter
 }
 

@@ -38,7 +38,9 @@ func (c *Containers) Start(ctx context.Context, ref string) error {
 	}
 	// A client that goes away does not leave a half-started container.
 	ctx = context.WithoutCancel(ctx)
+	k.attaching.Lock()
 	clients := k.takePending()
+	k.attaching.Unlock()
 	err = c.start(ctx, k, clients)
 	if err != nil {
 		closeAttachments(clients)

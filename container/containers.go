@@ -98,7 +98,7 @@ type Container struct {
 	// attaching is held for reading while a client is told that it is attached and
 	// becomes pending: a start takes it once, to see all who were told before.
 	attaching sync.RWMutex
-	waiters  []waiter
+	waiters   []waiter
 }
 
 // process is a running container's first process.

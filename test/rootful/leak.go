@@ -134,8 +134,9 @@ func mounts() []string {
 	return m
 }
 
-// cgroups lists directories named after hoy in every hierarchy. Only the first
-// four levels are read: engines and tests put their groups no deeper.
+// cgroups lists directories named after hoy in every hierarchy, but not those of a
+// reference engine that runs beside the tests. Only the first four levels are read:
+// engines and tests put their groups no deeper.
 func cgroups() []string {
 	var c []string
 	root := "/sys/fs/cgroup"
@@ -144,7 +145,7 @@ func cgroups() []string {
 			return nil
 		}
 		rel, _ := filepath.Rel(root, p)
-		if strings.Contains(rel, "hoy") {
+		if strings.Contains(rel, "hoy") && !strings.Contains(rel, "hoy-reference") {
 			c = append(c, rel)
 		}
 		if strings.Count(rel, "/") >= 4 {

@@ -41,7 +41,7 @@ func (c *Containers) Logs(ctx context.Context, ref string, o LogOptions, w LogSi
 }
 
 func readable(r *record) error {
-	if t := r.Host.LogConfig.Type; t != "json-file" {
+	if logsDisabled(r.Host) {
 		return fault.New(fault.Invalid, "configured logging driver does not support reading")
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	goruntime "runtime"
 	"strings"
 
-	"github.com/docker/go-units"
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -192,11 +191,15 @@ func (l *launch) prepare(ctx context.Context) error {
 
 func (l *launch) spawn(ctx context.Context, clients []keeper.Attachment) (*keeper.Process, error) {
 	config := l.rec.Config
+	log, err := l.c.logConfig(l.rec)
+	if err != nil {
+		return nil, err
+	}
 	p, err := l.c.o.Keeper.Spawn(ctx, keeper.SpawnRequest{
 		ID: l.k.id, Generation: l.state.Generation,
 		Plan: l.prepared.Plan, Console: l.prepared.Console,
 		OpenStdin: config.OpenStdin, StdinOnce: config.StdinOnce,
-		Log: l.c.logConfig(l.rec), Attach: clients,
+		Log: log, Attach: clients,
 	})
 	if err != nil {
 		return nil, l.prepared.Explain(err)
@@ -206,22 +209,6 @@ func (l *launch) spawn(ctx context.Context, clients []keeper.Attachment) (*keepe
 		l.prepared.Cgroup.Kill()
 	})
 	return p, nil
-}
-
-// logConfig is where the keeper logs. Validate has accepted the options.
-func (c *Containers) logConfig(r *record) *keeper.LogConfig {
-	o := r.Host.LogConfig
-	l := &keeper.LogConfig{Driver: o.Type, Path: c.logPath(r.ID)}
-	if s, ok := o.Config["max-size"]; ok {
-		l.MaxSize = -1
-		if n, err := units.RAMInBytes(s); err == nil && n > 0 {
-			l.MaxSize = n
-		}
-	}
-	if s, ok := o.Config["max-file"]; ok {
-		fmt.Sscan(s, &l.MaxFile)
-	}
-	return l
 }
 
 // startFailed records why a start failed, in docker's words and codes: its command

@@ -11,6 +11,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/spf13/pflag"
 
+	"hoy/container/spec"
 	"hoy/lib/fault"
 	"hoy/network"
 )
@@ -94,7 +95,7 @@ func (f *flags) containers() {
 	f.BoolVar(&o.Init, "init", false, "an init in every container")
 	f.StringVar(&o.InitPath, "init-path", "", "`path` of a static init")
 	f.BoolVar(&o.NoNewPrivileges, "no-new-privileges", false, "no_new_privs in every container")
-	f.StringVar(&o.LogDriver, "log-driver", o.LogDriver, "json-file or none")
+	f.StringVar(&o.LogDriver, "log-driver", o.LogDriver, "default `driver` of logs: json-file, local, journald, syslog, gelf, fluentd or none")
 	f.StringArrayVar(&f.logOpts, "log-opt", nil, "`key=value` of the log driver (repeatable)")
 	f.StringVar(&o.SeccompProfile, "seccomp-profile", o.SeccompProfile, "builtin or unconfined")
 	f.StringVar(&f.userns, "userns-remap", "", "`user[:group]` whose subordinate ids containers get, or default")
@@ -228,7 +229,7 @@ func (f *flags) finishContainers() (err error) {
 	}{
 		{"default-cgroupns-mode", o.CgroupnsMode, []string{"private", "host"}},
 		{"default-ipc-mode", o.IpcMode, []string{"private", "shareable"}},
-		{"log-driver", o.LogDriver, []string{"json-file", "none"}},
+		{"log-driver", o.LogDriver, spec.LogDrivers()},
 		{"seccomp-profile", o.SeccompProfile, []string{"", "builtin", "unconfined"}},
 	} {
 		if err := oneOf(c.flag, c.value, c.allowed); err != nil {

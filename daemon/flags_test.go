@@ -73,7 +73,7 @@ func TestParseRefuses(t *testing.T) {
 		"--host=ftp://x":                         "--host ftp://x",
 		"--host=unix://relative":                 "--host",
 		"--log-level=loud":                       "--log-level",
-		"--log-driver=syslog":                    "--log-driver",
+		"--log-driver=splunk":                    "--log-driver",
 		"--default-ipc-mode=x":                   "--default-ipc-mode",
 		"--default-address-pool=base=10.0.0.0/8": "size",
 		"--default-address-pool=base=10.0.0.0/24,size=16": "size",

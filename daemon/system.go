@@ -79,7 +79,7 @@ func (a *about) Info(ctx context.Context) (*system.Info, error) {
 		OSType: goruntime.GOOS, Architecture: machine(), NCPU: goruntime.NumCPU(), MemTotal: memory(),
 		DockerRootDir: a.o.DataRoot, Labels: append([]string{}, a.o.Labels...), ExperimentalBuild: a.o.Experimental,
 		RegistryConfig: &registry.ServiceConfig{IndexConfigs: map[string]*registry.IndexInfo{}, Mirrors: []string{}},
-		Plugins:        system.PluginsInfo{Volume: []string{"local"}, Network: []string{"bridge", "host", "null"}, Log: []string{"json-file", "none"}},
+		Plugins:        system.PluginsInfo{Volume: []string{"local"}, Network: []string{"bridge", "host", "null"}, Log: spec.LogDrivers()},
 		Runtimes:       map[string]system.RuntimeWithStatus{"hoy": {}}, DefaultRuntime: "hoy",
 		Swarm: swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive}, LiveRestoreEnabled: true,
 		InitBinary: a.initPath, ContainerdCommit: system.Commit{ID: "N/A"}, RuncCommit: system.Commit{ID: "N/A"}, InitCommit: system.Commit{ID: "N/A"},

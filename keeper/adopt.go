@@ -185,7 +185,7 @@ func (p *process) reopen() error {
 		}
 	}
 	var err error
-	if p.log, err = openLog(p.ID, p.config.Log); err != nil {
+	if p.log, err = p.openLog(); err != nil {
 		return err
 	}
 	if p.terminal() {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hoy/keeper/ship"
 	"hoy/linux/spawn"
 )
 
@@ -39,13 +40,18 @@ type SpawnRequest struct {
 	OnTimeout func()
 }
 
-// LogConfig says where output is logged.
+// LogConfig says where output is logged. Whatever the driver, it goes into files on
+// this machine, as they can be read back; a driver that ships takes it from there.
 type LogConfig struct {
-	Driver  string            // "json-file" (also "") or "none"
-	Path    string            // <dir>/<id>-json.log
-	MaxSize int64             // bytes in a file; 0: 20 MB, negative: unlimited
-	MaxFile int               // files kept; 0: 3
-	Attrs   map[string]string // written with every line, when there are any
+	Driver   string            // "none": no log
+	Path     string            // of the file; "": in the exec root, until the process ends
+	MaxSize  int64             // bytes in a file; 0: 20 MB, negative: unlimited
+	MaxFile  int               // files kept; 0: 3
+	Compress bool              // files from the third on
+	Attrs    map[string]string // written with every line, when there are any
+
+	Ship      *ship.Config // nil: the log stays here
+	MaxBuffer int64        // bytes of log that the target may be behind before lines are dropped; 0: what the files hold
 }
 
 // Attachment is a client's stream socket. The keeper gets a duplicate of it; the

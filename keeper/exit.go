@@ -138,7 +138,7 @@ func (p *process) end(e *Exit) {
 
 // removeFiles removes what a process has in the exec root, except its exit record.
 func (p *process) removeFiles() {
-	for _, n := range []string{"0", "1", "2", "journal"} {
+	for _, n := range []string{"0", "1", "2", "journal", "shipped", "log", "log.1"} {
 		os.Remove(filepath.Join(p.dir(), n))
 	}
 	os.Remove(p.dir())

@@ -3,6 +3,7 @@ package keeper
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -16,22 +17,52 @@ type logger struct {
 	w       *jsonlog.Writer
 	failing bool // the last write failed, and that was said
 	id      string
+	ship    *shipper // nil: the log stays on this machine
 }
 
-func openLog(id string, c *LogConfig) (*logger, error) {
+// openLog opens the log of p, and begins to ship it where that is wanted.
+func (p *process) openLog() (*logger, error) {
+	c := p.config.Log
 	if c == nil || c.Driver == "none" {
 		return nil, nil
 	}
-	w, err := jsonlog.Open(jsonlog.Config{Path: c.Path, MaxSize: c.MaxSize, MaxFile: c.MaxFile, Attrs: c.Attrs})
+	w, err := jsonlog.Append(jsonlog.Config{Path: p.logPath(), MaxSize: c.MaxSize, MaxFile: c.MaxFile, Attrs: c.Attrs, Compress: c.Compress})
 	if err != nil {
 		return nil, err
 	}
-	return &logger{w: w, id: id}, nil
+	l := &logger{w: w, id: p.ID}
+	if c.Ship == nil {
+		return l, nil
+	}
+	var r *jsonlog.Reader
+	if l.ship, r, err = newShipper(markPath(p.s.root, p.ID), p.ID, p.logPath(), c); err != nil {
+		w.Close()
+		return nil, err
+	}
+	p.s.linger(1)
+	go func() {
+		l.ship.run(r)
+		p.s.linger(-1)
+	}()
+	return l, nil
+}
+
+// logPath is where the log is: in the container's directory, or in the exec root when
+// it is only a buffer.
+func (p *process) logPath() string {
+	if p.config.Log.Path == "" {
+		return filepath.Join(p.dir(), "log")
+	}
+	return p.config.Log.Path
 }
 
 func (l *logger) close() {
-	if l != nil {
-		l.w.Close()
+	if l == nil {
+		return
+	}
+	l.w.Close()
+	if l.ship != nil {
+		l.ship.end()
 	}
 }
 
@@ -52,6 +83,9 @@ func (l *logger) write(w *work, e *journalEntry, first byte, stream string, data
 		if err = l.w.Commit(w.enc); err == nil {
 			err = failpoint.Hit(failpoint.KeeperLogWritten)
 		}
+	}
+	if l.ship != nil {
+		l.ship.logged.Add(int64(len(w.enc)))
 	}
 	e.written()
 	// A log that cannot be written, on a full disk say, loses what it should have

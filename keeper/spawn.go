@@ -136,7 +136,7 @@ func (p *process) start(b *spawnBody, f *spawnFiles) (err error) {
 	if err != nil {
 		return fault.New(fault.Invalid, "cannot start %s: %w", p.ID, err)
 	}
-	if p.log, err = openLog(p.ID, p.config.Log); err != nil {
+	if p.log, err = p.openLog(); err != nil {
 		prog.Close()
 		return err
 	}

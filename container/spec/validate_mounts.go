@@ -3,10 +3,8 @@ package spec
 import (
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/mount"
 
 	"hoy/lib/fault"
@@ -162,63 +160,6 @@ func checkVolumeName(name string) error {
 	}
 	if !ok {
 		return invalid("%q includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path", name)
-	}
-	return nil
-}
-
-// log checks the log driver and its options.
-func (v *validation) log() error {
-	l := v.h.LogConfig
-	driver := l.Type
-	if driver == "" {
-		driver = v.logDriver()
-	}
-	if driver == "none" && len(l.Config) == 0 {
-		return nil
-	}
-	if driver != "json-file" && driver != "none" {
-		if slices.Contains([]string{"local", "journald", "syslog", "gelf", "fluentd", "awslogs", "splunk", "gcplogs"}, driver) {
-			return later("the log driver " + driver)
-		}
-		return invalid("logger: no log driver named '%s' is registered", driver)
-	}
-	for key, value := range l.Config {
-		if err := logOption(driver, key, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (v *validation) logDriver() string {
-	if v.host.LogDriver != "" {
-		return v.host.LogDriver
-	}
-	return "json-file"
-}
-
-func logOption(driver, key, value string) error {
-	switch {
-	case driver == "none":
-		return invalid("unknown log opt '%s' for none log driver", key)
-	case key == "max-size":
-		if _, err := units.FromHumanSize(value); err != nil && value != "-1" {
-			return invalid("invalid value for max-size: %s", value)
-		}
-	case key == "max-file":
-		if n, err := strconv.Atoi(value); err != nil || n < 1 {
-			return invalid("max-file cannot be less than 1")
-		}
-	case key == "mode" && (value == "blocking" || value == "non-blocking"):
-		if value == "non-blocking" {
-			return later("the log mode non-blocking")
-		}
-	case key == "mode":
-		return invalid("logger: logging mode %q is not supported", value)
-	case slices.Contains([]string{"labels", "labels-regex", "env", "env-regex", "tag", "compress", "max-buffer-size"}, key):
-		return later("the log option " + key)
-	default:
-		return invalid("unknown log opt '%s' for %s log driver", key, driver)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func (d *decoder) decode(b []byte) (Entry, bool) {
 	if json.Unmarshal(b, &j) != nil || j.Time.IsZero() {
 		return Entry{}, false
 	}
-	return Entry{j.Stream, []byte(j.Log), j.Time, j.Attrs}, true
+	return Entry{Stream: j.Stream, Line: []byte(j.Log), Time: j.Time, Attrs: j.Attrs}, true
 }
 
 // fast reads what AppendEntry and Docker write when there are no attributes.

@@ -17,7 +17,7 @@ import (
 const poll = time.Second
 
 // follow waits for more, over rotations.
-func (r *reader) follow(ctx context.Context) error {
+func (r *Reader) follow(ctx context.Context) error {
 	woken, stop := watch(r.path)
 	defer stop()
 	var until <-chan time.Time
@@ -47,7 +47,7 @@ func (r *reader) follow(ctx context.Context) error {
 }
 
 // catchUp reads what has come, in the present file and in those that followed it.
-func (r *reader) catchUp(ctx context.Context) error {
+func (r *Reader) catchUp(ctx context.Context) error {
 	for {
 		successor, err := r.successor()
 		if err != nil {
@@ -73,7 +73,7 @@ func (r *reader) catchUp(ctx context.Context) error {
 
 // rewind starts again in a file that was emptied, as rotation does that keeps one
 // file only.
-func (r *reader) rewind() error {
+func (r *Reader) rewind() error {
 	at, err := r.file.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (r *reader) rewind() error {
 
 // successor opens the file after the present one; nil: there is none. Once a file has
 // one, nobody writes to it any more.
-func (r *reader) successor() (*os.File, error) {
+func (r *Reader) successor() (*os.File, error) {
 	var mine os.FileInfo
 	if r.file != nil {
 		var err error

@@ -4,7 +4,7 @@
 // A log is a file of lines, each a JSON object, and its predecessors:
 //
 //	<path>      {"log":"hello\n","stream":"stdout","time":"2026-01-02T03:04:05.000000006Z"}
-//	<path>.1    the file before, <path>.2 the one before that
+//	<path>.1    the file before, <path>.2 or <path>.2.gz the one before that
 //
 // An output line of more than 16 KiB is several entries, of which only the last
 // ends in "\n". With attributes, there is a member "attrs" before "time".
@@ -27,4 +27,5 @@ type Entry struct {
 	Line   []byte // valid until the callback returns
 	Time   time.Time
 	Attrs  map[string]string
+	Size   int // bytes of the entry in its file
 }

@@ -15,7 +15,7 @@ import (
 
 func open(t *testing.T, c Config) *Writer {
 	t.Helper()
-	w, err := Open(c)
+	w, err := Append(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +77,36 @@ func TestRotation(t *testing.T) {
 		if got := read(t, c.Path, ReadOptions{Tail: -1}); !slices.Equal(got, tc.kept) {
 			t.Errorf("%d files: read %q, want %q", tc.files, got, tc.kept)
 		}
+	}
+}
+
+// TestCompressedRotation reads a log whose predecessors are compressed, in whole and
+// from its end.
+func TestCompressedRotation(t *testing.T) {
+	dir := t.TempDir()
+	c := Config{Path: filepath.Join(dir, "log"), MaxSize: 100, MaxFile: 4, Compress: true}
+	w := open(t, c)
+	for i := range 9 { // two entries fill a file
+		write(t, w, fmt.Sprintln(i), noon)
+	}
+	w.packing.Wait()
+	if got, want := names(t, dir), []string{"log", "log.1", "log.2.gz", "log.3.gz"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for tail, want := range map[int]string{-1: "2 3 4 5 6 7 8", 2: "7 8", 4: "5 6 7 8", 6: "3 4 5 6 7 8"} {
+		if got := strings.Join(read(t, c.Path, ReadOptions{Tail: tail}), " "); got != want {
+			t.Errorf("tail %d: %q, want %q", tail, got, want)
+		}
+	}
+	// The last step of compressing was cut short: both are there, and one counts.
+	if err := os.WriteFile(c.Path+".2", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write(t, w, "9\n", noon)
+	write(t, w, "10\n", noon)
+	w.packing.Wait()
+	if got, want := names(t, dir), []string{"log", "log.1", "log.2.gz", "log.3.gz"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -25,8 +26,33 @@ type ReadOptions struct {
 // over. With Follow, Read returns nil when Done is closed and everything was read,
 // or Until has passed.
 func Read(ctx context.Context, path string, o ReadOptions, f func(Entry) error) error {
-	r := &reader{path: path, o: o, f: f}
+	r, err := Open(path, o)
+	if err != nil {
+		return err
+	}
+	return r.Run(ctx, f)
+}
+
+// Open finds the place where reading begins, so that it does not matter what is
+// written between Open and Run.
+func Open(path string, o ReadOptions) (*Reader, error) {
+	files, err := openAll(path)
+	if err != nil {
+		return nil, err
+	}
+	first, err := seekTail(files, o.Tail)
+	if err != nil {
+		closeFiles(files)
+		return nil, fmt.Errorf("cannot read log: %w", err)
+	}
+	closeFiles(files[:first])
+	return &Reader{path: path, o: o, files: files[first:]}, nil
+}
+
+// Run reads as Read does, and closes the log.
+func (r *Reader) Run(ctx context.Context, f func(Entry) error) error {
 	defer r.close()
+	r.f = f
 	err := r.read(ctx)
 	if errors.Is(err, errEnough) {
 		return nil
@@ -39,10 +65,12 @@ var errEnough = errors.New("past the last entry wanted")
 // maxEntry is the longest line taken for an entry: MaxLine escaped, and attributes.
 const maxEntry = 1 << 20
 
-type reader struct {
-	path string
-	o    ReadOptions
-	f    func(Entry) error
+// Reader is a log being read.
+type Reader struct {
+	path  string
+	o     ReadOptions
+	f     func(Entry) error
+	files []source // not begun yet, oldest first
 
 	file *os.File // the one being read
 	dec  decoder
@@ -50,30 +78,26 @@ type reader struct {
 	skip bool   // in a line that is too long
 }
 
-func (r *reader) close() {
+func (r *Reader) close() {
+	closeFiles(r.files)
+	r.files = nil
+	r.closeFile()
+}
+
+func (r *Reader) closeFile() {
 	if r.file != nil {
 		r.file.Close()
 	}
 }
 
-func (r *reader) read(ctx context.Context) error {
-	files, err := openAll(r.path)
-	if err != nil {
-		return err
-	}
-	first, err := seekTail(files, r.o.Tail)
-	if err != nil {
-		closeFiles(files)
-		return fmt.Errorf("cannot read log: %w", err)
-	}
-	for i, f := range files {
-		if i < first {
-			f.Close()
-			continue
+func (r *Reader) read(ctx context.Context) error {
+	for len(r.files) > 0 {
+		if err := r.files[0].ready(); err != nil {
+			return err
 		}
-		r.next(f)
+		r.next(r.files[0].File)
+		r.files = r.files[1:]
 		if err := r.drain(ctx); err != nil {
-			closeFiles(files[i+1:])
 			return err
 		}
 	}
@@ -84,13 +108,13 @@ func (r *reader) read(ctx context.Context) error {
 }
 
 // next continues with another file.
-func (r *reader) next(f *os.File) {
-	r.close()
+func (r *Reader) next(f *os.File) {
+	r.closeFile()
 	r.file, r.buf, r.skip = f, r.buf[:0], false
 }
 
 // drain reads the file to its present end.
-func (r *reader) drain(ctx context.Context) error {
+func (r *Reader) drain(ctx context.Context) error {
 	for {
 		if len(r.buf) > maxEntry {
 			r.buf, r.skip = r.buf[:0], true
@@ -117,7 +141,7 @@ func (r *reader) drain(ctx context.Context) error {
 }
 
 // entries passes on the whole lines in buf; there is no newline before fresh.
-func (r *reader) entries(fresh int) error {
+func (r *Reader) entries(fresh int) error {
 	start := 0
 	for {
 		i := bytes.IndexByte(r.buf[max(start, fresh):], '\n')
@@ -138,6 +162,7 @@ func (r *reader) entries(fresh int) error {
 		if !r.o.Until.IsZero() && e.Time.After(r.o.Until) {
 			return errEnough
 		}
+		e.Size = len(line) + 1
 		if err := r.f(e); err != nil {
 			return err
 		}
@@ -146,13 +171,32 @@ func (r *reader) entries(fresh int) error {
 	return nil
 }
 
+// source is a file of a log that is being read.
+type source struct {
+	*os.File
+	packed bool
+}
+
+// ready unpacks a compressed file, which is not done for files that nobody reads.
+func (s *source) ready() error {
+	if !s.packed {
+		return nil
+	}
+	f, err := unpack(s.File)
+	if err != nil {
+		return err
+	}
+	s.File, s.packed = f, false
+	return nil
+}
+
 // openAll opens the files of a log, oldest first. A rotation meanwhile may show a
 // file under two names; it is taken once.
-func openAll(path string) (files []*os.File, err error) {
+func openAll(path string) (files []source, err error) {
 	var infos []os.FileInfo
 	missing := 0
 	for i := 0; missing < 2; i++ { // an interrupted rotation leaves one number out
-		f, err := os.Open(rotated(path, i))
+		f, isPacked, err := openRotated(path, i)
 		if errors.Is(err, fs.ErrNotExist) {
 			missing++
 			continue
@@ -169,15 +213,13 @@ func openAll(path string) (files []*os.File, err error) {
 			f.Close()
 			continue
 		}
-		files, infos = append(files, f), append(infos, fi)
+		files, infos = append(files, source{f, isPacked}), append(infos, fi)
 	}
-	for i, j := 0, len(files)-1; i < j; i, j = i+1, j-1 {
-		files[i], files[j] = files[j], files[i]
-	}
+	slices.Reverse(files)
 	return files, nil
 }
 
-func closeFiles(files []*os.File) {
+func closeFiles(files []source) {
 	for _, f := range files {
 		f.Close()
 	}

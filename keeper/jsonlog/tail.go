@@ -8,12 +8,15 @@ import (
 
 // seekTail positions the files, oldest first, so that reading them from files[first]
 // on gives the last n entries; all of them if n is negative.
-func seekTail(files []*os.File, n int) (first int, err error) {
+func seekTail(files []source, n int) (first int, err error) {
 	if n < 0 {
 		return 0, nil
 	}
 	for first = len(files) - 1; first >= 0; first-- {
-		if n, err = seekLines(files[first], n); err != nil {
+		if err := files[first].ready(); err != nil {
+			return 0, err
+		}
+		if n, err = seekLines(files[first].File, n); err != nil {
 			return 0, err
 		}
 		if n == 0 {

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strconv"
+	"sync"
 	"time"
 )
 
@@ -21,6 +21,8 @@ type Config struct {
 	MaxSize int64             // bytes in one file; 0: DefaultMaxSize, negative: unlimited
 	MaxFile int               // files, the current one included; 0: DefaultMaxFile
 	Attrs   map[string]string // written with every entry
+
+	Compress bool // predecessors from the second on, by gzip
 }
 
 // A Writer appends to a log. It divides writing into steps, so that its user can
@@ -36,11 +38,13 @@ type Writer struct {
 	attrs []byte
 	f     *os.File
 	size  int64
+
+	packing sync.WaitGroup // a predecessor is being compressed
 }
 
-// Open opens the log for appending, creating it when missing. The rest of an entry
+// Append opens the log for appending, creating it when missing. The rest of an entry
 // that a power failure cut short is removed.
-func Open(c Config) (*Writer, error) {
+func Append(c Config) (*Writer, error) {
 	if c.MaxSize == 0 {
 		c.MaxSize = DefaultMaxSize
 	}
@@ -168,31 +172,7 @@ func (w *Writer) Write(stream string, b []byte, at time.Time) error {
 }
 
 // Close closes the file.
-func (w *Writer) Close() error { return w.f.Close() }
-
-// rotate renames <path> to <path>.1, that to <path>.2 and so on, dropping the last.
-// Interrupted at any point it leaves a sequence that readers understand: numbers
-// may be missing, the order holds.
-func (w *Writer) rotate() error {
-	if w.c.MaxFile == 1 {
-		return w.Truncate(0)
-	}
-	for i := w.c.MaxFile - 1; i > 0; i-- {
-		if err := os.Rename(rotated(w.c.Path, i-1), rotated(w.c.Path, i)); err != nil && !os.IsNotExist(err) {
-			return fmt.Errorf("cannot rotate log: %w", err)
-		}
-	}
-	old := w.f
-	if err := w.open(); err != nil {
-		return err
-	}
-	return old.Close()
-}
-
-// rotated is the name of the i-th predecessor of a log; 0 is the log itself.
-func rotated(path string, i int) string {
-	if i == 0 {
-		return path
-	}
-	return path + "." + strconv.Itoa(i)
+func (w *Writer) Close() error {
+	w.packing.Wait()
+	return w.f.Close()
 }

@@ -1,10 +1,13 @@
 package rootful
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -134,18 +137,22 @@ func mounts() []string {
 	return m
 }
 
-// cgroups lists directories named after hoy in every hierarchy, but not those of a
-// reference engine that runs beside the tests. Only the first four levels are read:
-// engines and tests put their groups no deeper.
+// cgroups lists directories named after hoy in every hierarchy, but not those of
+// engines that run beside the tests. Only the first four levels are read: engines and
+// tests put their groups no deeper.
 func cgroups() []string {
 	var c []string
+	others := neighbours()
 	root := "/sys/fs/cgroup"
 	filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return nil
 		}
 		rel, _ := filepath.Rel(root, p)
-		if strings.Contains(rel, "hoy") && !strings.Contains(rel, "hoy-reference") {
+		if slices.Contains(others, d.Name()) || strings.HasPrefix(d.Name(), "hoy-reference") {
+			return fs.SkipDir
+		}
+		if strings.Contains(rel, "hoy") {
 			c = append(c, rel)
 		}
 		if strings.Count(rel, "/") >= 4 {
@@ -154,6 +161,23 @@ func cgroups() []string {
 		return nil
 	})
 	return c
+}
+
+// neighbours returns the names of the groups of engines and keepers that run on this
+// machine and are no test's: their exec root is not a temporary directory.
+func neighbours() []string {
+	var names []string
+	commands, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range commands {
+		b, _ := os.ReadFile(path)
+		_, rest, found := strings.Cut(string(b), "\x00--exec-root\x00")
+		root, _, _ := strings.Cut(rest, "\x00")
+		if found && !strings.HasPrefix(root, os.TempDir()+"/") {
+			h := sha256.Sum256([]byte(root))
+			names = append(names, "hoy-"+hex.EncodeToString(h[:4])) // as daemon names an engine's group
+		}
+	}
+	return names
 }
 
 func links() []string {
@@ -215,7 +239,7 @@ func children(pid int) []string {
 			}
 		}
 		if cmd, err := os.ReadFile("/proc/" + p + "/cmdline"); err == nil && p != self {
-			if s := string(cmd); strings.Contains(s, os.TempDir()) && (strings.Contains(s, "hoyd") || strings.Contains(s, "hoy-keeper")) {
+			if s := string(cmd); strings.Contains(s, "\x00"+os.TempDir()) && (strings.Contains(s, "hoyd") || strings.Contains(s, "hoy-keeper")) {
 				l = append(l, p+" "+name[p])
 			}
 		}

@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"hoy/linux/netlink"
 )
 
 // inside marks the re-executed test binary, which already has its own namespaces.
@@ -27,7 +29,14 @@ const inside = "HOY_TEST_INSIDE"
 // executing the test binary again in them; the loopback link there is up. Without
 // root it runs the tests in place, where those that call Check fail with one line.
 func Main(m *testing.M) int {
-	if os.Getenv(inside) != "" || os.Geteuid() != 0 {
+	if os.Geteuid() != 0 {
+		return m.Run()
+	}
+	if os.Getenv(inside) != "" {
+		if err := loopback(); err != nil {
+			fmt.Fprintf(os.Stderr, "cannot run the tests in namespaces of their own: %v\n", err)
+			return 1
+		}
 		return m.Run()
 	}
 	c := exec.Command("/proc/self/exe", os.Args[1:]...)
@@ -55,6 +64,15 @@ func Main(m *testing.M) int {
 		return 1
 	}
 	return 0
+}
+
+func loopback() error {
+	ns, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return netlink.LoopbackUp(ns)
 }
 
 // OnHostNetwork changes c to run in the machine's own network namespace, for the few

@@ -1,0 +1,220 @@
+package keeper
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/keeper/jsonlog"
+	"hoy/keeper/ship"
+)
+
+// A shipper sends the log of one process to its target. It follows the log's file,
+// which so is its buffer: a target that is slow or down never holds up the process,
+// and what a killed keeper had not sent, the next one sends.
+type shipper struct {
+	id   string
+	c    *LogConfig
+	mark *shipMark
+
+	logged atomic.Int64 // bytes of entries that came into the log
+	read   int64        // of those, how many were sent or given up
+	most   int64        // between the two, before lines are dropped
+
+	over   chan struct{} // closed when no more comes
+	giveUp chan struct{} // closed when what is left is not sent any more
+	done   chan struct{}
+
+	target ship.Target // nil: not connected
+	pieces [2]ship.Pieces
+	down   bool // the target failed last, and that was said
+}
+
+const (
+	shipGrace = 10 * time.Second // for the target to take the rest, after the process
+	shipPause = time.Minute      // the longest, between two tries
+)
+
+// shipMark is what is known of the shipping, in a file that survives the keeper and
+// that the engine may read at any time.
+type shipMark struct {
+	at      atomic.Int64 // time of the last line dealt with, Unix nanoseconds
+	sent    atomic.Uint64
+	dropped atomic.Uint64
+}
+
+func markPath(root, id string) string { return filepath.Join(ioDir(root, id), "shipped") }
+
+func openMark(path string) (*shipMark, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open mark: %w", err)
+	}
+	defer f.Close()
+	if err := f.Truncate(journalPage); err != nil {
+		return nil, fmt.Errorf("cannot open mark: %w", err)
+	}
+	mem, err := unix.Mmap(int(f.Fd()), 0, journalPage, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("cannot map mark %s: %w", path, err)
+	}
+	return (*shipMark)(unsafe.Pointer(&mem[0])), nil
+}
+
+func (m *shipMark) close() {
+	unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(m)), journalPage))
+}
+
+// newShipper finds its place in the log: its end when the process is about to start,
+// or where the last keeper was.
+func newShipper(markPath, id, logPath string, c *LogConfig) (*shipper, *jsonlog.Reader, error) {
+	mark, err := openMark(markPath)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &shipper{id: id, c: c, mark: mark, most: c.buffer(), over: make(chan struct{}), giveUp: make(chan struct{}), done: make(chan struct{})}
+	o := jsonlog.ReadOptions{Follow: true, Done: s.over}
+	if at := mark.at.Load(); at != 0 {
+		o.Tail, o.Since = -1, time.Unix(0, at+1)
+	}
+	r, err := jsonlog.Open(logPath, o)
+	if err != nil {
+		mark.close()
+		return nil, nil, err
+	}
+	return s, r, nil
+}
+
+// run ships until the process has ended and the rest is sent, or given up.
+func (s *shipper) run(r *jsonlog.Reader) {
+	defer close(s.done)
+	defer s.mark.close()
+	defer func() {
+		if s.target != nil {
+			s.target.Close()
+		}
+		// A mistake in a driver must not end the keeper of all others.
+		if bug := recover(); bug != nil {
+			s.say("shipping has ended by a mistake in hoy: %v", bug)
+		}
+	}()
+	if err := r.Run(context.Background(), s.entry); err != nil {
+		s.say("cannot read the log: %v", err)
+	}
+	if n := s.mark.dropped.Load(); n > 0 {
+		s.say("%d lines did not reach %s", n, s.c.Ship.Driver)
+	}
+}
+
+// end says that no more comes. Shipping goes on for a while.
+func (s *shipper) end() {
+	close(s.over)
+	time.AfterFunc(shipGrace, func() { close(s.giveUp) })
+}
+
+func (s *shipper) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "hoy-keeper: %s: %s\n", s.id, fmt.Sprintf(format, args...))
+}
+
+// entry sends one entry, trying again until that works or it is given up.
+func (s *shipper) entry(e jsonlog.Entry) error {
+	stderr := e.Stream == jsonlog.Stderr
+	text, whole := bytes.CutSuffix(e.Line, []byte("\n"))
+	stream := 0
+	if stderr {
+		stream = 1
+	}
+	l := ship.Line{Text: text, Stderr: stderr, Time: e.Time, Piece: s.pieces[stream].Next(whole)}
+	if s.send(l) {
+		s.mark.sent.Add(1)
+	} else {
+		s.mark.dropped.Add(1)
+	}
+	s.read += int64(e.Size)
+	s.mark.at.Store(e.Time.UnixNano())
+	return nil
+}
+
+func (s *shipper) send(l ship.Line) bool {
+	pause, most := s.c.Ship.Retry()
+	for failures := 0; !s.behind(); {
+		err := s.try(l)
+		if err == nil {
+			if s.down {
+				s.say("%s takes lines again", s.c.Ship.Driver)
+			}
+			s.down = false
+			return true
+		}
+		if !s.down {
+			s.say("%v: trying again", err)
+		}
+		s.down = true
+		if failures++; most > 0 && failures > most || !s.wait(pause) {
+			return false
+		}
+		pause = min(2*pause, shipPause)
+	}
+	return false
+}
+
+func (s *shipper) try(l ship.Line) (err error) {
+	if s.target == nil {
+		if s.target, err = ship.Open(s.c.Ship); err != nil {
+			s.target = nil
+			return err
+		}
+	}
+	if err = s.target.Send(l); err != nil {
+		s.target = nil
+	}
+	return err
+}
+
+// wait pauses between two tries. false: the line is given up, because too many wait
+// behind it, or the process has ended long ago.
+func (s *shipper) wait(pause time.Duration) bool {
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !s.behind() {
+		select {
+		case <-t.C:
+			return true
+		case <-s.giveUp:
+			return false
+		case <-tick.C:
+		}
+	}
+	return false
+}
+
+// behind tells whether more waits than may.
+func (s *shipper) behind() bool { return s.logged.Load()-s.read > s.most }
+
+// buffer is how many bytes of log may wait: as told, or what surely is in the files.
+func (c *LogConfig) buffer() int64 {
+	size, files := c.MaxSize, c.MaxFile
+	if size == 0 {
+		size = jsonlog.DefaultMaxSize
+	}
+	if files == 0 {
+		files = jsonlog.DefaultMaxFile
+	}
+	switch {
+	case size < 0 && c.MaxBuffer == 0:
+		return math.MaxInt64
+	case size < 0 || c.MaxBuffer > 0 && c.MaxBuffer < size*int64(max(files-1, 1)):
+		return c.MaxBuffer
+	}
+	return size * int64(max(files-1, 1))
+}

@@ -64,6 +64,7 @@ func (s *server) adoptOne(st *state) {
 		return
 	}
 	p.pidfd = f
+	p.reopenInput()
 	p.run()
 }
 
@@ -190,9 +191,6 @@ func (p *process) reopen() error {
 	}
 	if p.terminal() {
 		return nil
-	}
-	if p.OpenStdin {
-		p.stdin, _ = openRaw(filepath.Join(p.dir(), "0"), unix.O_WRONLY|unix.O_NONBLOCK)
 	}
 	for fd := 1; fd <= 2; fd++ {
 		f, err := openRaw(filepath.Join(p.dir(), strconv.Itoa(fd)), unix.O_RDWR|unix.O_NONBLOCK)

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"hoy/lib/fault"
 )
 
@@ -37,7 +35,8 @@ type Client struct {
 	changed chan struct{} // closed when link or down changes
 	down    error         // why no keeper can be had, for now
 	kept    map[string]*kept
-	told    map[exitKey]bool // exits given to Exits and not acknowledged
+	early   map[letGoBody]bool // while a keeper is greeted: let go before it was kept
+	told    map[exitKey]bool   // exits given to Exits and not acknowledged
 	queue   []Exit
 	queued  chan struct{} // signals that queue is not empty
 }
@@ -45,28 +44,6 @@ type Client struct {
 type exitKey struct {
 	id         string
 	generation uint64
-}
-
-// kept is what the client keeps of a process, so that the keeper's death does not hang
-// up its terminal or end its input, and that its exit status, and output that nobody
-// has read yet, are not lost if it ends before there is another keeper.
-type kept struct {
-	generation     uint64
-	pidfd          *os.File
-	console, stdin int // -1: none
-	outputs        []int
-}
-
-func (k *kept) close() {
-	if k.pidfd != nil {
-		k.pidfd.Close()
-	}
-	for _, fd := range []int{k.console, k.stdin} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-	}
-	closeAll(k.outputs)
 }
 
 // Start connects to the keeper of o.ExecRoot, starting one if none answers.
@@ -169,12 +146,6 @@ func (c *Client) Resize(ctx context.Context, id string, rows, cols uint16) error
 
 // CloseStdin ends the standard input of id, if that is not a terminal.
 func (c *Client) CloseStdin(ctx context.Context, id string) error {
-	c.mu.Lock()
-	if k := c.kept[id]; k != nil && k.stdin >= 0 {
-		unix.Close(k.stdin)
-		k.stdin = -1
-	}
-	c.mu.Unlock()
 	_, _, err := c.call(ctx, typeCloseStdin, idBody{ID: id}, nil)
 	return err
 }
@@ -203,74 +174,6 @@ func (c *Client) Ack(ctx context.Context, id string, generation uint64) error {
 		c.mu.Unlock()
 	}
 	return err
-}
-
-// keepConsole keeps a duplicate of the console from before the request is sent: the
-// keeper may die with the process made and the request unanswered.
-func (c *Client) keepConsole(r SpawnRequest) error {
-	k := &kept{generation: r.Generation, console: -1, stdin: -1}
-	if r.Console != nil {
-		fd, err := unix.FcntlInt(r.Console.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			return fmt.Errorf("cannot keep console of %s: %w", r.ID, err)
-		}
-		k.console = fd
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if old := c.kept[r.ID]; old != nil {
-		if old.generation == r.Generation {
-			k.close()
-			return nil
-		}
-		old.close()
-	}
-	c.kept[r.ID] = k
-	return nil
-}
-
-// keep keeps the descriptors that came with the description of a process, where there
-// are none yet.
-func (c *Client) keep(p *processBody, fds []int) *kept {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k := c.kept[p.ID]
-	if k == nil || k.generation != p.Generation {
-		k = &kept{generation: p.Generation, console: -1, stdin: -1}
-		c.kept[p.ID] = k
-	}
-	if p.HasPidfd && len(fds) > 0 && k.pidfd == nil {
-		k.pidfd, fds = os.NewFile(uintptr(fds[0]), "pidfd:"+p.ID), fds[1:]
-	} else if p.HasPidfd && len(fds) > 0 {
-		unix.Close(fds[0])
-		fds = fds[1:]
-	}
-	for i, has := range []bool{p.HasStdin, p.HasConsole} {
-		to := []*int{&k.stdin, &k.console}[i]
-		if !has || len(fds) == 0 {
-			continue
-		}
-		if *to < 0 {
-			*to = fds[0]
-		} else {
-			unix.Close(fds[0])
-		}
-		fds = fds[1:]
-	}
-	if k.outputs == nil && p.Outputs == len(fds) {
-		k.outputs, fds = fds, nil
-	}
-	closeAll(fds)
-	return k
-}
-
-func (c *Client) drop(id string, generation uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if k := c.kept[id]; k != nil && k.generation == generation {
-		k.close()
-		delete(c.kept, id)
-	}
 }
 
 func fdsOf(fs []*os.File) []int {

@@ -182,7 +182,7 @@ func (p *process) describe() (b processBody, fds []int) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stdin != nil && (p.terminal() || !p.StdinOnce) {
+	if p.stdin != nil {
 		if fd, ok := duplicate(p.stdin); ok {
 			b.HasConsole, b.HasStdin = p.terminal(), !p.terminal()
 			fds = append(fds, fd)

@@ -133,8 +133,15 @@ func (c *Client) connectOnce(ctx context.Context, again bool) error {
 		return err
 	}
 	l := newLink(s)
-	go l.read(c.tell)
-	if err := c.greet(ctx, l); err != nil {
+	go l.read(c)
+	c.mu.Lock()
+	c.early = map[letGoBody]bool{}
+	c.mu.Unlock()
+	err = c.greet(ctx, l)
+	c.mu.Lock()
+	c.early = nil
+	c.mu.Unlock()
+	if err != nil {
 		l.end()
 		<-l.dead
 		return err

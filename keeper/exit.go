@@ -129,16 +129,16 @@ func (p *process) end(e *Exit) {
 		p.pidfd.Close()
 	}
 	recorded := failpoint.Hit(failpoint.KeeperExitRecorded)
+	p.removeFiles() // before anybody knows: the next start makes files of the same names
 	p.mu.Lock()
 	p.exit = e
 	p.mu.Unlock()
 	p.s.ended(p, e, recorded)
-	p.removeFiles()
 }
 
 // removeFiles removes what a process has in the exec root, except its exit record.
 func (p *process) removeFiles() {
-	for _, n := range []string{"0", "1", "2", "journal", "shipped", "log", "log.1"} {
+	for _, n := range []string{"1", "2", "journal", "shipped", "log", "log.1"} {
 		os.Remove(filepath.Join(p.dir(), n))
 	}
 	os.Remove(p.dir())

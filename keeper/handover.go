@@ -98,8 +98,8 @@ func (s *server) concludeOrphans() {
 // conclude ends a process that is gone.
 func (s *server) conclude(p *process) {
 	if p.Pid == 0 { // no engine was told of it: the request will be repeated
-		s.forget(p)
 		p.removeFiles()
+		s.forget(p)
 		return
 	}
 	for _, st := range p.streams {
@@ -138,15 +138,4 @@ func (p *process) resumeConsole(fd int) {
 	if p.pidfd != nil {
 		go st.run()
 	}
-}
-
-func (p *process) resumeStdin(fd int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stdin != nil || p.terminal() || !p.OpenStdin || p.over {
-		unix.Close(fd)
-		return
-	}
-	unix.SetNonblock(fd, true)
-	p.stdin = os.NewFile(uintptr(fd), "stdin")
 }

@@ -216,9 +216,10 @@ func TestOneKeeperForManyEngines(t *testing.T) {
 
 func TestKilledKeeperKeepsTerminalsAndInput(t *testing.T) {
 	b := newBed(t)
-	plan, master := terminal(t, "stty -echo; read a; echo a $a; read b; echo b $b; read c; exit 3")
+	plan, master := terminal(t, "stty -echo; echo ready; read a; echo a $a; read b; echo b $b; read c; exit 3")
 	b.spawn(keeper.SpawnRequest{ID: "tty", Plan: plan, Console: master, OpenStdin: true, Log: b.logConfig("tty")})
 	master.Close()
+	eventually(t, "the terminal has no echo", func() bool { return b.logged("tty", "stdout") == "ready\r\n" })
 	b.spawn(keeper.SpawnRequest{ID: "fifo", Plan: shell(t, "cat; exit 4"), OpenStdin: true, Log: b.logConfig("fifo")})
 	for _, word := range []string{"one", "two"} {
 		for _, id := range []string{"tty", "fifo"} {
@@ -245,7 +246,7 @@ func TestKilledKeeperKeepsTerminalsAndInput(t *testing.T) {
 	if e := b.exit(); e.ID != "tty" || e.Code != 3 {
 		t.Errorf("%+v", e)
 	}
-	if got := b.logged("tty", "stdout"); got != "a one\r\nb two\r\n" {
+	if got := b.logged("tty", "stdout"); got != "ready\r\na one\r\nb two\r\n" {
 		t.Errorf("terminal logged %q", got)
 	}
 	if got := b.logged("fifo", "stdout"); got != "one\ntwo\n" {

@@ -34,8 +34,8 @@ func newLink(s *socket) *link {
 	return &link{socket: s, dead: make(chan struct{}), pending: map[uint64]chan reply{}}
 }
 
-// read passes replies to those who wait, and exits to tell, until the keeper goes.
-func (l *link) read(tell func(Exit)) {
+// read passes replies to those who wait, and events to c, until the keeper goes.
+func (l *link) read(c *Client) {
 	defer close(l.dead)
 	defer l.Close()
 	for {
@@ -56,7 +56,13 @@ func (l *link) read(tell func(Exit)) {
 			closeAll(fds)
 			var e Exit
 			if json.Unmarshal(body, &e) == nil {
-				tell(e)
+				c.tell(e)
+			}
+		case h.typ == typeLetGo:
+			closeAll(fds)
+			var b letGoBody
+			if json.Unmarshal(body, &b) == nil {
+				c.letGo(b)
 			}
 		default:
 			l.pass(reply{h, append([]byte(nil), body...), fds})

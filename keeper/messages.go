@@ -76,4 +76,11 @@ type idBody struct {
 	Generation uint64 `json:"generation,omitempty"`
 }
 
+// letGoBody tells the engine to close its duplicate of a standard input, which
+// would otherwise not end.
+type letGoBody struct {
+	ID         string `json:"id"`
+	Generation uint64 `json:"generation"`
+}
+
 type empty struct{}

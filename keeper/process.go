@@ -33,7 +33,7 @@ type process struct {
 	journal *journal
 	viewers []*viewer // replaced, never changed, so that it can be walked without mu
 	over    bool      // the last output is delivered: nobody can attach any more
-	stdin   *os.File  // writing end of the FIFO, or the terminal
+	stdin   *os.File  // writing end of the pipe, or the terminal
 	exit    *Exit
 	said    bool // a complaint was made; one is enough
 }
@@ -137,32 +137,6 @@ func (p *process) deliver(fd int, frame []byte) {
 			p.remove(v)
 			v.leave(false)
 		}
-	}
-}
-
-// input writes to the standard input of the process.
-func (p *process) input(b []byte) error {
-	p.mu.Lock()
-	f := p.stdin
-	p.mu.Unlock()
-	if f == nil {
-		return os.ErrClosed
-	}
-	_, err := f.Write(b)
-	return err
-}
-
-// closeStdin ends the standard input. That of a terminal ends with the terminal.
-func (p *process) closeStdin() {
-	if p.terminal() {
-		return
-	}
-	p.mu.Lock()
-	f := p.stdin
-	p.stdin = nil
-	p.mu.Unlock()
-	if f != nil {
-		f.Close()
 	}
 }
 

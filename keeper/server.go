@@ -3,10 +3,12 @@ package keeper
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -220,23 +222,29 @@ func (p *process) done() *Exit {
 // ended tells the engines of an exit. With bad, a failpoint wants that to go wrong:
 // they then connect again and ask.
 func (s *server) ended(p *process, e *Exit, bad error) {
-	s.mu.Lock()
-	var cs []*conn
-	for c := range s.conns {
-		cs = append(cs, c)
-	}
-	s.mu.Unlock()
-	msg, err := encode(typeExit, 0, statusOK, e)
-	if err != nil {
+	if err := s.tell(typeExit, e, bad); err != nil {
 		p.complain("cannot tell of its exit: %v", err)
 	}
+	s.touch()
+	s.worked()
+}
+
+// tell sends an event to the engines. One that does not get it, or with bad, is
+// disconnected.
+func (s *server) tell(typ uint16, body any, bad error) error {
+	msg, err := encode(typ, 0, statusOK, body)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	cs := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
 	for _, c := range cs {
 		if bad != nil || c.send(msg, nil) != nil {
 			c.raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 		}
 	}
-	s.touch()
-	s.worked()
+	return nil
 }
 
 // acknowledge forgets an exit.

@@ -230,28 +230,6 @@ func (p *process) openStdio(console *os.File, undo *cleanup.Stack) (theirs [3]*o
 	return theirs, nil
 }
 
-// openInput makes the standard input: reading and writing end.
-func (p *process) openInput() (theirs, ours *os.File, err error) {
-	if !p.OpenStdin {
-		theirs, err = openRaw("/dev/null", unix.O_RDONLY)
-		return theirs, nil, err
-	}
-	path := filepath.Join(p.dir(), "0")
-	both, err := makeFIFO(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer both.Close()
-	if theirs, err = openRaw(path, unix.O_RDONLY); err != nil {
-		return nil, nil, err
-	}
-	if ours, err = openRaw(path, unix.O_WRONLY|unix.O_NONBLOCK); err != nil {
-		theirs.Close()
-		return nil, nil, err
-	}
-	return theirs, ours, nil
-}
-
 // makeFIFO makes a FIFO and opens it for reading and writing. Whoever has it as
 // /dev/stdout may open it again, whatever user it is; the directory keeps others out.
 func makeFIFO(path string) (*os.File, error) {

@@ -17,14 +17,14 @@ import (
 //	keeper.sock        the protocol
 //	keeper.log         what the keeper has to complain about
 //	keeper/<id>.json   a process, from before its clone to its exit record
-//	io/<id>/{0,1,2}    its FIFOs
+//	io/<id>/{1,2}      its FIFOs of output
 //	io/<id>/journal    see journal
 //	exits/<id>.json    an exit that the engine has not acknowledged
 //
 // A state file starts with numbers of fixed width, so that the pid can be put in
 // after the clone by one write. It is whole before the clone; a file that is not
 // valid JSON is of a process that never was.
-const stateFormat = `{"pid":%10d,"inode":%20d,"startTime":%20d,"startedAt":%20d,`
+const stateFormat = `{"pid":%10d,"inode":%20d,"startTime":%20d,"startedAt":%20d,"input":%20d,`
 
 // state is the content of a state file.
 type state struct {
@@ -32,6 +32,7 @@ type state struct {
 	Inode     uint64 `json:"inode"`     // of the pidfd, which no other process ever has
 	StartTime uint64 `json:"startTime"` // of /proc/<pid>/stat, on kernels without such inodes (before 6.9)
 	StartedAt int64  `json:"startedAt"` // Unix nanoseconds
+	Input     uint64 `json:"input"`     // inode of the pipe of standard input; 0: there is none, or it has ended
 	config
 }
 
@@ -47,7 +48,7 @@ type config struct {
 }
 
 func (s *state) head() []byte {
-	return fmt.Appendf(nil, stateFormat, s.Pid, s.Inode, s.StartTime, s.StartedAt)
+	return fmt.Appendf(nil, stateFormat, s.Pid, s.Inode, s.StartTime, s.StartedAt, s.Input)
 }
 
 func statePath(root, id string) string { return filepath.Join(root, "keeper", id+".json") }

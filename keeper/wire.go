@@ -35,9 +35,10 @@ import (
 //	                                    {held: […]} + pidfds…, status ok
 //	ack {id, generation}           →    {}
 //	                               ←    exit {id, generation, code, …}, number 0
+//	                               ←    let go {id, generation}, number 0: its input has ended
 const (
 	magic       = "HOYK"
-	wireVersion = 1
+	wireVersion = 2
 	headerSize  = 24
 	maxBody     = 96 << 10
 	maxFiles    = 253 // SCM_MAX_FD
@@ -53,7 +54,8 @@ const (
 	typeCloseStdin
 	typeList
 	typeAck
-	typeExit uint16 = 0x40 // event
+	typeExit  uint16 = 0x40 // event
+	typeLetGo uint16 = 0x41 // event
 
 	isReply uint16 = 0x8000
 )

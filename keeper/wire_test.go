@@ -27,7 +27,7 @@ func message(t testing.TB, typ uint16, seq uint64, body any) []byte {
 
 func TestHeader(t *testing.T) {
 	b := message(t, typeAck, 7, idBody{"c", 3})
-	want := "HOYK\x01\x00\x08\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1b\x00\x00\x00" + `{"id":"c","generation":3}`
+	want := "HOYK\x02\x00\x08\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1b\x00\x00\x00" + `{"id":"c","generation":3}`
 	if b[20] = 0x1b; string(b) != want {
 		t.Errorf("%q, want %q", b, want)
 	}
@@ -47,7 +47,7 @@ func TestParseRefuses(t *testing.T) {
 		{"other magic", append([]byte("HTTP"), good[4:]...), "not a message"},
 		{"cut", good[:len(good)-1], "bytes of body announced"},
 		{"too much", append(bytes.Clone(good), 0), "bytes of body announced"},
-		{"other version", other, "speaks version 9 of the keeper's protocol, this one version 1"},
+		{"other version", other, "speaks version 9 of the keeper's protocol, this one version 2"},
 		{"other version, short", other[:8], "speaks version 9"},
 	} {
 		if _, _, err := parse(tc.in); err == nil || !strings.Contains(err.Error(), tc.want) {

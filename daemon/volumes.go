@@ -77,8 +77,12 @@ func (v volumes) Remove(ctx context.Context, name string, force bool) error {
 }
 
 func shownVolume(v *volume.Volume) *apivolume.Volume {
+	options := v.Options
+	if options == nil {
+		options = map[string]string{}
+	}
 	return &apivolume.Volume{
-		Name: v.Name, Driver: v.Driver, Labels: v.Labels, Options: map[string]string{}, Mountpoint: v.Mountpoint,
+		Name: v.Name, Driver: v.Driver, Labels: v.Labels, Options: options, Mountpoint: v.Mountpoint,
 		Scope: "local", CreatedAt: v.CreatedAt.Format(time.RFC3339),
 	}
 }

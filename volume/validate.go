@@ -2,8 +2,11 @@ package volume
 
 import (
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/docker/go-units"
 
 	"hoy/lib/fault"
 )
@@ -16,14 +19,46 @@ func validate(r Request) error {
 	if err := ValidName(r.Name); err != nil {
 		return fault.New(fault.Invalid, "create %s: %w", r.Name, err)
 	}
-	if keys := slices.Sorted(maps.Keys(r.Options)); len(keys) > 0 {
-		switch k := keys[0]; k { // one is enough to refuse
-		case "type", "o", "device":
-			return fault.New(fault.NotImplemented, "create %s: option %q of the local driver is not supported yet: mount the device or directory on this machine and bind it (-v /path:/target), or use --tmpfs", r.Name, k)
-		case "size":
-			return fault.New(fault.Invalid, "create %s: quota size requested but no quota support", r.Name)
+	if err := validOptions(r.Options); err != nil {
+		return fault.New(fault.Invalid, "create %s: %w", r.Name, err)
+	}
+	return nil
+}
+
+// validOptions checks the options of the local driver. "size" alone limits a volume
+// on this machine's disk; the others need each other.
+func validOptions(o map[string]string) error {
+	for _, k := range slices.Sorted(maps.Keys(o)) {
+		if !slices.Contains([]string{"type", "o", "device", "size"}, k) {
+			return fault.New(fault.Invalid, "invalid option: %q", k)
 		}
-		return fault.New(fault.Invalid, "create %s: invalid option: %q", r.Name, keys[0])
+	}
+	if o["type"] == "cifs" && o["device"] != "" {
+		u, err := url.Parse(o["device"])
+		if err != nil {
+			return fault.New(fault.Invalid, "error parsing mount device url: %w", err)
+		}
+		if u.Port() != "" {
+			return fault.New(fault.Invalid, "port not allowed in CIFS device URL, include 'port' in 'o='")
+		}
+	}
+	for _, need := range [][2]string{{"device", "type"}, {"type", "device"}, {"o", "device"}, {"o", "type"}} {
+		if _, given := o[need[0]]; !given {
+			continue
+		}
+		if _, ok := o[need[1]]; !ok {
+			return fault.New(fault.Invalid, "missing required option: %q", need[1])
+		}
+	}
+	size, given := o["size"]
+	if !given {
+		return nil
+	}
+	if _, err := units.RAMInBytes(size); err != nil {
+		return fault.New(fault.Invalid, "%w", err)
+	}
+	if o["type"] != "" {
+		return fault.New(fault.Invalid, "size limits a volume on this machine's disk: a file system of its own takes its size in 'o='")
 	}
 	return nil
 }

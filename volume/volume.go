@@ -20,6 +20,7 @@ import (
 	"hoy/lib/atomicfile"
 	"hoy/lib/cleanup"
 	"hoy/lib/fault"
+	"hoy/linux/quota"
 )
 
 // AnonymousLabel marks volumes that were made without a name, as docker does.
@@ -29,6 +30,7 @@ const AnonymousLabel = "com.docker.volume.anonymous"
 type Volume struct {
 	Name       string            `json:"name"`
 	Driver     string            `json:"driver"`
+	Options    map[string]string `json:"options,omitempty"` // type, o, device and size, as the local driver has them
 	Labels     map[string]string `json:"labels,omitempty"`
 	CreatedAt  time.Time         `json:"createdAt"`
 	Mountpoint string            `json:"-"`
@@ -40,15 +42,17 @@ func (v *Volume) Anonymous() bool { _, ok := v.Labels[AnonymousLabel]; return ok
 
 // Request is a volume to be made. The zero value asks for an anonymous one.
 type Request struct {
-	Name     string // "": 64 hexadecimal digits
-	Driver   string // "" or "local"
-	Options  map[string]string
+	Name     string            // "": 64 hexadecimal digits
+	Driver   string            // "" or "local"
+	Options  map[string]string // type, device, o: what is mounted while containers run; size: limit in bytes, "10g"
 	Labels   map[string]string
 	Volatile bool // it may be lost when the machine crashes now: for --rm
 }
 
 // Store is the folder of all volumes. A volume is made by Create or by the first
-// Use, filled from an image by Populate, and removed when nobody refers to it.
+// Use, filled from an image by Populate, and removed when nobody refers to it. One
+// whose options name a file system has that mounted on _data by the first container
+// that starts (Mount) and unmounted by the last that ends (Unmount).
 //
 //	<root>/<name>/_data         the volume; containers bind it
 //	<root>/<name>/volume.json   the record, with its version
@@ -62,11 +66,18 @@ type Store struct {
 	vols map[string]*entry
 }
 
-// entry is a volume with what changes; guarded by Store.mu except populate.
+// entry is a volume with what changes; guarded by Store.mu except where it says otherwise.
 type entry struct {
 	v        Volume
 	users    map[string]bool
 	populate sync.Mutex // one copy at a time
+
+	mounting sync.Mutex      // held over mount(2), which may wait for a server
+	mounted  map[string]bool // by mounting: the containers that run with it
+}
+
+func newEntry(v Volume) *entry {
+	return &entry{v: v, users: map[string]bool{}, mounted: map[string]bool{}}
 }
 
 // record is volume.json.
@@ -107,7 +118,7 @@ func Open(root string) (*Store, error) {
 			slog.Warn("volume is unreadable and left alone", "dir", dir, "error", err)
 			continue
 		}
-		s.vols[v.Name] = &entry{v: v, users: map[string]bool{}}
+		s.vols[v.Name] = newEntry(v)
 	}
 	return s, nil
 }
@@ -176,11 +187,11 @@ func (s *Store) create(r Request) (*entry, error) {
 	if e := s.vols[r.Name]; e != nil {
 		return e, nil
 	}
-	v := Volume{Name: r.Name, Driver: "local", Labels: labels, CreatedAt: time.Now().UTC(), Mountpoint: filepath.Join(s.root, r.Name, dataDir)}
+	v := Volume{Name: r.Name, Driver: "local", Options: r.Options, Labels: labels, CreatedAt: time.Now().UTC(), Mountpoint: filepath.Join(s.root, r.Name, dataDir)}
 	if err := s.write(v, !r.Volatile); err != nil {
 		return nil, fmt.Errorf("cannot create volume %s: %w", r.Name, err)
 	}
-	e := &entry{v: v, users: map[string]bool{}}
+	e := newEntry(v)
 	s.vols[v.Name] = e
 	return e, nil
 }
@@ -199,6 +210,9 @@ func (s *Store) write(v Volume, durable bool) error {
 		return err
 	}
 	if err := os.Chmod(data, 0o755); err != nil { // whatever the umask
+		return err
+	}
+	if err := limit(data, v.Options["size"]); err != nil {
 		return err
 	}
 	b, err := json.Marshal(record{recordVersion, v})
@@ -267,6 +281,17 @@ func (s *Store) Remove(name string, force bool) error {
 	}
 	if len(e.users) > 0 {
 		return fault.New(fault.Conflict, "remove %s: volume is in use - [%s]", name, strings.Join(slices.Sorted(maps.Keys(e.users)), ", "))
+	}
+	if e.v.needsMount() {
+		// Nobody runs with it, but what is mounted must never be deleted with the volume.
+		unmount(e.v.Mountpoint)
+		if is, err := isMounted(e.v.Mountpoint); err != nil || is {
+			return fault.New(fault.Conflict, "remove %s: cannot unmount %s", name, e.v.Mountpoint)
+		}
+	} else if e.v.Options["size"] != "" {
+		if err := quota.Clear(e.v.Mountpoint); err != nil {
+			slog.Warn("cannot clear the limit of a removed volume", "volume", name, "error", err)
+		}
 	}
 	trash := filepath.Join(s.root, "."+rand.Text())
 	if err := os.Rename(filepath.Join(s.root, name), trash); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -88,7 +88,12 @@ func TestRefused(t *testing.T) {
 		{Request{Name: ".hidden"}, "invalid characters", fault.Invalid},
 		{Request{Name: strings.Repeat("n", 256)}, "longer", fault.Invalid},
 		{Request{Name: "ok", Driver: "nfs"}, `plugin "nfs" not found`, fault.NotFound},
-		{Request{Name: "ok", Options: map[string]string{"type": "tmpfs"}}, "not supported yet", fault.NotImplemented},
+		{Request{Name: "ok", Options: map[string]string{"type": "tmpfs"}}, `missing required option: "device"`, fault.Invalid},
+		{Request{Name: "ok", Options: map[string]string{"device": "x"}}, `missing required option: "type"`, fault.Invalid},
+		{Request{Name: "ok", Options: map[string]string{"o": "ro"}}, `missing required option: "device"`, fault.Invalid},
+		{Request{Name: "ok", Options: map[string]string{"size": "much"}}, "invalid size", fault.Invalid},
+		{Request{Name: "ok", Options: map[string]string{"type": "tmpfs", "device": "tmpfs", "size": "1m"}}, "takes its size in 'o='", fault.Invalid},
+		{Request{Name: "ok", Options: map[string]string{"type": "cifs", "device": "//host:445/share"}}, "port not allowed in CIFS device URL", fault.Invalid},
 		{Request{Name: "ok", Options: map[string]string{"colour": "blue"}}, "invalid option", fault.Invalid},
 	} {
 		if _, err := s.Create(tc.r); err == nil || !strings.Contains(err.Error(), tc.want) || fault.KindOf(err) != tc.kind {

@@ -219,3 +219,61 @@ func TestOverlayOfMissingLayer(t *testing.T) {
 		t.Error("an overlay of nothing was made")
 	}
 }
+
+// TestSub copies parts of an image: a directory, a file, nothing that is outside.
+func TestSub(t *testing.T) {
+	if _, err := stager(); err != nil {
+		t.Fatal(err)
+	}
+	userns := userNamespace(t)
+	for _, n := range []int{1, 3} {
+		for _, ns := range []*os.File{nil, userns} {
+			t.Run(fmt.Sprintf("%d/mapped=%v", n, ns != nil), func(t *testing.T) {
+				rootful.Check(t)
+				c := layers(t, t.TempDir(), n)
+				c.Upper, c.Work, c.ReadOnly, c.UserNS = "", "", true, ns
+				bottom := c.Lower[n-1]
+				for _, err := range []error{
+					os.Mkdir(filepath.Join(bottom, "dir"), 0o755), os.WriteFile(filepath.Join(bottom, "dir", "file"), []byte("here"), 0o644),
+					os.Symlink("dir", filepath.Join(bottom, "good")), os.Symlink("../../..", filepath.Join(bottom, "bad")), os.Symlink("/dir", filepath.Join(bottom, "absolute")),
+				} {
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				checkSub(t, c)
+			})
+		}
+	}
+}
+
+func checkSub(t *testing.T, c OverlayConfig) {
+	t.Helper()
+	for sub, want := range map[string]string{
+		"dir": "", "good": "", "dir/file": "", "dir/../dir": "",
+		"bad": "path concatenation escapes the base directory", "absolute": "path concatenation escapes", "../x": "path concatenation escapes",
+		"missing": "cannot access path missing", "dir/file/x": "cannot access path",
+	} {
+		whole, err := Overlay(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := Sub(whole, sub)
+		whole.Close()
+		if want != "" {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", sub, err, want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", sub, err)
+			continue
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil || (st.Mode&unix.S_IFMT == unix.S_IFREG) != (sub == "dir/file") {
+			t.Errorf("%s: %+v, %v", sub, st, err)
+		}
+		f.Close()
+	}
+}

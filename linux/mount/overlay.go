@@ -30,12 +30,31 @@ func Overlay(c OverlayConfig) (*os.File, error) {
 	if len(c.Lower) == 0 || (c.Upper == "") != (c.Work == "") || filepath.Dir(c.Upper) != filepath.Dir(c.Work) {
 		return nil, fault.New(fault.Invalid, "cannot make overlay of %d lower directories, upper %q and work %q", len(c.Lower), c.Upper, c.Work)
 	}
+	if c.Upper == "" && len(c.Lower) == 1 { // overlayfs wants two; one is a directory like any other
+		return single(c)
+	}
 	var f *os.File
 	err := asRoot(c, func() (err error) {
 		f, err = anyWay(c)
 		return err
 	})
 	return f, err
+}
+
+func single(c OverlayConfig) (*os.File, error) {
+	f, err := Bind(c.Lower[0], false)
+	if err != nil {
+		return nil, err
+	}
+	attr := uint64(0)
+	if c.ReadOnly {
+		attr = unix.MOUNT_ATTR_RDONLY
+	}
+	if err := SetAttr(f, false, attr, 0, unix.MS_PRIVATE, c.UserNS); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func anyWay(c OverlayConfig) (*os.File, error) {

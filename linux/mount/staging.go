@@ -16,8 +16,8 @@ import (
 
 // The staging thread lives in a mount namespace of its own, with a tmpfs as its
 // working directory. There the layers of one overlay at a time get names short enough
-// for the single page of options that mount(2) takes, and id-mapped layers the
-// attached mounts that kernels before 6.15 insist on. The namespace is a slave of the
+// for the single page of options that mount(2) takes, and id-mapped layers, and mounts
+// of which a part is copied, are attached as kernels before 6.15 insist on. The namespace is a slave of the
 // process's: later mounts are seen in it, and unmounting them is not prevented.
 
 // stagingDir is covered by the thread's tmpfs; no layer can be there.
@@ -27,7 +27,7 @@ const stagingDir = "/sys"
 var stager = sync.OnceValues(startStager)
 
 type job struct {
-	c    OverlayConfig
+	do   func() (*os.File, error)
 	done chan<- result
 }
 
@@ -45,12 +45,8 @@ func startStager() (chan<- job, error) {
 			return
 		}
 		for j := range jobs {
-			var r result
-			r.err = asRoot(j.c, func() (err error) {
-				r.f, err = stage(j.c)
-				return err
-			})
-			j.done <- r
+			f, err := j.do()
+			j.done <- result{f, err}
 		}
 	})
 	return jobs, <-ready
@@ -77,16 +73,27 @@ func enterStaging() error {
 	return nil
 }
 
-// byStaging makes the overlay on the staging thread.
-func byStaging(c OverlayConfig) (*os.File, error) {
+// staged runs do on the staging thread.
+func staged(do func() (*os.File, error)) (*os.File, error) {
 	jobs, err := stager()
 	if err != nil {
 		return nil, err
 	}
 	done := make(chan result)
-	jobs <- job{c, done}
+	jobs <- job{do, done}
 	r := <-done
 	return r.f, r.err
+}
+
+// byStaging makes the overlay on the staging thread.
+func byStaging(c OverlayConfig) (*os.File, error) {
+	return staged(func() (f *os.File, err error) {
+		err = asRoot(c, func() error {
+			f, err = stage(c)
+			return err
+		})
+		return f, err
+	})
 }
 
 // stage runs on the staging thread, in its directory.

@@ -1,0 +1,62 @@
+package mount
+
+import (
+	"errors"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/lib/fault"
+)
+
+// Sub makes a detached copy of what is at path below root, a directory or a file, with
+// the mounts below it. root is a detached mount or a directory. A link that leads out
+// of root, or an absolute one, is an error in docker's words, as is a path that is not
+// there.
+func Sub(root *os.File, path string) (*os.File, error) {
+	f, err := copyOf(root, path)
+	if !errors.Is(err, unix.EINVAL) {
+		return f, err
+	}
+	// Before 6.15 the kernel copies no part of a detached mount.
+	return staged(func() (*os.File, error) {
+		const place = "whole"
+		if err := os.Mkdir(place, 0o700); err != nil {
+			return nil, err
+		}
+		defer os.Remove(place)
+		if err := Attach(root, place); err != nil {
+			return nil, err
+		}
+		defer unix.Unmount(place, unix.MNT_DETACH)
+		return copyOf(root, path)
+	})
+}
+
+// copyOf resolves and copies: nothing can come between, the copy is of what was found.
+func copyOf(root *os.File, path string) (*os.File, error) {
+	f, err := openBeneath(root, path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return BindFile(f, true)
+}
+
+func openBeneath(root *os.File, path string) (*os.File, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS}
+	for {
+		fd, err := unix.Openat2(int(root.Fd()), path, &how)
+		runtime.KeepAlive(root)
+		switch {
+		case err == unix.EINTR || err == unix.EAGAIN: // a rename raced with ".."
+			continue
+		case err == unix.EXDEV:
+			return nil, fault.New(fault.Invalid, "path concatenation escapes the base directory, subpath: %s", path)
+		case err != nil:
+			return nil, fault.New(fault.NotFound, "cannot access path %s: %w", path, err)
+		}
+		return os.NewFile(uintptr(fd), path), nil
+	}
+}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
 	"github.com/spf13/cobra"
 
 	"hoy/cli/options"
@@ -94,7 +96,7 @@ func (a *app) create(ctx context.Context, c *client.Client, verb string, o *opti
 	defer cid.close()
 	created, err := c.ContainerCreate(ctx, *r, o.Name, o.Platform)
 	if err != nil {
-		if client.StatusOf(err) == 404 && strings.Contains(strings.ToLower(err.Error()), "no such image") && o.Pull != "never" {
+		if client.StatusOf(err) == 404 && strings.Contains(strings.ToLower(err.Error()), "no such image") && !namesMount(err, r.HostConfig) && o.Pull != "never" {
 			err = missingImage(withTag(r.Image))
 		}
 		return "", engineError(err)
@@ -106,6 +108,13 @@ func (a *app) create(ctx context.Context, c *client.Client, verb string, o *opti
 		return "", engineError(err)
 	}
 	return created.ID, nil
+}
+
+// namesMount says whether the image that is missing is one to be mounted.
+func namesMount(err error, h *container.HostConfig) bool {
+	return slices.ContainsFunc(h.Mounts, func(m mount.Mount) bool {
+		return m.Type == mount.TypeImage && strings.Contains(err.Error(), m.Source)
+	})
 }
 
 // missingImage is the error of an image that is not here, in the words that scripts

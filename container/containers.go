@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,10 +188,10 @@ func (c *Containers) networkEvent(k *Container, a events.Action, e *network.Endp
 	c.o.Events.Publish(events.NetworkEventType, a, e.NetworkID, map[string]string{"container": k.id, "name": e.Network, "type": driver})
 }
 
-// Users returns the containers made from the image with this ID.
+// Users returns the containers made from the image with this ID, or that mount it.
 func (c *Containers) Users(imageID string) (ids []string, runs []bool) {
 	for _, k := range c.index.all() {
-		if r := k.rec(); r.Image.ID == imageID {
+		if r := k.rec(); slices.ContainsFunc(r.images(), func(i imageRecord) bool { return i.ID == imageID }) {
 			ids, runs = append(ids, r.ID), append(runs, r.isRunning())
 		}
 	}
@@ -202,9 +203,11 @@ func (c *Containers) Chains() []string {
 	seen := map[string]bool{}
 	var l []string
 	for _, k := range c.index.all() {
-		if chain := k.rec().Image.Chain; chain != "" && !seen[chain] {
-			seen[chain] = true
-			l = append(l, chain)
+		for _, i := range k.rec().images() {
+			if i.Chain != "" && !seen[i.Chain] {
+				seen[i.Chain] = true
+				l = append(l, i.Chain)
+			}
 		}
 	}
 	return l

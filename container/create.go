@@ -43,9 +43,14 @@ func (c *Containers) Create(ctx context.Context, r CreateRequest) (apicontainer.
 	if err != nil {
 		return no, err
 	}
-	defer release()
+	var held cleanup.Stack // images, until the record pins them
+	defer held.Run()
+	held.Add(release)
 	rec, more, err := c.draft(r, img)
 	if err != nil {
+		return no, err
+	}
+	if err := c.holdImages(ctx, rec, &held); err != nil {
 		return no, err
 	}
 	if err := c.make(rec, name); err != nil {
@@ -94,8 +99,11 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 		return nil, nil, err
 	}
 	c.logDefaults(rec.Host)
-	var err error
-	if rec.Mounts, err = mountPoints(rec.Config, rec.Host); err != nil {
+	taken, err := c.volumesFrom(rec.Host)
+	if err != nil {
+		return nil, nil, err
+	}
+	if rec.Mounts, err = mountPoints(rec.Config, rec.Host, taken); err != nil {
 		return nil, nil, err
 	}
 	var warnings []string
@@ -153,7 +161,11 @@ func (c *Containers) make(rec *record, name string) error {
 	}
 	undo.Add(func() { c.index.release(rec.Name, rec.ID) })
 
-	if _, err := c.o.Layers.Create(rec.ID, !rec.Host.AutoRemove); err != nil {
+	size, err := spec.StorageSize(rec.Host)
+	if err != nil {
+		return err
+	}
+	if _, err := c.o.Layers.Create(rec.ID, !rec.Host.AutoRemove, size); err != nil {
 		return err
 	}
 	undo.Add(func() { c.o.Layers.Remove(rec.ID) })

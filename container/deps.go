@@ -24,7 +24,7 @@ type Images interface {
 
 // Layers keeps writable layers (snapshot.Layers).
 type Layers interface {
-	Create(id string, durable bool) (snapshot.Layer, error)
+	Create(id string, durable bool, size int64) (snapshot.Layer, error)
 	Get(id string) snapshot.Layer
 	Remove(id string) error
 	List() ([]string, error)
@@ -34,9 +34,12 @@ type Layers interface {
 type Volumes interface {
 	Use(r volume.Request, container string) (*volume.Volume, error)
 	Release(name, container string)
+	Mount(name, container string) error
+	Unmount(name, container string)
+	Tidy()
 	Get(name string) (*volume.Volume, error)
 	Remove(name string, force bool) error
-	Populate(name string, root *os.File, path string, ids *idmap.Map) error
+	Populate(name, sub string, root *os.File, path string, ids *idmap.Map) error
 }
 
 // Networks gives containers their namespaces and addresses (network.Networks).

@@ -125,6 +125,7 @@ func (c *Containers) release(k *Container, p *process) {
 	default:
 		c.mustSave(k)
 	}
+	c.unmountVolumes(k.rec())
 	if k.rec().Host.IpcMode.IsShareable() {
 		c.unshareShm(k.id)
 	}

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +14,6 @@ import (
 	"hoy/container/spec"
 	"hoy/lib/cleanup"
 	"hoy/lib/fault"
-	"hoy/linux/idmap"
 	"hoy/volume"
 )
 
@@ -26,25 +26,37 @@ type mountPoint struct {
 	CreateSource bool              // make a missing source directory
 	Hidden       bool              // not in inspect's Mounts: docker shows --tmpfs only in HostConfig
 	Labels       map[string]string // of the volume
+	Options      map[string]string // of the volume's driver
+	Subpath      string            // within the volume or the image
+	Image        *imageRecord      // of a mount of an image
 	Tmpfs        []string          // options
 
 	NonRecursive, ReadOnlyNonRecursive, ReadOnlyForceRecursive bool
 }
 
-// mountPoints lists the container's mounts. Volumes have no source yet.
-func mountPoints(c *apicontainer.Config, h *apicontainer.HostConfig) ([]mountPoint, error) {
+// mountPoints lists the container's mounts: those of other containers that it takes,
+// its own in their place, and the volumes of its configuration where nothing is yet.
+// Volumes have no source, and images are not looked up.
+func mountPoints(c *apicontainer.Config, h *apicontainer.HostConfig, taken []mountPoint) ([]mountPoint, error) {
 	requests, err := spec.Mounts(c, h)
 	if err != nil {
 		return nil, err
 	}
-	var list []mountPoint
+	list := slices.Clone(taken)
 	for _, r := range requests {
+		there := func(m mountPoint) bool { return m.Destination == r.Target }
+		if r.Declared && slices.ContainsFunc(list, there) {
+			continue
+		}
+		list = slices.DeleteFunc(list, there)
 		m := mountPoint{MountPoint: apicontainer.MountPoint{Type: r.Type, Destination: r.Target, Mode: r.Mode, RW: !r.ReadOnly}}
 		switch r.Type {
 		case mount.TypeVolume:
 			m.volume(r)
 		case mount.TypeBind:
 			err = m.bind(r)
+		case mount.TypeImage:
+			m.image(r)
 		case mount.TypeTmpfs:
 			m.Tmpfs = r.TmpfsOptions
 			m.Hidden = !slices.ContainsFunc(h.Mounts, func(o mount.Mount) bool { return path.Clean(o.Target) == r.Target })
@@ -63,11 +75,68 @@ func (m *mountPoint) volume(r spec.MountRequest) {
 	m.Populate = true
 	if o := r.VolumeOptions; o != nil {
 		m.Populate = !o.NoCopy
-		m.Labels = o.Labels
+		m.Labels, m.Subpath = o.Labels, o.Subpath
+		if d := o.DriverConfig; d != nil {
+			m.Driver, m.Options = first(d.Name, m.Driver), d.Options
+		}
 	}
-	if m.Mode == "" && !m.Anonymous {
+	if m.Mode == "" && !r.Declared {
 		m.Mode = "z" // docker's default, with and without SELinux
 	}
+}
+
+func (m *mountPoint) image(r spec.MountRequest) {
+	m.Name, m.RW, m.Propagation = r.Source, false, mount.PropagationRPrivate
+	if o := r.ImageOptions; o != nil {
+		m.Subpath = o.Subpath
+	}
+}
+
+// volumesFrom lists what the container takes from others (--volumes-from), of two at
+// one place the later: their volumes, binds and images, not what is theirs alone, a
+// tmpfs.
+func (c *Containers) volumesFrom(h *apicontainer.HostConfig) ([]mountPoint, error) {
+	var list []mountPoint
+	for _, text := range h.VolumesFrom {
+		from, err := spec.ParseVolumesFrom(text)
+		if err != nil {
+			return nil, err
+		}
+		k, err := c.index.get(from.Container)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range k.rec().Mounts {
+			if m.Type == mount.TypeTmpfs {
+				continue
+			}
+			m.RW, m.Mode, m.Populate = m.RW && !from.ReadOnly, from.Mode, false
+			list = slices.DeleteFunc(list, func(o mountPoint) bool { return o.Destination == m.Destination })
+			list = append(list, m)
+		}
+	}
+	return list, nil
+}
+
+// holdImages finds the images that are mounted, and keeps their layers until released
+// runs, by when the record pins them.
+func (c *Containers) holdImages(ctx context.Context, rec *record, released *cleanup.Stack) error {
+	for i := range rec.Mounts {
+		m := &rec.Mounts[i]
+		if m.Type != mount.TypeImage || m.Image != nil { // another container's pins it already
+			continue
+		}
+		img, release, err := c.o.Images.Hold(ctx, m.Name)
+		if err != nil {
+			return err
+		}
+		released.Add(release)
+		m.Image = &imageRecord{ID: img.ID, Chain: img.ChainID, Layers: img.Layers}
+		if len(img.Layers) > 0 {
+			m.Source = img.Layers[0]
+		}
+	}
+	return nil
 }
 
 func (m *mountPoint) bind(r spec.MountRequest) error {
@@ -94,14 +163,15 @@ func (c *Containers) useVolumes(rec *record, undo *cleanup.Stack) error {
 		if m.Type != mount.TypeVolume {
 			continue
 		}
-		v, err := c.o.Volumes.Use(volume.Request{Name: m.Name, Driver: m.Driver, Labels: m.Labels, Volatile: m.Anonymous && rec.Host.AutoRemove}, rec.ID)
+		v, err := c.o.Volumes.Use(volume.Request{Name: m.Name, Driver: m.Driver, Options: m.Options, Labels: m.Labels, Volatile: m.Anonymous && rec.Host.AutoRemove}, rec.ID)
 		if err != nil {
 			return err
 		}
+		made := m.Name == ""
 		m.Name, m.Source = v.Name, v.Mountpoint
 		undo.Add(func() {
 			c.o.Volumes.Release(v.Name, rec.ID)
-			if m.Anonymous {
+			if made {
 				c.o.Volumes.Remove(v.Name, true)
 			}
 		})
@@ -123,66 +193,6 @@ func (c *Containers) releaseVolumes(rec *record, remove bool) {
 			}
 		}
 	}
-}
-
-// prepareMounts makes the sources ready, root being the container's root file
-// system, and returns the mounts for the specification.
-func (c *Containers) prepareMounts(rec *record, root *os.File) ([]spec.Mount, error) {
-	list := make([]spec.Mount, 0, len(rec.Mounts))
-	for _, m := range rec.Mounts {
-		if err := c.prepareMount(rec, m, root); err != nil {
-			return nil, err
-		}
-		s := spec.Mount{
-			Type: "bind", Source: m.Source, Destination: m.Destination, ReadOnly: !m.RW, Propagation: string(m.Propagation),
-			NonRecursive: m.NonRecursive, ReadOnlyNonRecursive: m.ReadOnlyNonRecursive, ReadOnlyForceRecursive: m.ReadOnlyForceRecursive,
-			// On disk a volume's files belong to whom they belong in the containers: it
-			// serves those with and without a user namespace. A bind shows the machine's
-			// ids, as docker has it.
-			MapIDs: m.Type == mount.TypeVolume && c.userMap(rec) != nil,
-		}
-		if m.Type == mount.TypeTmpfs {
-			s.Type, s.Source, s.Options = "tmpfs", "", m.Tmpfs
-		}
-		list = append(list, s)
-	}
-	return list, nil
-}
-
-func (c *Containers) prepareMount(rec *record, m mountPoint, root *os.File) error {
-	switch {
-	case m.Type == mount.TypeVolume && m.Populate && rec.State.Generation == 0:
-		return c.o.Volumes.Populate(m.Name, root, m.Destination, c.userMap(rec))
-	case m.Type == mount.TypeBind:
-		_, err := os.Stat(m.Source)
-		if errors.Is(err, os.ErrNotExist) && m.CreateSource {
-			err = makeSource(m.Source, c.userMap(rec))
-		}
-		if err != nil {
-			return fault.New(fault.Invalid, "cannot mount %s on %s: %w", m.Source, m.Destination, err)
-		}
-	}
-	return nil
-}
-
-// makeSource makes a bind's missing directories, which belong to the container's root.
-func makeSource(dir string, ids *idmap.Map) error {
-	if parent := path.Dir(dir); parent != dir {
-		if _, err := os.Stat(parent); errors.Is(err, os.ErrNotExist) {
-			if err := makeSource(parent, ids); err != nil {
-				return err
-			}
-		}
-	}
-	switch err := os.Mkdir(dir, 0o755); {
-	case errors.Is(err, os.ErrExist): // another container's start was quicker
-		return nil
-	case err != nil || ids == nil:
-		return err
-	}
-	uid, _ := ids.UID(0)
-	gid, _ := ids.GID(0)
-	return os.Chown(dir, int(uid), int(gid))
 }
 
 // shownMounts is what inspect and ps show.

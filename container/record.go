@@ -96,6 +96,17 @@ func (s *state) endpoint() *network.Endpoint {
 	return s.Running.Endpoint
 }
 
+// images are those whose layers the container needs: its own, and those it mounts.
+func (r *record) images() []imageRecord {
+	list := []imageRecord{r.Image}
+	for _, m := range r.Mounts {
+		if m.Image != nil {
+			list = append(list, *m.Image)
+		}
+	}
+	return list
+}
+
 func (r *record) isRunning() bool { return r.State.Status == apicontainer.StateRunning }
 
 func (c *Containers) dir(id string) string        { return filepath.Join(c.o.Root, id) }

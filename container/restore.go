@@ -117,7 +117,7 @@ func (c *Containers) know(rec *record) {
 		if m.Type != mount.TypeVolume {
 			continue
 		}
-		if _, err := c.o.Volumes.Use(volume.Request{Name: m.Name, Driver: m.Driver, Labels: m.Labels}, rec.ID); err != nil {
+		if _, err := c.o.Volumes.Use(volume.Request{Name: m.Name, Driver: m.Driver, Options: m.Options, Labels: m.Labels}, rec.ID); err != nil {
 			c.log.Error("cannot use a volume", "container", rec.ID, "volume", m.Name, "error", err)
 		}
 	}
@@ -146,6 +146,7 @@ func (c *Containers) adopt(ctx context.Context) error {
 		}
 		c.dismiss(h)
 	}
+	c.o.Volumes.Tidy()
 	return nil
 }
 
@@ -167,6 +168,14 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 	if run.Endpoint != nil {
 		if err := c.o.Networks.Adopt(k.id, *run.Endpoint); err != nil {
 			c.log.Error("cannot adopt a container's network", "container", k.id, "error", err)
+		}
+	}
+	for _, m := range k.rec().Mounts {
+		if m.Type != mount.TypeVolume {
+			continue
+		}
+		if err := c.o.Volumes.Mount(m.Name, k.id); err != nil {
+			c.log.Error("cannot adopt a container's volume", "container", k.id, "error", err)
 		}
 	}
 	p := h.Process

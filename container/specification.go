@@ -13,6 +13,7 @@ import (
 	"hoy/lib/fault"
 	"hoy/linux/idmap"
 	"hoy/linux/seccomp"
+	"hoy/linux/selinux"
 	"hoy/runtime"
 )
 
@@ -89,7 +90,7 @@ func nsPath(pid int, ns string) string { return "/proc/" + strconv.Itoa(pid) + "
 // specification makes the container's OCI specification and what it refers to.
 func (l *launch) specification() (*specs.Spec, error) {
 	c, rec := l.c, l.rec
-	mounts, err := c.prepareMounts(rec, l.root)
+	mounts, err := l.prepareMounts()
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +131,9 @@ func (c *Containers) input(rec *record) spec.Input {
 	}
 	if c.o.Host.Seccomp {
 		in.Seccomp = c.seccomp.get
+	}
+	if c.o.Host.SELinux {
+		in.SELinuxLevel = selinux.Level(rec.ID)
 	}
 	return in
 }

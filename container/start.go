@@ -71,6 +71,7 @@ type launch struct {
 	endpoint *network.Endpoint // nil: another container's network
 	root     *os.File
 	shared   sharedNamespaces
+	sources  map[string]*os.File // detached mounts, by the destination that they are for
 	spec     *specs.Spec
 	prepared *runtime.Prepared
 	undo     cleanup.Stack // on failure
@@ -178,7 +179,7 @@ func (l *launch) prepare(ctx context.Context) error {
 		netns = l.endpoint.NetNS
 	}
 	l.prepared, err = l.c.o.Runtime.Prepare(runtime.Container{
-		ID: l.k.id, Spec: l.spec, Root: l.root, UserNS: l.userNS(), NetNS: netns, Stdio: !l.rec.Config.Tty,
+		ID: l.k.id, Spec: l.spec, Root: l.root, UserNS: l.userNS(), NetNS: netns, Sources: l.sources, Stdio: !l.rec.Config.Tty,
 		Init: spec.UsesInit(l.rec.Host, l.c.o.Host),
 	})
 	if err != nil {

@@ -133,11 +133,10 @@ func (b *builder) mapIDs(data []mount.Option) ([]mount.Option, error) {
 
 // bind prepares a copy of a mount of the host.
 func (b *builder) bind(m specs.Mount, a attributes) error {
-	f, err := mount.Bind(m.Source, a.recursive)
+	f, err := b.source(m, a)
 	if err != nil {
 		return err
 	}
-	b.keep(f)
 	userns, err := b.mountIDs(m, a)
 	if err != nil {
 		return err
@@ -153,6 +152,18 @@ func (b *builder) bind(m specs.Mount, a attributes) error {
 		return err
 	}
 	return b.attach(attachment{object: m.Destination, source: f}, directory)
+}
+
+// source returns what a bind shows.
+func (b *builder) source(m specs.Mount, a attributes) (*os.File, error) {
+	if f := b.c.Sources[m.Destination]; f != nil {
+		return f, nil
+	}
+	f, err := mount.Bind(m.Source, a.recursive)
+	if err == nil {
+		b.keep(f)
+	}
+	return f, err
 }
 
 // setAttributes makes one call where the same holds for the mount and those below it.

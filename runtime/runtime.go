@@ -64,6 +64,9 @@ type Container struct {
 	// UserNS and NetNS are a pooled pair, and win over the spec's entries. With a
 	// user namespace, Spec.Linux.UIDMappings and GIDMappings must tell its maps.
 	UserNS, NetNS *os.File
+	// Sources are detached mounts that take the place of the source paths of the spec's
+	// binds, by destination. They stay the caller's, and can be used once.
+	Sources map[string]*os.File
 	// Stdio says that descriptors 0 to 2 are those given to the one who runs the plan.
 	// Without it, and without Process.Terminal, they are /dev/null.
 	Stdio bool

@@ -19,6 +19,7 @@ import (
 	"hoy/lib/cleanup"
 	"hoy/lib/fault"
 	"hoy/linux/mount"
+	"hoy/linux/quota"
 )
 
 // Layers is the folder of all writable layers.
@@ -26,7 +27,7 @@ import (
 // A layer begins empty, is mounted over an image's layers whenever its container
 // starts, and keeps what the container has changed until it is removed:
 //
-//	l, err := layers.Create(id, true)
+//	l, err := layers.Create(id, true, 0)
 //	root, err := l.Mount(image.Layers, false, nil) // a detached overlay mount
 //	...
 //	err = layers.Remove(id)
@@ -81,9 +82,10 @@ func (l *Layers) Close() error {
 	return nil
 }
 
-// Create makes an empty layer. durable: it is on disk when Create returns. The root
-// directory gets mode 0755 and belongs to root, as those of images.
-func (l *Layers) Create(id string, durable bool) (Layer, error) {
+// Create makes an empty layer. durable: it is on disk when Create returns. size bounds
+// what it may hold, in bytes, where the file system has project quotas; 0 does not. The
+// root directory gets mode 0755 and belongs to root, as those of images.
+func (l *Layers) Create(id string, durable bool, size int64) (Layer, error) {
 	if err := valid(id); err != nil {
 		return Layer{}, err
 	}
@@ -97,6 +99,13 @@ func (l *Layers) Create(id string, durable bool) (Layer, error) {
 	var undo cleanup.Stack
 	defer undo.Run()
 	undo.Add(func() { os.RemoveAll(dir) })
+	if size > 0 {
+		// Now: both directories below inherit it, and overlayfs renames between them.
+		if err := quota.Limit(dir, size); err != nil {
+			return Layer{}, fmt.Errorf("cannot limit a container's storage (--storage-opt size): %w", err)
+		}
+		undo.Add(func() { quota.Clear(dir) })
+	}
 	upper := filepath.Join(dir, "upper")
 	if err := os.Mkdir(upper, 0o755); err != nil {
 		return Layer{}, fmt.Errorf("cannot create layer: %w", err)
@@ -218,6 +227,9 @@ func (l Layer) Usage() (size, entries int64, err error) {
 func (l *Layers) Remove(id string) error {
 	if err := valid(id); err != nil {
 		return err
+	}
+	if err := quota.Clear(filepath.Join(l.root, id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		slog.Warn("cannot clear the limit of a removed layer", "layer", id, "error", err)
 	}
 	trash := filepath.Join(l.root, trashDir, rand.Text())
 	err := os.Rename(filepath.Join(l.root, id), trash)

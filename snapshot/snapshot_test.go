@@ -34,11 +34,11 @@ func TestLifeOfALayer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := ls.Create("c1", true)
+	l, err := ls.Create("c1", true, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ls.Create("c1", false); fault.KindOf(err) != fault.Conflict {
+	if _, err := ls.Create("c1", false, 0); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("a second c1: %v", err)
 	}
 	image := []string{lower(t, "f", "top"), lower(t, "g", "bottom")}
@@ -97,7 +97,7 @@ func TestOpenEmptiesTrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ls.Create("kept", false); err != nil {
+	if _, err := ls.Create("kept", false, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := ls.Close(); err != nil {
@@ -118,7 +118,7 @@ func TestInvalidIDs(t *testing.T) {
 	}
 	defer ls.Close()
 	for _, id := range []string{"", ".", "..", ".trash", "a/b", "../a"} {
-		if _, err := ls.Create(id, false); fault.KindOf(err) != fault.Invalid {
+		if _, err := ls.Create(id, false, 0); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("create %q: %v", id, err)
 		}
 		if err := ls.Remove(id); fault.KindOf(err) != fault.Invalid {
@@ -134,7 +134,7 @@ func BenchmarkCreate(b *testing.B) {
 	}
 	start := time.Now().UnixNano()
 	for i := int64(0); b.Loop(); i++ {
-		if _, err := ls.Create(strconv.FormatInt(start+i, 10), false); err != nil {
+		if _, err := ls.Create(strconv.FormatInt(start+i, 10), false, 0); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -19,62 +19,85 @@ import (
 // into the volume if that is empty, as docker does at a volume's first use: with
 // owners, modes, times, extended attributes and hard links, and with the owner and
 // mode of the directory itself. A path that is missing in root, or is no directory,
-// is no failure.
+// is no failure. sub is a directory in the volume to be filled instead of the whole;
+// one that is missing is left to whoever mounts it.
 //
 // ids is the map by which root shows owners, nil when it shows them as they are: in
 // the volume they are as in the image. Links are copied and never followed out of
 // root; everything below goes by descriptor.
-func (s *Store) Populate(name string, root *os.File, path string, ids *idmap.Map) error {
-	s.mu.Lock()
-	e := s.vols[name]
-	s.mu.Unlock()
-	if e == nil {
-		return notFound(name)
+func (s *Store) Populate(name, sub string, root *os.File, path string, ids *idmap.Map) error {
+	e, err := s.find(name)
+	if err != nil {
+		return err
 	}
 	e.populate.Lock()
 	defer e.populate.Unlock()
 	src, err := mount.OpenIn(root, path, unix.O_RDONLY|unix.O_DIRECTORY)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+	if missing(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("cannot populate volume %s from %s: %w", name, path, err)
 	}
 	defer src.Close()
-	if err := populate(e.v.Mountpoint, src, ids); err != nil {
+	if err := populate(e.v.Mountpoint, sub, src, ids); err != nil {
 		return fmt.Errorf("cannot populate volume %s from %s: %w", name, path, err)
 	}
 	return nil
 }
 
-func populate(data string, src *os.File, ids *idmap.Map) error {
-	dst, err := os.OpenFile(data, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+func missing(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) }
+
+func populate(data, sub string, src *os.File, ids *idmap.Map) error {
+	dst, err := openData(data, sub)
 	if err != nil {
-		return err
+		return missingIsFine(err)
 	}
 	defer dst.Close()
 	if _, err := dst.Readdirnames(1); err != io.EOF {
 		return err // nil: something is in it already
 	}
 	mark := filepath.Join(filepath.Dir(data), marker)
-	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+	if err := os.WriteFile(mark, []byte(sub), 0o600); err != nil {
 		return err
 	}
 	c := copier{dst: dst, ids: ids, links: map[inode]string{}}
 	if err := c.dir(dst, src, ""); err != nil {
-		return errors.Join(err, empty(data), os.Remove(mark))
+		return errors.Join(err, empty(data, sub), os.Remove(mark))
 	}
 	return os.Remove(mark)
 }
 
-// empty removes everything in a directory.
-func empty(dir string) error {
-	es, err := os.ReadDir(dir)
+func missingIsFine(err error) error {
+	if missing(err) {
+		return nil
+	}
+	return err
+}
+
+// openData opens the directory sub of a volume's files, "" is all of them.
+func openData(data, sub string) (*os.File, error) {
+	all, err := os.OpenFile(data, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil || sub == "" {
+		return all, err
+	}
+	defer all.Close()
+	return mount.OpenBeneath(all, sub, unix.O_RDONLY|unix.O_DIRECTORY)
+}
+
+// empty removes everything in the directory sub of a volume's files.
+func empty(data, sub string) error {
+	dir, err := openData(data, sub)
+	if err != nil {
+		return missingIsFine(err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return err
 	}
-	for _, e := range es {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+	for _, n := range names {
+		if err := os.RemoveAll(fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), n)); err != nil {
 			return err
 		}
 	}

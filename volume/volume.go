@@ -56,7 +56,7 @@ type Request struct {
 //
 //	<root>/<name>/_data         the volume; containers bind it
 //	<root>/<name>/volume.json   the record, with its version
-//	<root>/<name>/populating    there while Populate copies: Open empties _data
+//	<root>/<name>/populating    there while Populate copies, names what to: Open empties that
 //	<root>/.<random>            being made or deleted: Open deletes it
 type Store struct {
 	root string
@@ -142,10 +142,14 @@ func read(dir string) (Volume, error) {
 // unfinished empties a volume whose first copy was interrupted.
 func unfinished(dir string) error {
 	m := filepath.Join(dir, marker)
-	if _, err := os.Lstat(m); errors.Is(err, fs.ErrNotExist) {
+	sub, err := os.ReadFile(m)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := empty(filepath.Join(dir, dataDir)); err != nil {
+	if err != nil {
+		return err
+	}
+	if err := empty(filepath.Join(dir, dataDir), string(sub)); err != nil {
 		return err
 	}
 	return os.Remove(m)

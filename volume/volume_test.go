@@ -156,9 +156,9 @@ func TestPopulate(t *testing.T) {
 	defer root.Close()
 	v, err := s.Create(Request{Name: "data"})
 	must(err)
-	must(s.Populate("data", root, "/missing", nil))
-	must(s.Populate("data", root, "/escape", nil)) // leads nowhere inside of the image
-	must(s.Populate("data", root, "/link", nil))   // /srv of the image
+	must(s.Populate("data", "", root, "/missing", nil))
+	must(s.Populate("data", "", root, "/escape", nil)) // leads nowhere inside of the image
+	must(s.Populate("data", "", root, "/link", nil))   // /srv of the image
 	for name, want := range map[string]string{"": "40751 7 8", "sub": "40755 0 0", "sub/f": "102640 5 6", "again": "102640 5 6", "out": "120777 0 0", "pipe": "10622 0 0"} {
 		var st syscall.Stat_t
 		if err := syscall.Lstat(filepath.Join(v.Mountpoint, name), &st); err != nil {
@@ -178,13 +178,13 @@ func TestPopulate(t *testing.T) {
 	_, err = s.Create(Request{Name: "mapped"})
 	must(err)
 	ids := &idmap.Map{UIDs: []idmap.Range{{Inside: 1005, Outside: 5, Size: 1}}, GIDs: []idmap.Range{{Inside: 1006, Outside: 6, Size: 1}}}
-	must(s.Populate("mapped", root, "/srv", ids))
+	must(s.Populate("mapped", "", root, "/srv", ids))
 	mapped, err := s.Get("mapped")
 	must(err)
 	if must(syscall.Stat(filepath.Join(mapped.Mountpoint, "sub/f"), &a)); a.Uid != 1005 || a.Gid != 1006 {
 		t.Errorf("behind a map the owner is %d:%d", a.Uid, a.Gid)
 	}
-	must(s.Populate("data", root, "/srv", nil)) // not empty: left alone
+	must(s.Populate("data", "", root, "/srv", nil)) // not empty: left alone
 	if _, err := os.Lstat(filepath.Join(v.Mountpoint, "again")); err == nil {
 		t.Error("a volume in use was populated again")
 	}

@@ -9,12 +9,45 @@ import (
 	"github.com/moby/moby/api/types/mount"
 )
 
+// VolumesFrom names a container whose volumes another takes.
+type VolumesFrom struct {
+	Container string
+	Mode      string // "rw", or as given
+	ReadOnly  bool
+}
+
+// ParseVolumesFrom reads --volumes-from: container[:mode]. The mode says read-only or
+// not, and may hold z or Z; how a volume is shared is its owner's.
+func ParseVolumesFrom(text string) (VolumesFrom, error) {
+	if text == "" {
+		return VolumesFrom{}, invalid("volumes-from specification cannot be an empty string")
+	}
+	name, mode, _ := strings.Cut(text, ":")
+	v := VolumesFrom{Container: name, Mode: mode}
+	if mode == "" {
+		v.Mode = "rw"
+	}
+	if !validMode(mode) {
+		return v, invalid("invalid mode: %s", mode)
+	}
+	for o := range strings.SplitSeq(mode, ",") {
+		switch {
+		case o == "ro":
+			v.ReadOnly = true
+		case o == "copy", o == "nocopy", slices.Contains(mount.Propagations, mount.Propagation(o)):
+			return v, invalid("invalid mode: %s", mode)
+		}
+	}
+	return v, nil
+}
+
 // MountRequest is one mount the request asks for, in whatever way.
 type MountRequest struct {
 	mount.Mount
 	Mode         string   // the third part of a bind, as inspect shows it
 	TmpfsOptions []string // of either way to ask for a tmpfs, checked
 	CreateSource bool     // make a missing source directory: binds do, mounts do not
+	Declared     bool     // of the configuration: another container's volume there takes precedence
 }
 
 // Mounts lists what the request asks for: binds, mounts, tmpfs and the
@@ -36,10 +69,7 @@ func Mounts(c *container.Config, h *container.HostConfig) ([]MountRequest, error
 		if err != nil {
 			return nil, err
 		}
-		if m.Type == mount.TypeVolume && h.VolumeDriver != "" {
-			m.VolumeOptions = volumeOptions(m.VolumeOptions)
-			m.VolumeOptions.DriverConfig = &mount.Driver{Name: h.VolumeDriver}
-		}
+		useDriver(&m, h.VolumeDriver)
 		if err := add(m); err != nil {
 			return nil, err
 		}
@@ -63,11 +93,19 @@ func Mounts(c *container.Config, h *container.HostConfig) ([]MountRequest, error
 			return nil, err
 		}
 	}
-	return addVolumes(list, c.Volumes)
+	return addVolumes(list, c.Volumes, h.VolumeDriver)
+}
+
+// useDriver gives a volume that names no driver the container's.
+func useDriver(m *MountRequest, driver string) {
+	if m.Type == mount.TypeVolume && driver != "" {
+		m.VolumeOptions = volumeOptions(m.VolumeOptions)
+		m.VolumeOptions.DriverConfig = &mount.Driver{Name: driver}
+	}
 }
 
 // addVolumes adds c's volumes; a mount at the same place takes precedence.
-func addVolumes(list []MountRequest, volumes map[string]struct{}) ([]MountRequest, error) {
+func addVolumes(list []MountRequest, volumes map[string]struct{}, driver string) ([]MountRequest, error) {
 	for _, target := range sortedKeys(volumes) {
 		if err := checkTarget(target); err != nil {
 			return nil, err
@@ -76,7 +114,9 @@ func addVolumes(list []MountRequest, volumes map[string]struct{}) ([]MountReques
 		if slices.ContainsFunc(list, func(o MountRequest) bool { return o.Target == target }) {
 			continue
 		}
-		list = append(list, MountRequest{Mount: mount.Mount{Type: mount.TypeVolume, Target: target}})
+		m := MountRequest{Mount: mount.Mount{Type: mount.TypeVolume, Target: target}, Declared: true}
+		useDriver(&m, driver)
+		list = append(list, m)
 	}
 	return list, nil
 }

@@ -73,7 +73,7 @@ type Input struct {
 
 // Mount is one file system of the container besides those every container has.
 type Mount struct {
-	Type                   string // "bind" (also volumes) or "tmpfs"
+	Type                   string // "bind" (also volumes and images) or "tmpfs"
 	Source                 string // host path; empty for tmpfs
 	Destination            string // absolute and clean
 	ReadOnly               bool

@@ -119,10 +119,24 @@ func secure(s *specs.Spec, in *Input, opt security, held []string) error {
 	return err
 }
 
+// FileLabel is the SELinux context of files that a container with this configuration
+// uses, of the given level; "" where its labels are disabled.
+func FileLabel(h *container.HostConfig, level string) (string, error) {
+	opt, err := parseSecurity(h)
+	if err != nil {
+		return "", err
+	}
+	_, file := selinuxLabels(&Input{HostConfig: h, SELinuxLevel: level}, opt)
+	return file, nil
+}
+
 // selinuxLabels are the process's and the files' contexts. A privileged
-// container runs unconfined, as with docker, unless it names a label.
+// container, and one in the host's PID or IPC namespace, runs unconfined, as with
+// docker, unless it names a label.
 func selinuxLabels(in *Input, opt security) (process, file string) {
-	if opt.labelsDisabled() || len(opt.labels) == 0 && in.HostConfig.Privileged {
+	h := in.HostConfig
+	free := h.Privileged || h.PidMode.IsHost() || h.IpcMode.IsHost()
+	if opt.labelsDisabled() || len(opt.labels) == 0 && free {
 		return "", ""
 	}
 	part := map[string]string{"user": "system_u", "role": "system_r", "type": "container_t", "level": in.SELinuxLevel}

@@ -17,46 +17,23 @@ func (v *validation) mounts() error {
 			return err
 		}
 	}
-	requests, err := Mounts(v.c, h)
-	if err != nil {
+	if _, err := Mounts(v.c, h); err != nil {
 		return err
 	}
-	for _, m := range requests {
-		if err := v.modes(m); err != nil {
+	for _, from := range h.VolumesFrom {
+		if _, err := ParseVolumesFrom(from); err != nil {
 			return err
 		}
 	}
-	switch {
-	case len(h.VolumesFrom) > 0:
-		return later("taking volumes from another container")
-	case h.VolumeDriver != "" && h.VolumeDriver != "local":
-		return later("the volume driver " + h.VolumeDriver)
-	case len(h.StorageOpt) > 0:
-		return later("limiting a container's storage")
-	}
-	return nil
-}
-
-// modes deals with the letters of a bind: an SELinux label cannot be set
-// without SELinux.
-func (v *validation) modes(m MountRequest) error {
-	for o := range strings.SplitSeq(m.Mode, ",") {
-		if o != "z" && o != "Z" {
-			continue
-		}
-		if v.host.SELinux {
-			return later("relabelling a volume for SELinux")
-		}
-		v.warn("Your kernel does not support SELinux. Label mode %s of %s discarded.", o, m.Target)
-	}
-	return nil
+	_, err := StorageSize(h)
+	return err
 }
 
 func (v *validation) mount(m *mount.Mount) error {
+	if m.Type == mount.TypeCluster {
+		return fault.New(fault.Unavailable, `This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.`)
+	}
 	if err := v.mountFields(m); err != nil {
-		if fault.Is(err, fault.NotImplemented) {
-			return err
-		}
 		return invalid("invalid mount config for type %q: %w", m.Type, err)
 	}
 	return nil
@@ -99,9 +76,7 @@ func (v *validation) mountFields(m *mount.Mount) error {
 		_, err := tmpfsOptions(m.TmpfsOptions)
 		return err
 	case mount.TypeImage:
-		return later("mounting an image")
-	case mount.TypeCluster:
-		return later("mounting a cluster volume")
+		return checkImage(m)
 	}
 	return invalid("mount type unknown")
 }
@@ -134,19 +109,28 @@ func checkVolume(m *mount.Mount) error {
 			return err
 		}
 	}
-	o := m.VolumeOptions
-	switch {
-	case o == nil:
-	case o.Subpath != "" && m.Source == "":
-		return invalid("must not set Subpath when using anonymous volumes")
-	case o.Subpath != "" && !filepath.IsLocal(o.Subpath):
+	if o := m.VolumeOptions; o != nil && o.Subpath != "" {
+		if m.Source == "" {
+			return invalid("must not set Subpath when using anonymous volumes")
+		}
+		return checkSubpath(o.Subpath)
+	}
+	return nil
+}
+
+func checkImage(m *mount.Mount) error {
+	if m.Source == "" {
+		return invalid("field Source must not be empty")
+	}
+	if m.ImageOptions != nil && m.ImageOptions.Subpath != "" {
+		return checkSubpath(m.ImageOptions.Subpath)
+	}
+	return nil
+}
+
+func checkSubpath(p string) error {
+	if !filepath.IsLocal(p) || strings.Contains(p, "\x00") {
 		return invalid("subpath must be a relative path within the volume")
-	case o.Subpath != "":
-		return later("mounting a part of a volume")
-	case o.DriverConfig != nil && o.DriverConfig.Name != "" && o.DriverConfig.Name != "local":
-		return later("the volume driver " + o.DriverConfig.Name)
-	case o.DriverConfig != nil && len(o.DriverConfig.Options) > 0:
-		return later("a volume driver's option")
 	}
 	return nil
 }

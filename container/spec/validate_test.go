@@ -142,7 +142,6 @@ func TestValidateWarnings(t *testing.T) {
 		"Your kernel does not support cgroup namespaces":               func(r *request) { r.host.CgroupNamespaces, r.h.CgroupnsMode = false, "private" },
 		"Your kernel does not support AppArmor":                        func(r *request) { r.h.SecurityOpt = []string{"apparmor=x"} },
 		"Your kernel does not support SELinux. Label type:x discarded": func(r *request) { r.h.SecurityOpt = []string{"label=type:x"} },
-		"Your kernel does not support SELinux. Label mode z":           func(r *request) { r.h.Binds = []string{"/a:/b:z"} },
 		"IPv4 forwarding is disabled":                                  func(r *request) { r.host.IPv4ForwardingOff = true },
 		"Published ports are discarded when using host network mode": func(r *request) {
 			r.h.NetworkMode, r.h.PortBindings = "host", network.PortMap{network.MustParsePort("80"): nil}

@@ -36,7 +36,7 @@ func Sub(root *os.File, path string) (*os.File, error) {
 
 // copyOf resolves and copies: nothing can come between, the copy is of what was found.
 func copyOf(root *os.File, path string) (*os.File, error) {
-	f, err := openBeneath(root, path)
+	f, err := OpenBeneath(root, path, unix.O_PATH)
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +44,10 @@ func copyOf(root *os.File, path string) (*os.File, error) {
 	return BindFile(f, true)
 }
 
-func openBeneath(root *os.File, path string) (*os.File, error) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS}
+// OpenBeneath opens path below root. A link that leads out of it, or an absolute one, is
+// an error (openat2(2), RESOLVE_BENEATH). O_CLOEXEC is added to flags.
+func OpenBeneath(root *os.File, path string, flags int) (*os.File, error) {
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS}
 	for {
 		fd, err := unix.Openat2(int(root.Fd()), path, &how)
 		runtime.KeepAlive(root)

@@ -119,3 +119,16 @@ func commandLine(config *apicontainer.Config) string {
 	path, arguments := args(config)
 	return strings.TrimSpace(fmt.Sprintf("%s %s", path, strings.Join(arguments, " ")))
 }
+
+// LogDelivery is what became of the lines of a log that is sent to a target.
+type LogDelivery struct{ Sent, Dropped uint64 }
+
+// LogDelivery counts the lines of a running container; nil: they go nowhere, or it
+// does not run.
+func (c *Containers) LogDelivery(id string) *LogDelivery {
+	sent, dropped, err := keeper.Shipped(c.o.ExecRoot, id)
+	if err != nil {
+		return nil
+	}
+	return &LogDelivery{sent, dropped}
+}

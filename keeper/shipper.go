@@ -3,6 +3,7 @@ package keeper
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"os"
@@ -71,6 +72,21 @@ func openMark(path string) (*shipMark, error) {
 
 func (m *shipMark) close() {
 	unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(m)), journalPage))
+}
+
+// Shipped tells how many lines of the log of id, which runs, its target has taken, and
+// how many were dropped. An error: nothing of it is shipped.
+func Shipped(execRoot, id string) (sent, dropped uint64, err error) {
+	f, err := os.Open(markPath(execRoot, id))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	var b [unsafe.Sizeof(shipMark{})]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil {
+		return 0, 0, err
+	}
+	return binary.NativeEndian.Uint64(b[8:]), binary.NativeEndian.Uint64(b[16:]), nil
 }
 
 // newShipper finds its place in the log: its end when the process is about to start,

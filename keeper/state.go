@@ -19,6 +19,8 @@ import (
 //	keeper/<id>.json   a process, from before its clone to its exit record
 //	io/<id>/{1,2}      its FIFOs of output
 //	io/<id>/journal    see journal
+//	io/<id>/shipped    see shipMark
+//	io/<id>/log        the log, when it is only a buffer
 //	exits/<id>.json    an exit that the engine has not acknowledged
 //
 // A state file starts with numbers of fixed width, so that the pid can be put in

@@ -30,6 +30,8 @@ type Containers interface {
 	Wait(ctx context.Context, ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)
 	List(ctx context.Context, o container.ListOptions) ([]apicontainer.Summary, error)
 	Inspect(ctx context.Context, ref string, size bool) (*apicontainer.InspectResponse, error)
+	// LogDelivery is nil where the log is not sent anywhere.
+	LogDelivery(id string) *container.LogDelivery
 	Logs(ctx context.Context, ref string, o container.LogOptions, w container.LogSink) error
 	Attach(ctx context.Context, ref string, o container.AttachOptions, hijack container.Hijack) error
 	Resize(ctx context.Context, ref string, rows, cols uint16) error

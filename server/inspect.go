@@ -4,12 +4,20 @@ import (
 	"net/netip"
 
 	apicontainer "github.com/moby/moby/api/types/container"
+
+	"hoy/container"
 )
+
+// inspected is a container as inspect shows it: docker's fields, and what only hoy has.
+type inspected struct {
+	*apicontainer.InspectResponse
+	LogDelivery *container.LogDelivery `json:",omitempty"`
+}
 
 // legacyInspect is a container as versions up to 1.51 show it: the default
 // bridge's addresses stand beside the list of networks.
 type legacyInspect struct {
-	*apicontainer.InspectResponse
+	inspected
 	NetworkSettings *legacyNetworks
 }
 
@@ -28,7 +36,7 @@ type legacyNetworks struct {
 }
 
 // inspectFor shapes c for version v. c is the caller's own copy.
-func inspectFor(c *apicontainer.InspectResponse, v version) any {
+func inspectFor(c inspected, v version) any {
 	if v < 48 {
 		c.ImageManifestDescriptor = nil
 	}

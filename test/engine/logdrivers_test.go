@@ -126,6 +126,11 @@ func TestLogTargetDown(t *testing.T) {
 		}
 	}
 	take(200)
+	e.Eventually("the count of what was sent", func() bool {
+		var sent, dropped int
+		fmt.Sscan(e.Hoy("inspect", "-f", "{{.LogDelivery.Sent}} {{.LogDelivery.Dropped}}", "con"), &sent, &dropped)
+		return sent >= 200 && dropped == 0
+	})
 	crashes["keeper"](e)
 	was := lines()
 	e.Eventually("more output", func() bool { return lines() > was+100 })

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 
+	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/term"
 	"golang.org/x/sys/unix"
@@ -26,6 +27,9 @@ func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hi
 	keys, err := detachKeys(o.DetachKeys)
 	if err != nil {
 		return err
+	}
+	if k.rec().State.Status == apicontainer.StateRestarting {
+		return fault.New(fault.Conflict, "container %s %w", ref, errRestarting)
 	}
 	config := k.rec().Config
 	if !o.Logs {

@@ -58,6 +58,9 @@ type Options struct {
 //	                      ▲                 │
 //	                      └──────start──────┘
 //
+// By its policy, or its health, a container may be restarting in the place of exited:
+// it waits to be started by the engine.
+//
 // Each start has a number, its generation. The keeper knows processes by id and
 // generation, so that after a crash of either side nobody mistakes one start for
 // another. Nothing here spans containers: each has an operation lock, held by
@@ -80,6 +83,8 @@ type Containers struct {
 	tasks   sync.WaitGroup // work behind an answer; Close waits
 	closing chan struct{}
 	loop    sync.WaitGroup
+
+	supervisor supervisor
 }
 
 // Container is one container.
@@ -95,6 +100,8 @@ type Container struct {
 	removing bool                // a removal is under way: nothing else may begin
 	process  *process            // nil when not running
 	pending  []keeper.Attachment // clients waiting for the start
+	comeback *comeback           // the restart it waits for, if any
+	pause    time.Duration       // before the present run, if that is a restart
 
 	// attaching is held for reading while a client is told that it is attached and
 	// becomes pending: a start takes it once, to see all who were told before.
@@ -109,6 +116,7 @@ type process struct {
 	done   chan struct{} // closed when the exit is known
 	// unpinned is closed when the engine's own descriptors of its mounts are; nil: there are none.
 	unpinned chan struct{}
+	halted   bool                       // under the container's mu: no policy starts it again
 	spec     atomic.Pointer[specs.Spec] // the parts an exec needs; nil after adoption, until the first exec
 }
 
@@ -132,10 +140,13 @@ func (k *Container) updateLocked(change func(*record)) {
 func (k *Container) running() (*process, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.process == nil {
-		return nil, fault.New(fault.Conflict, "container %s is not running", k.id)
+	switch {
+	case k.process != nil:
+		return k.process, nil
+	case k.rec().State.Status == apicontainer.StateRestarting:
+		return nil, fault.New(fault.Conflict, "Container %s %w", k.id, errRestarting)
 	}
-	return k.process, nil
+	return nil, fault.New(fault.Conflict, "container %s is not running", k.id)
 }
 
 // operation is a lock that can be waited for with a context.
@@ -236,6 +247,7 @@ func (c *Containers) later(f func()) { c.tasks.Go(f) }
 func (c *Containers) Close() error {
 	close(c.closing)
 	c.loop.Wait()
+	c.supervisor.close()
 	c.tasks.Wait()
 	return nil
 }

@@ -84,7 +84,7 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 		c.event(k, events.ActionOOM)
 	}
 	endpoint := k.rec().State.endpoint()
-	c.markExited(k, e, oom)
+	c.markExited(k, p, e, oom)
 	close(p.done)
 	c.event(k, events.ActionDie, "exitCode", strconv.Itoa(e.Code),
 		"execDuration", strconv.Itoa(int(e.At.Sub(p.StartedAt).Seconds())))
@@ -96,13 +96,21 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 	c.release(k, p)
 }
 
-// markExited stores the final state.
-func (c *Containers) markExited(k *Container, e keeper.Exit, oom bool) {
+// markExited stores the final state, or that a restart follows.
+func (c *Containers) markExited(k *Container, p *process, e keeper.Exit, oom bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.process = nil
+	pause, again := k.nextLocked(p, e)
+	if again {
+		c.supervisor.restartLater(k, pause)
+	}
 	k.updateLocked(func(r *record) {
 		r.State.Status = apicontainer.StateExited
+		if again {
+			r.State.Status = apicontainer.StateRestarting
+			r.Supervision.Restarts++
+		}
 		r.State.ExitCode, r.State.Error, r.State.OOMKilled = e.Code, e.Error, oom
 		r.State.FinishedAt = e.At.UTC()
 		if e.At.IsZero() {

@@ -21,7 +21,7 @@ func (c *Containers) Inspect(ctx context.Context, ref string, size bool) (*apico
 	path, arguments := args(rec.Config)
 	r := &apicontainer.InspectResponse{
 		ID: rec.ID, Created: timestamp(rec.Created), Path: path, Args: arguments,
-		State: rec.shownState(), Image: rec.Image.ID, Name: "/" + rec.Name,
+		State: rec.shownState(), RestartCount: rec.Supervision.Restarts, Image: rec.Image.ID, Name: "/" + rec.Name,
 		Driver: Driver, Platform: rec.Image.Platform.OS,
 		AppArmorProfile: c.o.AppArmor, ExecIDs: c.index.execsOf(k),
 		HostConfig: rec.Host, Config: rec.Config,
@@ -53,7 +53,7 @@ func (c *Containers) Inspect(ctx context.Context, ref string, size bool) (*apico
 
 func (r *record) shownState() *apicontainer.State {
 	s := &apicontainer.State{
-		Status: r.State.Status, Running: r.isRunning(), Dead: r.State.Status == apicontainer.StateDead,
+		Status: r.State.Status, Running: r.isRunning(), Restarting: r.State.Status == apicontainer.StateRestarting, Dead: r.State.Status == apicontainer.StateDead,
 		OOMKilled: r.State.OOMKilled, ExitCode: r.State.ExitCode, Error: r.State.Error,
 		StartedAt: timestamp(r.State.StartedAt), FinishedAt: timestamp(r.State.FinishedAt),
 	}

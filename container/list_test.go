@@ -96,6 +96,7 @@ func TestStatus(t *testing.T) {
 		{state{Status: "running", StartedAt: now}, "Up Less than a second"},
 		{state{Status: "exited", FinishedAt: now.Add(-3 * time.Second)}, "Exited (0) 3 seconds ago"},
 		{state{Status: "exited", ExitCode: 137, FinishedAt: now.Add(-49 * time.Hour)}, "Exited (137) 2 days ago"},
+		{state{Status: "restarting", ExitCode: 2, FinishedAt: now.Add(-3 * time.Second)}, "Restarting (2) 3 seconds ago"},
 		{state{Status: "dead"}, "Dead"},
 	} {
 		if got := tc.s.status(now); got != tc.want {

@@ -49,7 +49,8 @@ type record struct {
 	Endpoint *apinetwork.EndpointSettings `json:"endpoint,omitempty"` // as asked for
 	Mounts   []mountPoint                 `json:"mounts,omitempty"`
 
-	State state `json:"state"`
+	State       state       `json:"state"`
+	Supervision supervision `json:"supervision,omitzero"`
 }
 
 // imageRecord is what is remembered of the image: it may be removed or retagged
@@ -107,7 +108,11 @@ func (r *record) images() []imageRecord {
 	return list
 }
 
-func (r *record) isRunning() bool { return r.State.Status == apicontainer.StateRunning }
+// isRunning tells whether the container is up in docker's sense: one that waits for
+// its restart is.
+func (r *record) isRunning() bool {
+	return r.State.Status == apicontainer.StateRunning || r.State.Status == apicontainer.StateRestarting
+}
 
 func (c *Containers) dir(id string) string        { return filepath.Join(c.o.Root, id) }
 func (c *Containers) recordPath(id string) string { return filepath.Join(c.o.Root, id, "record.json") }

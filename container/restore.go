@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 
 	"hoy/keeper"
@@ -28,6 +29,7 @@ func Open(ctx context.Context, o Options) (*Containers, error) {
 		o.Log = slog.Default()
 	}
 	c := &Containers{o: o, log: o.Log, index: newIndex(), closing: make(chan struct{})}
+	c.supervisor = supervisor{start: c.startHeld, log: o.Log, tasks: &c.tasks, ready: make(chan struct{}), ended: make(chan struct{})}
 	for _, dir := range []string{o.Root, filepath.Join(o.ExecRoot, "containers"), filepath.Join(o.ExecRoot, "execs")} {
 		if err := os.MkdirAll(dir, 0o710); err != nil {
 			return nil, fmt.Errorf("cannot open the containers: %w", err)
@@ -190,7 +192,7 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 func (c *Containers) neverRan(k *Container, run *running) {
 	c.removeRunning(k.id)
 	rec := k.rec()
-	if run == nil && !rec.isRunning() {
+	if run == nil && (!rec.isRunning() || rec.State.Status == apicontainer.StateRestarting) {
 		return
 	}
 	if rec.Host.AutoRemove {

@@ -35,13 +35,19 @@ func (c *Containers) Start(ctx context.Context, ref string) error {
 	if err := c.startable(k); err != nil {
 		return err
 	}
+	k.mu.Lock()
+	k.forgetRestarts()
+	k.mu.Unlock()
 	// A client that goes away does not leave a half-started container.
-	ctx = context.WithoutCancel(ctx)
+	return c.startHeld(context.WithoutCancel(ctx), k)
+}
+
+// startHeld is Start with the operation lock held.
+func (c *Containers) startHeld(ctx context.Context, k *Container) error {
 	k.attaching.Lock()
 	clients := k.takePending()
 	k.attaching.Unlock()
-	err = c.start(ctx, k, clients)
-	if err != nil {
+	if err := c.start(ctx, k, clients); err != nil {
 		closeAttachments(clients)
 		return c.startFailed(k, err)
 	}
@@ -56,7 +62,7 @@ func (c *Containers) startable(k *Container) error {
 	switch {
 	case k.removing || c.index.gone(k):
 		return fault.New(fault.Conflict, "container is marked for removal and cannot be started")
-	case k.process != nil:
+	case k.process != nil, k.comeback != nil:
 		return fault.New(fault.NotModified, "container is already running")
 	}
 	return nil
@@ -220,6 +226,11 @@ func (c *Containers) startFailed(k *Container, err error) error {
 		r.State.ExitCode, r.State.Error = code, err.Error()
 		r.State.Generation++ // whatever of this start is still under way is not the next one
 	})
+	if k.rec().State.Status == apicontainer.StateRestarting {
+		// As docker has it, it is not tried again.
+		k.update(func(r *record) { r.State.Status = apicontainer.StateExited })
+		defer k.answer(apicontainer.WaitConditionNotRunning, apicontainer.WaitConditionNextExit)
+	}
 	if k.rec().Host.AutoRemove {
 		c.removeLocked(k, RemoveOptions{Volumes: true})
 		return err

@@ -13,6 +13,8 @@ func (s *state) status(now time.Time) string {
 	switch s.Status {
 	case apicontainer.StateRunning:
 		return "Up " + units.HumanDuration(now.Sub(s.StartedAt))
+	case apicontainer.StateRestarting:
+		return fmt.Sprintf("Restarting (%d) %s ago", s.ExitCode, units.HumanDuration(now.Sub(s.FinishedAt)))
 	case apicontainer.StateExited:
 		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, units.HumanDuration(now.Sub(s.FinishedAt)))
 	case apicontainer.StateRemoving:

@@ -28,8 +28,7 @@ func (c *Containers) Stop(ctx context.Context, ref, sig string, timeout *int) er
 	if err != nil {
 		return err
 	}
-	p, err := k.running()
-	if err != nil {
+	if !k.rec().isRunning() {
 		return fault.New(fault.NotModified, "container is already stopped")
 	}
 	config := k.rec().Config
@@ -45,7 +44,15 @@ func (c *Containers) Stop(ctx context.Context, ref, sig string, timeout *int) er
 		patience = time.Duration(*timeout) * time.Second
 	}
 	// A client that goes away does not end the stop.
-	if err := c.stop(context.WithoutCancel(ctx), k, p, number, patience); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	p, err := c.toEnd(ctx, k)
+	if err != nil {
+		return fault.New(fault.NotModified, "container is already stopped")
+	}
+	if p != nil {
+		err = c.stop(ctx, k, p, number, patience)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot stop container: %s: %w", ref, err)
 	}
 	c.event(k, events.ActionStop)
@@ -135,13 +142,14 @@ func (c *Containers) Kill(ctx context.Context, ref, sig string) error {
 	if err != nil {
 		return err
 	}
-	p, err := k.running()
-	if err != nil {
+	p, err := c.toSignal(ctx, k, number)
+	switch {
+	case err != nil:
 		return fault.New(fault.Conflict, "cannot kill container: %s: %w", ref, err)
-	}
-	if number == unix.SIGKILL {
+	case p == nil: // it waited for a restart that will not be
+	case number == unix.SIGKILL:
 		err = c.end(context.WithoutCancel(ctx), k, p)
-	} else {
+	default:
 		err = c.signal(k, p, number)
 	}
 	if err != nil {

@@ -165,6 +165,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.closing("containers", containers)
 	store.Collect(containers.Chains)
 	nets.Start() // what running containers have is adopted: the rest may be given away
+	containers.Supervise()
 
 	id, err := engineID(o.DataRoot)
 	if err != nil {

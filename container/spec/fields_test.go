@@ -89,10 +89,8 @@ func hostFields() map[string]field {
 		"PortBinding.HostPort": refuse(func(r *request) {
 			r.h.PortBindings = network.PortMap{network.MustParsePort("80"): []network.PortBinding{{HostPort: "x"}}}
 		}),
-		"HostConfig.RestartPolicy":        refuse(func(r *request) { r.h.RestartPolicy.Name = "always" }),
-		"RestartPolicy.Name":              refuse(func(r *request) { r.h.RestartPolicy.Name = "on-failure" }),
-		"RestartPolicy.MaximumRetryCount": refuse(func(r *request) { r.h.RestartPolicy = container.RestartPolicy{Name: "no", MaximumRetryCount: 1} }),
-		"HostConfig.AutoRemove":           by(carried), "HostConfig.VolumeDriver": by("TestLocalVolumes"),
+		"HostConfig.RestartPolicy": by("TestNext"), "RestartPolicy.Name": by("TestNext"), "RestartPolicy.MaximumRetryCount": by("TestNext"),
+		"HostConfig.AutoRemove": by(carried), "HostConfig.VolumeDriver": by("TestLocalVolumes"),
 		"HostConfig.VolumesFrom": by("TestVolumesFrom"),
 		"HostConfig.ConsoleSize": by(built), "HostConfig.Annotations": by(built),
 		"HostConfig.CapAdd": by(built), "HostConfig.CapDrop": by(built), "HostConfig.CgroupnsMode": by(built),

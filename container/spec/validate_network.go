@@ -196,8 +196,5 @@ func (v *validation) lifecycle() error {
 	if h.AutoRemove && !h.RestartPolicy.IsNone() {
 		return invalid("can't create 'AutoRemove' container with restart policy")
 	}
-	if !h.RestartPolicy.IsNone() {
-		return later("the restart policy " + string(h.RestartPolicy.Name))
-	}
 	return nil
 }

@@ -1,0 +1,212 @@
+package container
+
+import (
+	"context"
+	"log/slog"
+	goruntime "runtime"
+	"sync"
+	"time"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+
+	"hoy/keeper"
+)
+
+// supervision is what of a container's restarts survives the engine.
+type supervision struct {
+	Restarts int  `json:"restarts,omitempty"` // by policy, since somebody started it
+	Stopped  bool `json:"stopped,omitempty"`  // somebody has sent it a signal since
+}
+
+// supervisor starts containers whose restart is due, each in a goroutine that exists
+// only then.
+type supervisor struct {
+	start func(context.Context, *Container) error // with the operation lock held
+	log   *slog.Logger
+	tasks *sync.WaitGroup // the engine's
+	ready chan struct{}   // closed when restarts may begin
+	ended chan struct{}   // closed when none may any more
+
+	mu     sync.Mutex
+	closed bool
+}
+
+// comeback is a restart that waits for its time.
+type comeback struct{ timer *time.Timer } // nil: the time is now
+
+// after calls f after d, unless the engine has ended by then, which waits for f.
+func (s *supervisor) after(d time.Duration, f func()) *time.Timer {
+	return time.AfterFunc(d, func() {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return
+		}
+		s.tasks.Add(1)
+		s.mu.Unlock()
+		defer s.tasks.Done()
+		f()
+	})
+}
+
+// close keeps anything more from beginning.
+func (s *supervisor) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	close(s.ended)
+}
+
+// restartLater lets the container be started after a pause. Its mu is held.
+func (s *supervisor) restartLater(k *Container, pause time.Duration) {
+	b := &comeback{}
+	k.pause, k.comeback = pause, b
+	b.timer = s.after(pause, func() { s.restart(k, b) })
+}
+
+// restart is the end of the pause before a restart.
+func (s *supervisor) restart(k *Container, b *comeback) {
+	select {
+	case <-s.ready:
+	case <-s.ended:
+		return // the next engine does it
+	}
+	k.op.lock(context.Background())
+	defer k.op.unlock()
+	k.mu.Lock()
+	due := k.comeback == b
+	if due {
+		k.comeback = nil
+	}
+	k.mu.Unlock()
+	if !due {
+		return // called off
+	}
+	if err := s.start(context.Background(), k); err != nil {
+		s.log.Error("cannot restart a container", "container", k.id, "error", err)
+	}
+}
+
+// Supervise starts the containers that should run and do not, and from now on those
+// whose restart is due. It returns when they have been started, or go on being
+// started: an engine with a slow container answers all the same.
+func (c *Containers) Supervise() {
+	close(c.supervisor.ready)
+	due := map[*Container]*comeback{}
+	var order []*Container
+	for _, k := range c.index.all() {
+		if b := k.promise(); b != nil {
+			due[k], order = b, append(order, k)
+		}
+	}
+	done := make(chan struct{})
+	c.later(func() {
+		defer close(done)
+		for _, wave := range waves(order, c.joins) {
+			c.startWave(wave, due)
+		}
+	})
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+}
+
+// promise lets a container that an earlier engine had running, or would have
+// restarted, wait for its start; nil: it stays as it is. The count of its restarts
+// goes on only if that engine was about to restart it.
+func (k *Container) promise() *comeback {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.process != nil || !k.rec().comesBack() {
+		return nil
+	}
+	if k.rec().State.Status != apicontainer.StateRestarting {
+		k.forgetRestarts()
+		k.updateLocked(func(r *record) { r.State.Status = apicontainer.StateRestarting })
+	}
+	k.comeback = &comeback{}
+	return k.comeback
+}
+
+// startWave starts containers that do not need one another, some at a time.
+func (c *Containers) startWave(wave []*Container, due map[*Container]*comeback) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 2*goruntime.GOMAXPROCS(0))
+	for _, k := range wave {
+		select {
+		case <-c.closing:
+			return
+		case slots <- struct{}{}:
+		}
+		wg.Go(func() {
+			c.supervisor.restart(k, due[k])
+			<-slots
+		})
+	}
+	wg.Wait()
+}
+
+// waves orders containers so that each comes after those whose namespaces it joins.
+// Those that join each other in a circle come last, together: they cannot start.
+func waves(due []*Container, joins func(*Container) []*Container) [][]*Container {
+	waiting := map[*Container]bool{}
+	for _, k := range due {
+		waiting[k] = true
+	}
+	var l [][]*Container
+	for len(due) > 0 {
+		var wave, rest []*Container
+		for _, k := range due {
+			free := true
+			for _, other := range joins(k) {
+				free = free && (other == k || !waiting[other])
+			}
+			if free {
+				wave = append(wave, k)
+			} else {
+				rest = append(rest, k)
+			}
+		}
+		if len(wave) == 0 {
+			wave, rest = rest, nil
+		}
+		for _, k := range wave {
+			delete(waiting, k)
+		}
+		l, due = append(l, wave), rest
+	}
+	return l
+}
+
+// joins returns the containers whose namespaces k joins.
+func (c *Containers) joins(k *Container) []*Container {
+	h := k.rec().Host
+	var l []*Container
+	for _, ref := range []string{h.NetworkMode.ConnectedContainer(), h.PidMode.Container(), h.IpcMode.Container()} {
+		if other, err := c.index.get(ref); ref != "" && err == nil {
+			l = append(l, other)
+		}
+	}
+	return l
+}
+
+// forgetRestarts lets what has happened so far be forgotten. The lock of mu is held.
+func (k *Container) forgetRestarts() {
+	k.pause = 0
+	k.updateLocked(func(r *record) { r.Supervision.Restarts, r.Supervision.Stopped = 0, false })
+}
+
+// nextLocked decides what follows the exit of p, the present process.
+func (k *Container) nextLocked(p *process, e keeper.Exit) (pause time.Duration, again bool) {
+	r := k.rec()
+	if k.removing {
+		return 0, false
+	}
+	return next(r.Host.RestartPolicy, outcome{
+		code: e.Code, ran: e.At.Sub(p.StartedAt), restarts: r.Supervision.Restarts, pause: k.pause,
+		stopped: r.Supervision.Stopped, halted: p.halted,
+	})
+}

@@ -44,10 +44,15 @@ func next(policy apicontainer.RestartPolicy, o outcome) (pause time.Duration, ag
 	switch {
 	case !again:
 		return 0, false
-	case o.pause == 0 || o.ran >= steady:
+	case o.ran >= steady:
 		return firstPause, true
 	}
-	return min(2*o.pause, longPause), true
+	return longer(o.pause), true
+}
+
+// longer is the pause after a pause.
+func longer(pause time.Duration) time.Duration {
+	return min(max(2*pause, firstPause), longPause)
 }
 
 // comesBack tells whether an engine that starts should start a container that does

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +115,8 @@ type stage struct {
 	starts []time.Duration // since the beginning
 	fail   error           // of the next start
 	began  time.Time
+
+	blocked atomic.Bool // it joins one that is restarting
 }
 
 func newStage(t *testing.T, policyName string) *stage {
@@ -122,7 +125,7 @@ func newStage(t *testing.T, policyName string) *stage {
 	rec.Host.RestartPolicy, rec.State.Status, rec.State.StartedAt = policy(policyName), "exited", time.Now()
 	s := &stage{Containers: c, k: newContainer(rec), began: time.Now()}
 	c.index.add(s.k)
-	c.supervisor = supervisor{start: s.start, log: c.log, tasks: &c.tasks, ready: make(chan struct{}), ended: make(chan struct{})}
+	c.supervisor = supervisor{start: s.start, blocked: func(*Container) bool { return s.blocked.Load() }, log: c.log, tasks: &c.tasks, ready: make(chan struct{}), ended: make(chan struct{})}
 	return s
 }
 
@@ -265,6 +268,25 @@ func TestRestartThatFails(t *testing.T) {
 	})
 }
 
+// TestRestartWaitsForWhatItJoins, in pauses that grow; each is one restart.
+func TestRestartWaitsForWhatItJoins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, "on-failure:1")
+		close(s.supervisor.ready)
+		s.start(t.Context(), s.k)
+		s.blocked.Store(true)
+		s.exit(1)
+		time.Sleep(650 * time.Millisecond) // tried after 100, 300
+		synctest.Wait()
+		s.expect(t, "restarting", 1)
+		s.blocked.Store(false)
+		time.Sleep(100 * time.Millisecond) // and 700
+		synctest.Wait()
+		s.expect(t, "running", 1)
+		s.Close()
+	})
+}
+
 // TestNoRestartBeforeItsTime: none before Supervise, and none after Close; the next
 // engine finds that one is due.
 func TestNoRestartBeforeItsTime(t *testing.T) {
@@ -353,4 +375,3 @@ func TestRestartPolicyChanges(t *testing.T) {
 		s.Close()
 	})
 }
-

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	goruntime "runtime"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	apicontainer "github.com/moby/moby/api/types/container"
 
 	"hoy/keeper"
+	"hoy/linux/pidfd"
 )
 
 // supervision is what of a container's restarts survives the engine.
@@ -21,11 +23,12 @@ type supervision struct {
 // supervisor starts containers whose restart is due, each in a goroutine that exists
 // only then.
 type supervisor struct {
-	start func(context.Context, *Container) error // with the operation lock held
-	log   *slog.Logger
-	tasks *sync.WaitGroup // the engine's
-	ready chan struct{}   // closed when restarts may begin
-	ended chan struct{}   // closed when none may any more
+	start   func(context.Context, *Container) error // with the operation lock held
+	blocked func(*Container) bool                   // it joins one that is restarting itself
+	log     *slog.Logger
+	tasks   *sync.WaitGroup // the engine's
+	ready   chan struct{}   // closed when restarts may begin
+	ended   chan struct{}   // closed when none may any more
 
 	mu     sync.Mutex
 	closed bool
@@ -73,14 +76,20 @@ func (s *supervisor) restart(k *Container, b *comeback) {
 	}
 	k.op.lock(context.Background())
 	defer k.op.unlock()
+	blocked := s.blocked(k)
 	k.mu.Lock()
 	due := k.comeback == b
-	if due {
+	switch {
+	case !due: // called off
+	case blocked:
+		due = false
+		s.restartLater(k, longer(k.pause))
+	default:
 		k.comeback = nil
 	}
 	k.mu.Unlock()
 	if !due {
-		return // called off
+		return
 	}
 	if err := s.start(context.Background(), k); err != nil {
 		s.log.Error("cannot restart a container", "container", k.id, "error", err)
@@ -179,6 +188,18 @@ func waves(due []*Container, joins func(*Container) []*Container) [][]*Container
 		l, due = append(l, wave), rest
 	}
 	return l
+}
+
+// joinsRestarting tells whether k joins a container that is about to be restarted, or
+// has ended and may be.
+func (c *Containers) joinsRestarting(k *Container) bool {
+	for _, other := range c.joins(k) {
+		p, err := other.running()
+		if other != k && errors.Is(err, errRestarting) || err == nil && pidfd.Signal(p.Pidfd, 0) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // joins returns the containers whose namespaces k joins.

@@ -2,7 +2,8 @@
 SHELL   := /bin/bash
 VERSION ?= 0.1.0
 COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null)
-LDFLAGS := -s -w -X hoy/lib/version.Version=$(VERSION) -X hoy/lib/version.Commit=$(COMMIT)
+BUILT   := $(shell git show -s --format=%cI HEAD 2>/dev/null)
+LDFLAGS := -s -w -X hoy/lib/version.Version=$(VERSION) -X hoy/lib/version.Commit=$(COMMIT) -X hoy/lib/version.Built=$(BUILT)
 export CGO_ENABLED = 0
 # Root by sudo where we are not root, keeping the path to Go.
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env "PATH=$$PATH")

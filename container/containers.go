@@ -37,8 +37,9 @@ type Options struct {
 	Cgroups  *cgroup.Host
 	Events   *Bus
 
-	Host         spec.Host
-	CgroupParent string // this engine's own group, "/hoy"
+	Host         spec.Host     // as SetDefaults
+	StopTimeout  time.Duration // as SetDefaults
+	CgroupParent string        // this engine's own group, "/hoy"
 	UserMap      *idmap.Map
 	HostGateway  netip.Addr // what host-gateway stands for in --add-host
 	DNS          []netip.Addr
@@ -46,7 +47,9 @@ type Options struct {
 	DNSOptions   []string
 	LogOptions   map[string]string // default options of the default log driver
 	AppArmor     string            // name of the default profile, where the kernel has AppArmor
-	Log          *slog.Logger
+
+	SeccompProfile string // of containers that name none: JSON, "unconfined", or "" for docker's
+	Log            *slog.Logger
 }
 
 // Containers is the set of containers of one engine.
@@ -80,6 +83,7 @@ type Containers struct {
 	index   *index
 	seccomp profiles
 	spares  spares
+	now     atomic.Pointer[defaults]
 	tasks   sync.WaitGroup // work behind an answer; Close waits
 	closing chan struct{}
 	loop    sync.WaitGroup

@@ -29,7 +29,7 @@ func (c *Containers) Create(ctx context.Context, r CreateRequest) (apicontainer.
 	if r.HostConfig == nil {
 		r.HostConfig = &apicontainer.HostConfig{}
 	}
-	warnings, err := spec.Validate(r.Config, r.HostConfig, r.NetworkingConfig, c.o.Host)
+	warnings, err := spec.Validate(r.Config, r.HostConfig, r.NetworkingConfig, c.host())
 	if err != nil {
 		return no, err
 	}
@@ -140,7 +140,7 @@ func (c *Containers) nameHost(rec *record) error {
 
 // logDefaults completes the options of the engine's own log driver.
 func (c *Containers) logDefaults(h *apicontainer.HostConfig) {
-	driver := c.o.Host.LogDriver
+	driver := c.host().LogDriver
 	if h.LogConfig.Type == driver || driver == "" && h.LogConfig.Type == "json-file" {
 		h.LogConfig.Config = unite(h.LogConfig.Config, c.o.LogOptions)
 	}

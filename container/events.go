@@ -51,6 +51,13 @@ func (b *Bus) Publish(t events.Type, a events.Action, id string, attributes map[
 	}
 }
 
+// Published returns how many events there were.
+func (b *Bus) Published() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.published
+}
+
 // Listeners returns how many subscriptions there are.
 func (b *Bus) Listeners() int {
 	b.mu.Lock()

@@ -30,6 +30,7 @@ func Open(ctx context.Context, o Options) (*Containers, error) {
 	}
 	c := &Containers{o: o, log: o.Log, index: newIndex(), closing: make(chan struct{})}
 	c.supervisor = supervisor{start: c.startHeld, blocked: c.joinsRestarting, log: o.Log, tasks: &c.tasks, ready: make(chan struct{}), ended: make(chan struct{})}
+	c.SetDefaults(o.Host, o.StopTimeout)
 	for _, dir := range []string{o.Root, filepath.Join(o.ExecRoot, "containers"), filepath.Join(o.ExecRoot, "execs")} {
 		if err := os.MkdirAll(dir, 0o710); err != nil {
 			return nil, fmt.Errorf("cannot open the containers: %w", err)

@@ -102,7 +102,7 @@ func (l *launch) prepareImage(m mountPoint) error {
 // relabel does what z and Z ask for: the source's files get a label that all containers
 // may use, or this one alone. Without SELinux there is nothing to be done.
 func (l *launch) relabel(m mountPoint) error {
-	if !l.c.o.Host.SELinux {
+	if !l.c.host().SELinux {
 		return nil
 	}
 	level := ""

@@ -125,14 +125,14 @@ func (l *launch) specification() (*specs.Spec, error) {
 // input is the part of spec's input that depends on the record alone.
 func (c *Containers) input(rec *record) spec.Input {
 	in := spec.Input{
-		ID: rec.ID, Hostname: rec.Config.Hostname, Config: rec.Config, HostConfig: rec.Host, Host: c.o.Host,
+		ID: rec.ID, Hostname: rec.Config.Hostname, Config: rec.Config, HostConfig: rec.Host, Host: c.host(),
 		CgroupPath:      spec.CgroupPath(rec.Host.CgroupParent, c.o.CgroupParent, rec.ID),
-		AppArmorProfile: c.o.AppArmor,
+		AppArmorProfile: c.o.AppArmor, SeccompProfile: c.o.SeccompProfile,
 	}
-	if c.o.Host.Seccomp {
+	if c.host().Seccomp {
 		in.Seccomp = c.seccomp.get
 	}
-	if c.o.Host.SELinux {
+	if c.host().SELinux {
 		in.SELinuxLevel = selinux.Level(rec.ID)
 	}
 	return in

@@ -186,7 +186,7 @@ func (l *launch) prepare(ctx context.Context) error {
 	}
 	l.prepared, err = l.c.o.Runtime.Prepare(runtime.Container{
 		ID: l.k.id, Spec: l.spec, Root: l.root, UserNS: l.userNS(), NetNS: netns, Sources: l.sources, Stdio: !l.rec.Config.Tty,
-		Init: spec.UsesInit(l.rec.Host, l.c.o.Host),
+		Init: spec.UsesInit(l.rec.Host, l.c.host()),
 	})
 	if err != nil {
 		return err

@@ -18,9 +18,6 @@ import (
 	"hoy/linux/pidfd"
 )
 
-// stopTimeout is how long a container may take to stop when nobody says otherwise.
-const stopTimeout = 10 * time.Second
-
 // Stop sends the stop signal, waits for timeout seconds (negative: for ever, nil:
 // the container's own) and then ends the container. It returns when it has ended.
 func (c *Containers) Stop(ctx context.Context, ref, sig string, timeout *int) error {
@@ -36,7 +33,7 @@ func (c *Containers) Stop(ctx context.Context, ref, sig string, timeout *int) er
 	if err != nil {
 		return err
 	}
-	patience := stopTimeout
+	patience := c.now.Load().stopTimeout
 	if timeout == nil {
 		timeout = config.StopTimeout
 	}

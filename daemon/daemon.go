@@ -5,21 +5,19 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"hoy/container"
+	"hoy/container/spec"
 	"hoy/image"
 	"hoy/keeper"
 	"hoy/lib/atomicfile"
@@ -40,12 +38,18 @@ import (
 //	err = d.Run(ctx)    // until SIGTERM, SIGINT or the end of ctx
 //	err = d.Close()     // the containers run on
 type Daemon struct {
-	o      Options
+	o      Options                 // as at the start
+	now    atomic.Pointer[Options] // as they are
 	log    *slog.Logger
+	level  *slog.LevelVar // nil: the log is the caller's
 	server *server.Server
 
+	id         string
+	host       spec.Host // what the machine offers
+	bus        *container.Bus
 	containers *container.Containers
 	images     images
+	measures   *measures
 	listeners  []net.Listener
 	closers    cleanup.Stack // last opened is closed first
 }
@@ -57,13 +61,15 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if err := needRoot(); err != nil {
 		return nil, err
 	}
-	log, err := o.logger(os.Stderr)
+	log, level, err := o.logger(os.Stderr)
 	if err != nil {
 		return nil, err
 	}
+	closeOnExec() // before the keeper is started
 	// Requests make little garbage; collecting half as often costs a few MB.
 	debug.SetGCPercent(200)
-	d := &Daemon{o: o, log: log}
+	d := &Daemon{o: o, log: log, level: level}
+	d.now.Store(&d.o)
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -78,7 +84,15 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if d.listeners, err = d.o.listen(); err != nil {
 		return nil, err
 	}
+	for _, host := range d.o.Hosts {
+		if text := d.o.exposed(host); text != "" {
+			log.Warn(text)
+		}
+	}
 	d.closers.Add(func() { closeAll(ctx, d.listeners) })
+	if err := d.serveMetrics(); err != nil {
+		return nil, err
+	}
 	debug.FreeOSMemory() // what the start needed
 	return d, nil
 }
@@ -150,12 +164,11 @@ func (d *Daemon) open(ctx context.Context) error {
 	if !gateway.IsValid() {
 		gateway = nets.Gateway()
 	}
-	host := o.host(groups)
-	bus := container.NewBus()
+	d.host, d.bus = machine(groups), container.NewBus()
 	containers, err := container.Open(ctx, container.Options{
 		Root: filepath.Join(o.DataRoot, "containers"), ExecRoot: o.ExecRoot,
-		Images: store, Layers: layers, Volumes: vols, Networks: nets, Runtime: rt, Keeper: kept, Cgroups: groups, Events: bus,
-		Host: host, CgroupParent: o.CgroupParent, UserMap: o.UserMap, HostGateway: gateway,
+		Images: store, Layers: layers, Volumes: vols, Networks: nets, Runtime: rt, Keeper: kept, Cgroups: groups, Events: d.bus,
+		Host: o.defaults(d.host), StopTimeout: time.Duration(o.StopTimeout) * time.Second, SeccompProfile: o.seccomp, CgroupParent: o.CgroupParent, UserMap: o.UserMap, HostGateway: gateway,
 		DNS: o.DNS, DNSSearch: o.DNSSearch, DNSOptions: o.DNSOptions, LogOptions: o.LogOpts, Log: log,
 	})
 	if err != nil {
@@ -167,19 +180,20 @@ func (d *Daemon) open(ctx context.Context) error {
 	nets.Start() // what running containers have is adopted: the rest may be given away
 	containers.Supervise()
 
-	id, err := engineID(o.DataRoot)
-	if err != nil {
+	if d.id, err = engineID(o.DataRoot); err != nil {
 		return err
 	}
-	imgs := images{store, containers, bus}
+	imgs := images{store, containers, d.bus}
 	d.containers, d.images = containers, imgs
 	if err := installToolbox(ctx, imgs); err != nil {
 		log.Warn("the built-in image is not available", "error", err)
 	}
+	d.measures = newMeasures(d)
 	d.server = server.New(server.Options{
-		Containers: containers, Images: imgs, Volumes: volumes{vols, bus}, Networks: networks{nets, containers, time.Now()},
-		System:  &about{o: o, id: id, host: host, mode: groups.Mode().String(), initPath: initPath, images: imgs, containers: containers, bus: bus},
-		Version: version.Version, Experimental: o.Experimental, Log: log,
+		Containers: timed{containers, d.measures.containers}, Images: imgs, Volumes: volumes{vols, d.bus}, Networks: networks{nets, containers, time.Now()},
+		System:  &about{d: d, mode: groups.Mode().String(), initPath: initPath},
+		Version: version.Version, MinAPI: o.MinAPI, Experimental: o.Experimental, Log: log,
+		Debug: func() bool { return d.options().Debug },
 	})
 	return nil
 }
@@ -227,47 +241,19 @@ func engineID(root string) (string, error) {
 	return id, atomicfile.WriteSync(path, []byte(id+"\n"), 0o600)
 }
 
-// Run answers requests until ctx ends or the process is told to end.
-func (d *Daemon) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	defer signal.Stop(told)
-	ended := make(chan error, len(d.listeners))
-	for _, l := range d.listeners {
-		d.log.Info("API listen", "address", l.Addr().String())
-		go func() { ended <- d.server.Serve(l) }()
-	}
-	d.log.Info("ready", "version", version.Version, "data-root", d.o.DataRoot, "exec-root", d.o.ExecRoot)
-	for {
-		select {
-		case s := <-told:
-			if s == unix.SIGHUP {
-				d.log.Info("nothing of the configuration can change while the engine runs")
-				continue
-			}
-			d.log.Info("ending", "signal", s.String())
-			return nil
-		case err := <-ended:
-			return err
-		case <-ctx.Done():
-			return ignoring(ctx.Err(), context.Canceled)
-		}
-	}
-}
-
-// shutdownTime is how long requests may go on after the engine was told to end.
-const shutdownTime = 2 * time.Second
-
 // Close ends the engine. The containers run on, held by the keeper.
 func (d *Daemon) Close() error {
 	var err error
 	if d.server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
-		defer cancel()
+		d.tell(stateStopping)
+		ctx := context.Background()
+		if t := d.options().ShutdownTimeout; t >= 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(t)*time.Second)
+			defer cancel()
+		}
 		err = ignoring(d.server.Shutdown(ctx), context.DeadlineExceeded)
 	}
 	d.closers.Run()
-	return errors.Join(err)
+	return err
 }

@@ -1,19 +1,12 @@
 package daemon
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"net/netip"
-	"strconv"
-	"strings"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/pflag"
 
-	"hoy/container/spec"
 	"hoy/lib/fault"
-	"hoy/network"
 )
 
 // flags are the flags as texts, before Options makes sense of them.
@@ -22,9 +15,9 @@ type flags struct {
 	o *Options
 
 	configFile, bip, userns, shmSize  string
-	maxLayer                          string
+	maxLayer, runtime                 string
 	pools, dns, hostGateways, ulimits []string
-	logOpts                           []string
+	logOpts, execOpts, features       []string
 	dockerSocket                      bool
 	tlsVerify                         bool
 }
@@ -37,14 +30,8 @@ func newFlags(o *Options) *flags {
 	f.places()
 	f.networking()
 	f.containers()
-	for _, m := range meaningless() {
-		if m.isBool {
-			f.BoolP(m.name, m.short, false, "accepted, has no meaning here")
-		} else {
-			f.StringArrayP(m.name, m.short, nil, "accepted, has no meaning here")
-		}
-		f.MarkHidden(m.name)
-	}
+	f.registries()
+	f.bindUnused()
 	return f
 }
 
@@ -62,12 +49,16 @@ func (f *flags) places() {
 	f.StringVarP(&o.LogLevel, "log-level", "l", o.LogLevel, "debug, info, warn, error or fatal")
 	f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "text or json")
 	f.BoolVarP(&o.Debug, "debug", "D", false, "log more")
-	f.BoolVar(&o.TLS, "tls", false, "TLS on tcp:// addresses; implied by --tlsverify")
-	f.BoolVar(&f.tlsVerify, "tlsverify", false, "TLS, and clients need a certificate")
+	f.BoolVar(&o.TLS, "tls", false, "TLS on tcp:// addresses, where clients need a certificate")
+	f.BoolVar(&f.tlsVerify, "tlsverify", false, "as --tls; with =false clients need no certificate")
 	f.StringVar(&o.TLSCACert, "tlscacert", "", "`file` of the authority that signs clients' certificates")
 	f.StringVar(&o.TLSCert, "tlscert", "", "certificate `file`")
 	f.StringVar(&o.TLSKey, "tlskey", "", "key `file`")
 	f.BoolVar(&o.Validate, "validate", false, "check the options and end")
+	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "serve Prometheus' metrics on `host:port`")
+	f.StringVar(&o.MinAPI, "min-api-version", o.MinAPI, "oldest `version` of the API that is answered")
+	f.IntVar(&o.ShutdownTimeout, "shutdown-timeout", o.ShutdownTimeout, "`seconds` that requests may go on when the engine ends")
+	f.StringArrayVar(&f.features, "feature", nil, "`name[=bool]` of a feature of dockerd's (repeatable)")
 	f.StringArrayVar(&o.Labels, "label", nil, "`key=value` of the engine (repeatable)")
 	f.BoolVar(&o.Experimental, "experimental", false, "say so to clients")
 }
@@ -97,14 +88,40 @@ func (f *flags) containers() {
 	f.BoolVar(&o.NoNewPrivileges, "no-new-privileges", false, "no_new_privs in every container")
 	f.StringVar(&o.LogDriver, "log-driver", o.LogDriver, "default `driver` of logs: json-file, local, journald, syslog, gelf, fluentd or none")
 	f.StringArrayVar(&f.logOpts, "log-opt", nil, "`key=value` of the log driver (repeatable)")
-	f.StringVar(&o.SeccompProfile, "seccomp-profile", o.SeccompProfile, "builtin or unconfined")
+	f.StringVar(&o.SeccompProfile, "seccomp-profile", o.SeccompProfile, "`path` of a profile, builtin or unconfined")
+	f.StringVar(&f.runtime, "default-runtime", "runc", "runtime of containers: there is one, whatever its name")
+	f.StringArrayVar(&f.execOpts, "exec-opt", nil, "`key=value` (repeatable)")
+	f.IntVar(&o.StopTimeout, "default-stop-timeout", o.StopTimeout, "`seconds` a container may take to stop")
+	f.StringArrayVar(&o.CDISpecDirs, "cdi-spec-dir", nil, "`directory` of CDI specifications (repeatable)")
 	f.StringVar(&f.userns, "userns-remap", "", "`user[:group]` whose subordinate ids containers get, or default")
+}
+
+// registries are the flags of what is not built yet. Their values are kept and shown.
+func (f *flags) registries() {
+	o := f.o
+	f.StringArrayVar(&o.Mirrors, "registry-mirror", nil, "`URL` of a mirror (repeatable)")
+	f.StringArrayVar(&o.InsecureRegistries, "insecure-registry", nil, "`registry` without TLS (repeatable)")
+	f.IntVar(&o.MaxConcurrentDownloads, "max-concurrent-downloads", o.MaxConcurrentDownloads, "`number` of layers pulled at once")
+	f.IntVar(&o.MaxConcurrentUploads, "max-concurrent-uploads", o.MaxConcurrentUploads, "`number` of layers pushed at once")
+	f.IntVar(&o.MaxDownloadAttempts, "max-download-attempts", o.MaxDownloadAttempts, "`number` of attempts for a layer")
+	f.StringVar(&o.HTTPProxy, "http-proxy", "", "proxy `URL`")
+	f.StringVar(&o.HTTPSProxy, "https-proxy", "", "proxy `URL`")
+	f.StringVar(&o.NoProxy, "no-proxy", "", "`hosts` that are reached without a proxy")
+	for _, name := range forRegistries() {
+		f.MarkHidden(name)
+	}
+}
+
+func forRegistries() []string {
+	return []string{"registry-mirror", "insecure-registry", "max-concurrent-downloads", "max-concurrent-uploads",
+		"max-download-attempts", "http-proxy", "https-proxy", "no-proxy"}
 }
 
 // Parse reads the flags of `hoyd serve` and the configuration file. warnings name
 // what was accepted without having a meaning. --help gives pflag.ErrHelp.
 func Parse(args []string) (o Options, warnings []string, err error) {
 	o = DefaultOptions()
+	o.args = args
 	f := newFlags(&o)
 	if err := f.FlagSet.Parse(args); err != nil {
 		return o, nil, err
@@ -112,192 +129,32 @@ func Parse(args []string) (o Options, warnings []string, err error) {
 	if f.NArg() > 0 {
 		return o, nil, fault.New(fault.Invalid, "hoyd serve takes no argument: %q", f.Arg(0))
 	}
-	fromFile, err := f.readFile()
+	warnings, err = f.readFile()
 	if err != nil {
 		return o, nil, err
 	}
-	for _, m := range meaningless() {
-		switch {
-		case f.Changed(m.name) && m.why != "":
-			warnings = append(warnings, fmt.Sprintf("--%s has no effect: %s", m.name, m.why))
-		case f.Changed(m.name):
-			warnings = append(warnings, fmt.Sprintf("--%s has no effect in this engine", m.name))
+	unused, err := f.account()
+	if err != nil {
+		return o, nil, err
+	}
+	warnings = append(warnings, unused...)
+	for _, name := range forRegistries() {
+		if f.Changed(name) {
+			warnings = append(warnings, fmt.Sprintf("--%s has no effect: images are not pulled yet", name))
 		}
 	}
-	warnings = append(warnings, fromFile...)
-	if err := f.finish(); err != nil {
+	more, err := f.finish()
+	if err != nil {
 		return o, warnings, err
 	}
 	o.complete()
-	return o, warnings, nil
+	o.values = map[string]string{}
+	f.VisitAll(func(flag *pflag.Flag) { o.values[flag.Name] = flag.Value.String() })
+	return o, append(warnings, more...), nil
 }
 
 // Usage describes the flags.
 func Usage() string {
 	o := DefaultOptions()
 	return "Usage:  hoyd serve [OPTIONS]\n\nThe engine: answers Docker's Engine API.\n\nOptions:\n" + newFlags(&o).FlagUsages()
-}
-
-// finish turns texts into values.
-func (f *flags) finish() error {
-	for _, step := range []func() error{f.finishPlaces, f.finishNetworking, f.finishContainers} {
-		if err := step(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (f *flags) finishPlaces() (err error) {
-	o := f.o
-	if o.MaxLayerSize, err = units.RAMInBytes(f.maxLayer); err != nil || o.MaxLayerSize < 0 {
-		return fault.New(fault.Invalid, "--max-layer-size: invalid size: %q", f.maxLayer)
-	}
-	if f.Changed("tlsverify") {
-		o.TLS, o.TLSVerify = true, f.tlsVerify
-	}
-	if f.dockerSocket {
-		o.complete()
-		o.Hosts = append(o.Hosts, dockerSocket)
-	}
-	if _, err := logLevel(o.LogLevel); err != nil {
-		return err
-	}
-	if o.LogFormat != "text" && o.LogFormat != "json" {
-		return fault.New(fault.Invalid, "--log-format: %q is neither text nor json", o.LogFormat)
-	}
-	for _, h := range o.Hosts {
-		if _, _, err := splitHost(h); err != nil {
-			return err
-		}
-	}
-	for _, l := range o.Labels {
-		if k, _, ok := strings.Cut(l, "="); !ok || k == "" {
-			return fault.New(fault.Invalid, "--label: bad attribute format: %s", l)
-		}
-	}
-	return nil
-}
-
-func (f *flags) finishNetworking() (err error) {
-	o := f.o
-	if f.bip != "" {
-		if o.BIP, err = netip.ParsePrefix(f.bip); err != nil {
-			return fault.New(fault.Invalid, "--bip: %w", err)
-		}
-	}
-	for _, p := range f.pools {
-		pool, err := parsePool(p)
-		if err != nil {
-			return fault.New(fault.Invalid, "--default-address-pool %s: %w", p, err)
-		}
-		o.Pools = append(o.Pools, pool)
-	}
-	if o.DNS, err = addresses(f.dns); err != nil {
-		return fault.New(fault.Invalid, "--dns: %w", err)
-	}
-	gateways, err := addresses(f.hostGateways)
-	if err != nil {
-		return fault.New(fault.Invalid, "--host-gateway-ip: %w", err)
-	}
-	for _, a := range gateways {
-		if a.Is4() {
-			o.HostGateway = a
-		}
-	}
-	return nil
-}
-
-func (f *flags) finishContainers() (err error) {
-	o := f.o
-	if o.ShmSize, err = units.RAMInBytes(f.shmSize); err != nil {
-		return fault.New(fault.Invalid, "--default-shm-size: %w", err)
-	}
-	for _, u := range f.ulimits {
-		limit, err := units.ParseUlimit(u)
-		if err != nil {
-			return fault.New(fault.Invalid, "--default-ulimit: %w", err)
-		}
-		o.Ulimits = append(o.Ulimits, limit)
-	}
-	if o.LogOpts, err = pairs("--log-opt", f.logOpts); err != nil {
-		return err
-	}
-	for _, c := range []struct {
-		flag, value string
-		allowed     []string
-	}{
-		{"default-cgroupns-mode", o.CgroupnsMode, []string{"private", "host"}},
-		{"default-ipc-mode", o.IpcMode, []string{"private", "shareable"}},
-		{"log-driver", o.LogDriver, spec.LogDrivers()},
-		{"seccomp-profile", o.SeccompProfile, []string{"", "builtin", "unconfined"}},
-	} {
-		if err := oneOf(c.flag, c.value, c.allowed); err != nil {
-			return err
-		}
-	}
-	if f.userns != "" {
-		o.UserMap, err = subordinateIDs(f.userns)
-	}
-	return err
-}
-
-func oneOf(flag, value string, allowed []string) error {
-	for _, a := range allowed {
-		if value == a {
-			return nil
-		}
-	}
-	return fault.New(fault.Invalid, "--%s: %q is not one of %s", flag, value, strings.Trim(strings.Join(allowed, ", "), ", "))
-}
-
-func addresses(texts []string) (l []netip.Addr, err error) {
-	for _, t := range texts {
-		a, err := netip.ParseAddr(t)
-		if err != nil {
-			return nil, err
-		}
-		l = append(l, a)
-	}
-	return l, nil
-}
-
-func pairs(flag string, texts []string) (map[string]string, error) {
-	m := map[string]string{}
-	for _, t := range texts {
-		k, v, ok := strings.Cut(t, "=")
-		if !ok || k == "" {
-			return nil, fault.New(fault.Invalid, "%s: want key=value, not %q", flag, t)
-		}
-		m[k] = v
-	}
-	return m, nil
-}
-
-// parsePool reads docker's base=172.80.0.0/16,size=24.
-func parsePool(s string) (p network.Pool, err error) {
-	for part := range strings.SplitSeq(s, ",") {
-		k, v, _ := strings.Cut(part, "=")
-		switch k {
-		case "base":
-			if p.Base, err = netip.ParsePrefix(v); err != nil {
-				return p, err
-			}
-		case "size":
-			if p.Size, err = strconv.Atoi(v); err != nil {
-				return p, err
-			}
-		default:
-			return p, fmt.Errorf("unexpected key %q", k)
-		}
-	}
-	if !p.Base.IsValid() || !p.Base.Addr().Is4() || p.Size < p.Base.Bits() || p.Size > 30 {
-		return p, fmt.Errorf("want an IPv4 base and a size between its length and 30")
-	}
-	return p, nil
-}
-
-func shortHash(s string) string {
-	h := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(h[:4])
 }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bufio"
 	"errors"
 	"net/netip"
 	"os"
@@ -51,7 +50,11 @@ func TestParse(t *testing.T) {
 			return slices.Equal(o.Pools, []network.Pool{{Base: netip.MustParsePrefix("172.80.0.0/16"), Size: 24}})
 		}},
 		{[]string{"--tlsverify"}, func(o Options) bool { return o.TLS && o.TLSVerify }},
-		{[]string{"--tlsverify=false"}, func(o Options) bool { return o.TLS && !o.TLSVerify }},
+		{[]string{"--tlsverify=false"}, func(o Options) bool { return o.TLS && !o.TLSVerify && o.Plain }},
+		{[]string{"--tls"}, func(o Options) bool { return o.TLS && o.TLSVerify && !o.Plain }},
+		{[]string{"--tls=false"}, func(o Options) bool { return !o.TLS && !o.TLSVerify && o.Plain }},
+		{[]string{"--min-api-version", "1.44", "--default-stop-timeout=0"}, func(o Options) bool { return o.MinAPI == "1.44" && o.StopTimeout == 0 }},
+		{[]string{"--label=a=b", "--label=a=b"}, func(o Options) bool { return slices.Equal(o.Labels, []string{"a=b"}) }},
 		{[]string{"--default-ulimit", "nofile=10:20", "--log-opt", "max-size=1m", "--dns", "1.1.1.1", "--label", "a=b", "-D"}, func(o Options) bool {
 			return o.Ulimits[0].Hard == 20 && o.LogOpts["max-size"] == "1m" && o.DNS[0] == netip.MustParseAddr("1.1.1.1") && o.Debug
 		}},
@@ -73,7 +76,18 @@ func TestParseRefuses(t *testing.T) {
 		"--host=ftp://x":                         "--host ftp://x",
 		"--host=unix://relative":                 "--host",
 		"--log-level=loud":                       "--log-level",
-		"--log-driver=splunk":                    "--log-driver",
+		"--log-driver=nonsense":                  "no log driver named 'nonsense'",
+		"--min-api-version=1.23":                 "minimum supported API version is 1.24",
+		"--min-api-version=1.99":                 "maximum supported API version is 1.56",
+		"--exec-opt=x":                           "must be formatted 'opt=value'",
+		"--exec-opt=isolation=x":                 "unknown option: 'isolation'",
+		"--default-runtime=x":                    "specified default runtime 'x' does not exist",
+		"--seccomp-profile=/nonexistent":         "opening seccomp profile failed",
+		"--mtu=-1":                               "invalid default MTU: -1",
+		"--max-concurrent-downloads=-1":          "invalid max concurrent downloads: -1",
+		"--registry-mirror=x":                    "invalid mirror",
+		"--authorization-plugin=x":               "there are no plugins",
+		"--feature=x=perhaps":                    "not a boolean",
 		"--default-ipc-mode=x":                   "--default-ipc-mode",
 		"--default-address-pool=base=10.0.0.0/8": "size",
 		"--default-address-pool=base=10.0.0.0/24,size=16": "size",
@@ -90,33 +104,11 @@ func TestParseRefuses(t *testing.T) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
-	if _, _, err := Parse([]string{"--help"}); !errors.Is(err, pflag.ErrHelp) {
+	if _, _, err := Parse([]string{"--label=a=b", "--label=a=c", empty}); err == nil || !strings.Contains(err.Error(), "conflict labels for a=c and a=b") {
 		t.Error(err)
 	}
-}
-
-// TestFlagsOfDockerd: all of dockerd's flags are known, and those without meaning
-// say so. The list is dockerd 29's.
-func TestFlagsOfDockerd(t *testing.T) {
-	f, err := os.Open("testdata/dockerd-flags")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	o := DefaultOptions()
-	flags := newFlags(&o)
-	n := 0
-	for s := bufio.NewScanner(f); s.Scan(); n++ {
-		if flags.Lookup(s.Text()) == nil && s.Text() != "version" {
-			t.Errorf("--%s is not known", s.Text())
-		}
-	}
-	if n < 80 {
-		t.Errorf("only %d flags in the list", n)
-	}
-	_, warnings, err := Parse([]string{"--iptables=false", "-s", "vfs", "--live-restore", "--userland-proxy=false", file(t, "")})
-	if err != nil || len(warnings) != 4 || !strings.Contains(strings.Join(warnings, "\n"), "--storage-driver has no effect: ") {
-		t.Errorf("%q, %v", warnings, err)
+	if _, _, err := Parse([]string{"--help"}); !errors.Is(err, pflag.ErrHelp) {
+		t.Error(err)
 	}
 }
 
@@ -124,7 +116,7 @@ func TestConfigFile(t *testing.T) {
 	o, warnings, err := Parse([]string{file(t, `{
 		"hosts": ["unix:///a"], "debug": true, "mtu": 1400, "log-opts": {"max-size": "2m", "max-file": "5"},
 		"default-address-pools": [{"base": "10.9.0.0/16", "size": 24}], "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1000000, "Hard": 1048576}},
-		"storage-driver": "overlay2", "runtimes": {"x": {"path": "/x"}}, "dns": ["9.9.9.9"], "features": {"buildkit": true}, "min-api-version": "1.24"
+		"storage-driver": "overlay2", "runtimes": {"x": {"path": "/x"}}, "dns": ["9.9.9.9"], "features": {"buildkit": true}, "min-api-version": "1.24", "proxies": {"no-proxy": "192.0.2.1"}
 	}`)})
 	if err != nil {
 		t.Fatal(err)
@@ -134,17 +126,28 @@ func TestConfigFile(t *testing.T) {
 		len(o.Pools) != 1 || o.Pools[0].Size != 24 || o.Ulimits[0].Soft != 1000000 || o.Ulimits[0].Hard != 1048576 {
 		t.Errorf("%+v", o)
 	}
-	if len(warnings) != 3 {
+	if len(warnings) != 3 { // runtimes, no-proxy, min-api-version
 		t.Errorf("%q", warnings)
 	}
+	if _, _, err := Parse([]string{file(t, "\uFEFF{\"debug\": true}\n")}); err != nil {
+		t.Errorf("a byte order mark: %v", err)
+	}
 	for content, says := range map[string]string{
-		`{"x": 1, "y": 2}`:               "don't match any configuration option: x, y",
-		`{"debug": true, "mtu": 1400}`:   "both as a flag and in the configuration file: mtu: (from flag: 1300, from file: 1400)",
-		`{"config-file": "x"}`:           "config-file",
-		`{`:                              "unexpected end",
-		`[]`:                             "cannot unmarshal",
+		`{"x": 1, "y": 2}`:              "don't match any configuration option: x, y",
+		`{"debug": true, "mtu": 1400}`:  "both as a flag and in the configuration file: mtu: (from flag: 1300, from file: 1400)",
+		`{"config-file": "x"}`:          "config-file",
+		`{`:                             "unexpected EOF",
+		`{} {}`:                         "something follows",
+		`[]`:                            "cannot unmarshal",
+		`{"debug": "true"}`:             "unexpected value true",
+		`{"mtu": "1400"}`:               "mtu",
+		`{"log-opts": {"max-file": 3}}`: "unexpected value 3 for max-file",
+		`{"hosts": "unix:///x"}`:        "hosts",
+		`{"proxies": {"x": "y"}}`:       "don't match any configuration option: x",
+		`{"icc": false}`:                "containers on the default network reach each other",
+		`{"host-gateway-ip": "192.0.2.1", "host-gateway-ips": ["192.0.2.1"]}`: "must not both be specified",
 		`{"debug": "perhaps"}`:           "debug",
-		`{"log-opts": {"a": {"b": "c"}}`: "unexpected end",
+		`{"log-opts": {"a": {"b": "c"}}`: "unexpected EOF",
 		`{"dns": [["x"]]}`:               "dns",
 		`{"bip": null}`:                  "bip",
 	} {
@@ -161,7 +164,7 @@ func FuzzConfigFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content string) {
 		o := DefaultOptions()
 		flags := newFlags(&o)
-		if flags.applyFile([]byte(content)) == nil {
+		if _, err := flags.applyFile([]byte(content)); err == nil {
 			flags.finish()
 		}
 	})

@@ -18,8 +18,8 @@ import (
 	"hoy/linux/cgroup"
 )
 
-// host finds out what this machine offers, and what the options make of it.
-func (o *Options) host(groups *cgroup.Host) spec.Host {
+// machine finds out what this machine offers.
+func machine(groups *cgroup.Host) spec.Host {
 	has := func(controller string) bool { return slices.Contains(groups.Controllers(), controller) }
 	h := spec.Host{
 		CgroupV2: groups.Mode() == cgroup.V2, NumCPU: runtime.NumCPU(),
@@ -30,12 +30,9 @@ func (o *Options) host(groups *cgroup.Host) spec.Host {
 		CgroupNamespaces:  exists("/proc/self/ns/cgroup"),
 		AppArmor:          strings.HasPrefix(content("/sys/module/apparmor/parameters/enabled"), "Y"),
 		SELinux:           exists("/sys/fs/selinux/enforce"),
-		Seccomp:           o.SeccompProfile != "unconfined" && strings.Contains(content("/proc/self/status"), "\nSeccomp:"),
+		Seccomp:           strings.Contains(content("/proc/self/status"), "\nSeccomp:"),
 		RecursiveReadOnly: unix.MountSetattr(-1, "", 0, &unix.MountAttr{}) != unix.ENOSYS,
 		IPv4ForwardingOff: strings.HasPrefix(content("/proc/sys/net/ipv4/ip_forward"), "0"),
-
-		UserNamespace: o.UserMap != nil, NoNewPrivileges: o.NoNewPrivileges, CgroupnsHost: o.CgroupnsMode == "host",
-		IpcShareable: o.IpcMode == "shareable", DefaultShmSize: o.ShmSize, Init: o.Init, LogDriver: o.LogDriver, Ulimits: o.Ulimits,
 	}
 	h.Thermal, _ = filepath.Glob("/sys/devices/system/cpu/cpu*/thermal_throttle")
 	if h.CgroupV2 {
@@ -43,6 +40,14 @@ func (o *Options) host(groups *cgroup.Host) spec.Host {
 	} else {
 		hostV1(&h)
 	}
+	return h
+}
+
+// defaults is what the options make of the machine.
+func (o *Options) defaults(h spec.Host) spec.Host {
+	h.UserNamespace, h.NoNewPrivileges, h.CgroupnsHost = o.UserMap != nil, o.NoNewPrivileges, o.CgroupnsMode == "host"
+	h.IpcShareable, h.DefaultShmSize, h.Init = o.IpcMode == "shareable", o.ShmSize, o.Init
+	h.LogDriver, h.Ulimits = o.LogDriver, o.Ulimits
 	return h
 }
 
@@ -123,22 +128,30 @@ func logLevel(s string) (slog.Level, error) {
 	return 0, fault.New(fault.Invalid, "--log-level: %q is not one of debug, info, warn, error, fatal", s)
 }
 
-func (o *Options) logger(w io.Writer) (*slog.Logger, error) {
-	if o.Log != nil {
-		return o.Log, nil
-	}
+// level is that of the log; debugging wants everything.
+func (o *Options) level() slog.Level {
 	level, err := logLevel(o.LogLevel)
-	if err != nil {
-		return nil, err
+	if err != nil || o.Debug {
+		return slog.LevelDebug
 	}
-	if o.Debug {
-		level = slog.LevelDebug
+	return level
+}
+
+// logger is the log and, unless it is the caller's, its level.
+func (o *Options) logger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
+	if o.Log != nil {
+		return o.Log, nil, nil
 	}
+	if _, err := logLevel(o.LogLevel); err != nil {
+		return nil, nil, err
+	}
+	level := new(slog.LevelVar)
+	level.Set(o.level())
 	ho := &slog.HandlerOptions{Level: level}
 	if o.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, ho)), nil
+		return slog.New(slog.NewJSONHandler(w, ho)), level, nil
 	}
-	return slog.New(slog.NewTextHandler(w, ho)), nil
+	return slog.New(slog.NewTextHandler(w, ho)), level, nil
 }
 
 // needRoot says in one line what is missing.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -231,7 +232,7 @@ func (i images) Load(ctx context.Context, r io.Reader, o server.ImageLoadOptions
 	loaded, err := i.store.Load(ctx, r, o.Platforms...)
 	for _, l := range loaded {
 		progress(jsonstream.Message{Stream: l.String() + "\n"})
-		i.event(events.ActionLoad, l.Image.ID, first(l.Name, l.Image.ID), nil)
+		i.event(events.ActionLoad, l.Image.ID, cmp.Or(l.Name, l.Image.ID), nil)
 	}
 	return explainLimit(err)
 }
@@ -250,7 +251,7 @@ func (i images) Import(ctx context.Context, r io.Reader, o server.ImageImportOpt
 	if err != nil {
 		return "", explainLimit(err)
 	}
-	i.event(events.ActionImport, img.ID, first(o.Ref, img.ID), img.Config.Config.Labels)
+	i.event(events.ActionImport, img.ID, cmp.Or(o.Ref, img.ID), img.Config.Config.Labels)
 	return img.ID, nil
 }
 

@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -20,7 +18,7 @@ import (
 )
 
 // splitHost takes an address of --host apart.
-func splitHost(host string) (scheme, rest string, err error) {
+func (o *Options) splitHost(host string) (scheme, rest string, err error) {
 	scheme, rest, ok := strings.Cut(host, "://")
 	if !ok {
 		if strings.HasPrefix(host, "/") {
@@ -29,19 +27,40 @@ func splitHost(host string) (scheme, rest string, err error) {
 		scheme, rest = "tcp", host
 	}
 	switch {
+	case host == "":
+		return "", "", fault.New(fault.Invalid, "--host: want an address")
 	case scheme == "fd":
 	case scheme == "unix" && rest == "":
 		rest = strings.TrimPrefix(dockerSocket, "unix://")
 	case scheme == "unix" && filepath.IsAbs(rest):
 	case scheme == "tcp":
 		rest, _, _ = strings.Cut(rest, "/")
-		if _, _, err := net.SplitHostPort(rest); err != nil {
+		if rest, err = o.tcpAddress(rest); err != nil {
 			return "", "", fault.New(fault.Invalid, "--host %s: %w", host, err)
 		}
 	default:
 		return "", "", fault.New(fault.Invalid, "--host %s: want unix:///path, tcp://address:port or fd://", host)
 	}
 	return scheme, rest, nil
+}
+
+// tcpAddress fills in docker's host and port where they are left out.
+func (o *Options) tcpAddress(address string) (string, error) {
+	port := "2375"
+	if o.TLS {
+		port = "2376"
+	}
+	if address == "" {
+		return "localhost:" + port, nil
+	}
+	if !strings.Contains(address, ":") || strings.HasSuffix(address, "]") {
+		address += ":" + port
+	}
+	host, given, err := net.SplitHostPort(address)
+	if err == nil && given == "" {
+		address = net.JoinHostPort(host, port)
+	}
+	return address, err
 }
 
 // listen opens the listeners of all hosts; none stays open when one fails.
@@ -54,7 +73,7 @@ func (o *Options) listen() (l []net.Listener, err error) {
 		}
 	}()
 	for _, host := range o.Hosts {
-		scheme, rest, err := splitHost(host)
+		scheme, rest, err := o.splitHost(host)
 		if err != nil {
 			return l, err
 		}
@@ -132,47 +151,19 @@ func socketGroup(name string) (int, error) {
 	return 0, nil
 }
 
-func (o *Options) listenTCP(address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if err != nil || !o.TLS {
-		return l, err
-	}
-	config, err := o.tlsConfig()
-	if err != nil {
-		l.Close()
-		return nil, err
-	}
-	return tls.NewListener(l, config), nil
-}
-
-func (o *Options) tlsConfig() (*tls.Config, error) {
-	if o.TLSCert == "" || o.TLSKey == "" {
-		return nil, fault.New(fault.Invalid, "TLS needs --tlscert and --tlskey")
-	}
-	cert, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("cannot load the certificate: %w", err)
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}
-	if !o.TLSVerify {
-		return c, nil
-	}
-	if o.TLSCACert == "" {
-		return nil, fault.New(fault.Invalid, "--tlsverify needs --tlscacert")
-	}
-	pem, err := os.ReadFile(o.TLSCACert)
-	if err != nil {
-		return nil, fmt.Errorf("cannot load the authority: %w", err)
-	}
-	c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !c.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fault.New(fault.Invalid, "cannot load the authority: no certificate in %s", o.TLSCACert)
-	}
-	return c, nil
-}
-
 // firstActivated is the first descriptor of socket activation, sd_listen_fds(3).
 const firstActivated = 3
+
+// closeOnExec keeps the sockets that systemd has opened from programs we start.
+func closeOnExec() {
+	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID")); pid != os.Getpid() {
+		return
+	}
+	for i := range n {
+		unix.CloseOnExec(firstActivated + i)
+	}
+}
 
 // activated returns the sockets that systemd has opened: all, the one with this
 // name, or the one with this number.
@@ -188,7 +179,6 @@ func activated(which string) ([]net.Listener, error) {
 		if which != "" && which != "*" && which != strconv.Itoa(fd) && (i >= len(names) || which != names[i]) {
 			continue
 		}
-		unix.CloseOnExec(fd)
 		f := os.NewFile(uintptr(fd), "activated")
 		one, err := net.FileListener(f)
 		f.Close()

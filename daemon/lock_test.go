@@ -78,9 +78,10 @@ func TestSplitHost(t *testing.T) {
 	for host, want := range map[string]string{
 		"unix:///a/b": "unix /a/b", "/a": "unix /a", "unix://": "unix /var/run/docker.sock", "tcp://1.2.3.4:5": "tcp 1.2.3.4:5",
 		"tcp://:5/": "tcp :5", "1.2.3.4:5": "tcp 1.2.3.4:5", "fd://": "fd ", "fd://x": "fd x", "[::1]:5": "tcp [::1]:5",
-		"unix://x": "", "tcp://x": "", "npipe:////x": "", "": "",
+		"tcp://": "tcp localhost:2375", "tcp://x": "tcp x:2375", "tcp://[::1]": "tcp [::1]:2375", "tcp://x:": "tcp x:2375",
+		"unix://x": "", "npipe:////x": "", "": "",
 	} {
-		scheme, rest, err := splitHost(host)
+		scheme, rest, err := (&Options{}).splitHost(host)
 		if got := scheme + " " + rest; (err != nil) != (want == "") || err == nil && got != want {
 			t.Errorf("%q: %q, %v", host, got, err)
 		}

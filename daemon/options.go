@@ -7,6 +7,7 @@ import (
 
 	apicontainer "github.com/moby/moby/api/types/container"
 
+	"hoy/lib/version"
 	"hoy/linux/idmap"
 	"hoy/network"
 )
@@ -28,7 +29,11 @@ type Options struct {
 	Debug     bool
 
 	TLS, TLSVerify             bool
-	TLSCACert, TLSCert, TLSKey string
+	TLSCACert, TLSCert, TLSKey string // files; empty: ca.pem, cert.pem, key.pem where docker looks for them
+	Plain                      bool   // TCP without client certificates was asked for in so many words
+	MetricsAddr                string // host:port for Prometheus; empty: none
+	MinAPI                     string // oldest API version that is answered, "1.44"
+	ShutdownTimeout            int    // seconds that requests may go on when the engine ends; negative: until they are done
 
 	Bridge      string // link of the default network; none: no such network
 	BIP         netip.Prefix
@@ -50,13 +55,25 @@ type Options struct {
 	NoNewPrivileges bool
 	LogDriver       string
 	LogOpts         map[string]string
-	SeccompProfile  string // builtin or unconfined
+	SeccompProfile  string // builtin, unconfined or the path of a profile
+	seccomp         string // the profile as containers name it: "", unconfined or JSON
+	StopTimeout     int    // default for containers, seconds
+	CDISpecDirs     []string
 	Labels          []string
 	Experimental    bool
+	Features        map[string]bool
 	UserMap         *idmap.Map // user namespace of the containers; nil: the host's
+
+	// Kept for pulling and pushing images, and shown.
+	Mirrors, InsecureRegistries                                       []string
+	MaxConcurrentDownloads, MaxConcurrentUploads, MaxDownloadAttempts int
+	HTTPProxy, HTTPSProxy, NoProxy                                    string
 
 	Validate bool         // only check the options
 	Log      *slog.Logger // nil: to stderr, by LogLevel and LogFormat
+
+	args   []string          // what Parse read, to be read again when the engine is told to
+	values map[string]string // what the flags and the file said, by flag
 
 	ownGroup bool // CgroupParent is this engine's alone
 }
@@ -75,13 +92,20 @@ func DefaultOptions() Options {
 	return Options{
 		DataRoot: DefaultDataRoot, ExecRoot: DefaultExecRoot, Bridge: DefaultBridge, IPMasq: true,
 		LogLevel: "info", LogFormat: "text", CgroupnsMode: "private", IpcMode: "private", LogDriver: "json-file",
-		SeccompProfile: "builtin", MaxLayerSize: 64 << 30,
+		SeccompProfile: "builtin", MaxLayerSize: 64 << 30, MinAPI: version.MinAPI, ShutdownTimeout: 15, StopTimeout: 10,
+		MaxConcurrentDownloads: 3, MaxConcurrentUploads: 5, MaxDownloadAttempts: 5,
 	}
 }
 
 // complete fills in what depends on other options.
 func (o *Options) complete() {
 	o.DataRoot, o.ExecRoot = absolute(o.DataRoot), absolute(o.ExecRoot)
+	if o.MinAPI == "" {
+		o.MinAPI = version.MinAPI
+	}
+	if len(o.CDISpecDirs) == 0 && !o.disabled("cdi") {
+		o.CDISpecDirs = []string{"/etc/cdi", "/var/run/cdi"}
+	}
 	if len(o.Hosts) == 0 {
 		o.Hosts = []string{"unix://" + filepath.Join(o.ExecRoot, "hoy.sock")}
 	}
@@ -99,4 +123,10 @@ func absolute(path string) string {
 		return a
 	}
 	return path
+}
+
+// disabled reports whether a feature of dockerd's was switched off.
+func (o *Options) disabled(feature string) bool {
+	on, named := o.Features[feature]
+	return named && !on
 }

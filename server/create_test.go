@@ -187,7 +187,7 @@ func FuzzPath(f *testing.F) {
 	}
 	table := newTable(routes())
 	f.Fuzz(func(t *testing.T, path string) {
-		r := &request{}
+		r := &request{server: New(Options{})}
 		rest, err := r.cutVersion(path)
 		if err != nil {
 			return

@@ -30,6 +30,13 @@ func routes() []route {
 		{get, "/system/df", absent("the disk usage report"), 0},
 		{post, "/auth", absent("logging in to a registry"), 0},
 		{http.MethodOptions, "/{any}", options, 0},
+		{get, "/debug/vars", debugVars, 0},
+		{get, "/debug/pprof/", debugIndex, 0},
+		{get, "/debug/pprof/cmdline", debugCmdline, 0},
+		{get, "/debug/pprof/profile", debugCPU, 0},
+		{get, "/debug/pprof/symbol", debugSymbol, 0},
+		{get, "/debug/pprof/trace", debugTrace, 0},
+		{get, "/debug/pprof/{name}", debugProfile, 0},
 
 		{get, "/containers/json", containerList, 0},
 		{post, "/containers/create", containerCreate, 0},

@@ -26,7 +26,9 @@ type Options struct {
 	System     System
 
 	Version      string       // of the engine, for the Server header
+	MinAPI       string       // the oldest API version that is answered, "1.44"; empty: 1.40
 	Experimental bool         // as clients are told
+	Debug        func() bool  // whether /debug is answered now; nil: never
 	Log          *slog.Logger // nil: nothing is logged
 }
 
@@ -41,6 +43,7 @@ type Options struct {
 type Server struct {
 	Options
 	routes table
+	oldest version
 	http   http.Server
 	// streams ends when the server shuts down: answers that would go on for
 	// ever (events, followed logs, waits) end with it, operations are finished.
@@ -53,7 +56,7 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Options: o, routes: newTable(routes())}
+	s := &Server{Options: o, routes: newTable(routes()), oldest: parseVersion(o.MinAPI)}
 	s.streams, s.end = context.WithCancel(context.Background())
 	s.http = http.Server{
 		Handler:           s,

@@ -17,6 +17,15 @@ const (
 
 func (v version) String() string { return "1." + strconv.Itoa(int(v)) }
 
+// parseVersion reads 1.N; what is no version of ours, as "", is the oldest.
+func parseVersion(s string) version {
+	n, err := strconv.Atoi(strings.TrimPrefix(s, "1."))
+	if err != nil || version(n) < minVersion || version(n) > maxVersion {
+		return minVersion
+	}
+	return version(n)
+}
+
 // cutVersion takes /vX.Y off path and remembers it in r; without it the newest
 // version holds.
 func (r *request) cutVersion(path string) (rest string, err error) {
@@ -36,9 +45,9 @@ func (r *request) cutVersion(path string) (rest string, err error) {
 		return "", fault.New(fault.Invalid, "invalid API version %q", number)
 	}
 	switch {
-	case major < 1, major == 1 && version(minor) < minVersion:
+	case major < 1, major == 1 && version(minor) < r.server.oldest:
 		r.ancient = major < 1 || minor < 24
-		return "", fault.New(fault.Invalid, "client version %s is too old. Minimum supported API version is %s, please upgrade your client to a newer version", number, minVersion)
+		return "", fault.New(fault.Invalid, "client version %s is too old. Minimum supported API version is %s, please upgrade your client to a newer version", number, r.server.oldest)
 	case major > 1, version(minor) > maxVersion:
 		return "", fault.New(fault.Invalid, "client version %s is too new. Maximum supported API version is %s", number, maxVersion)
 	}

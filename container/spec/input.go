@@ -67,6 +67,7 @@ type Input struct {
 	// capabilities: "" is the built-in profile, otherwise docker's JSON. The
 	// caller caches. nil: no filter at all.
 	Seccomp         func(profile string, caps []string) (*specs.LinuxSeccomp, error)
+	SeccompProfile  string // of containers that name none: as --security-opt seccomp= has it; "" = the built-in one
 	AppArmorProfile string // the default profile's name where the kernel has AppArmor
 	SELinuxLevel    string // this container's own "s0:c1,c2" where the kernel has SELinux
 }

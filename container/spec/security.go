@@ -108,8 +108,11 @@ func secure(s *specs.Spec, in *Input, opt security, held []string) error {
 		s.Process.SelinuxLabel, s.Linux.MountLabel = selinuxLabels(in, opt)
 	}
 	profile := opt.seccomp
+	if profile == "" {
+		profile = in.SeccompProfile
+	}
 	switch {
-	case in.Seccomp == nil, !in.Host.Seccomp, profile == "unconfined", profile == "" && in.HostConfig.Privileged:
+	case in.Seccomp == nil, !in.Host.Seccomp, profile == "unconfined", opt.seccomp == "" && in.HostConfig.Privileged:
 		return nil
 	case profile == "builtin":
 		profile = ""

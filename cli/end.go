@@ -13,15 +13,24 @@ import (
 )
 
 func newStop(a *app) *cobra.Command {
+	return a.stopping("stop", "Stop one or more running containers", (*client.Client).ContainerStop)
+}
+
+func newRestart(a *app) *cobra.Command {
+	return a.stopping("restart", "Restart one or more containers", (*client.Client).ContainerRestart)
+}
+
+// stopping is a command that stops containers by a signal and after a time.
+func (a *app) stopping(verb, about string, stop func(c *client.Client, ctx context.Context, name, sig string, timeout *int) error) *cobra.Command {
 	var sig string
 	var seconds int
-	cmd := &cobra.Command{Use: "stop [OPTIONS] CONTAINER [CONTAINER...]", Short: "Stop one or more running containers", Args: args(1, -1)}
+	cmd := &cobra.Command{Use: verb + " [OPTIONS] CONTAINER [CONTAINER...]", Short: about, Args: args(1, -1)}
 	cmd.RunE = a.do(func(ctx context.Context, c *client.Client, args []string) error {
 		var timeout *int
 		if cmd.Flags().Changed("timeout") || cmd.Flags().Changed("time") {
 			timeout = &seconds
 		}
-		return a.together(args, func(name string) error { return c.ContainerStop(ctx, name, sig, timeout) })
+		return a.together(args, func(name string) error { return stop(c, ctx, name, sig, timeout) })
 	})
 	f := cmd.Flags()
 	f.StringVarP(&sig, "signal", "s", "", "Signal to send to it")

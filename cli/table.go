@@ -28,7 +28,11 @@ func entries() []entry {
 		{"container", "ls", []string{"ps", "list"}, "ps", newPs},
 		{"container", "logs", nil, "logs", newLogs},
 		{"container", "stop", nil, "stop", newStop},
+		{"container", "restart", nil, "restart", newRestart},
 		{"container", "kill", nil, "kill", newKill},
+		{"container", "pause", nil, "pause", newPause},
+		{"container", "unpause", nil, "unpause", newUnpause},
+		{"container", "rename", nil, "rename", newRename},
 		{"container", "rm", []string{"remove"}, "rm", newRm},
 		{"container", "wait", nil, "wait", newWait},
 		{"container", "inspect", nil, "", newContainerInspect},
@@ -54,8 +58,8 @@ func entries() []entry {
 
 // unbuilt are docker's commands that hoy does not have yet, by group.
 var unbuilt = [...]struct{ group, names string }{
-	{"", "attest bake build builder buildx checkpoint commit compose config context cp diff export history login logout manifest node pause plugin port pull push rename restart save search secret service stack stats swarm top trust unpause update machine kubernetes dashboard anatomy why"},
-	{"container", "commit cp diff export pause port prune rename restart stats top unpause update"},
+	{"", "attest bake build builder buildx checkpoint commit compose config context cp diff export history login logout manifest node plugin port pull push save search secret service stack stats swarm top trust update machine kubernetes dashboard anatomy why"},
+	{"container", "commit cp diff export port prune stats top update"},
 	{"image", "build history prune pull push save"},
 	{"volume", "prune update"},
 	{"network", "connect create disconnect prune rm"},

@@ -62,6 +62,15 @@ func (c *Client) ContainerStart(ctx context.Context, ref, detachKeys string) err
 
 // ContainerStop stops a container: signal "" and timeout nil are the container's own.
 func (c *Client) ContainerStop(ctx context.Context, ref, signal string, timeout *int) error {
+	return c.stop(ctx, ref, "stop", signal, timeout)
+}
+
+// ContainerRestart stops a container and starts it; signal and timeout are as in ContainerStop.
+func (c *Client) ContainerRestart(ctx context.Context, ref, signal string, timeout *int) error {
+	return c.stop(ctx, ref, "restart", signal, timeout)
+}
+
+func (c *Client) stop(ctx context.Context, ref, verb, signal string, timeout *int) error {
 	q := url.Values{}
 	if signal != "" {
 		q.Set("signal", signal)
@@ -69,7 +78,7 @@ func (c *Client) ContainerStop(ctx context.Context, ref, signal string, timeout 
 	if timeout != nil {
 		q.Set("t", strconv.Itoa(*timeout))
 	}
-	return c.call(ctx, http.MethodPost, "/containers/"+escape(ref)+"/stop", q, nil, nil)
+	return c.call(ctx, http.MethodPost, "/containers/"+escape(ref)+"/"+verb, q, nil, nil)
 }
 
 // ContainerKill sends a signal, SIGKILL if "".

@@ -24,6 +24,9 @@ func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hi
 	if err != nil {
 		return err
 	}
+	if err := k.unpaused("container %s is paused, unpause the container before attach", ref); err != nil {
+		return err
+	}
 	keys, err := detachKeys(o.DetachKeys)
 	if err != nil {
 		return err

@@ -63,6 +63,7 @@ type Options struct {
 //
 // By its policy, or its health, a container may be restarting in the place of exited:
 // it waits to be started by the engine.
+// While it runs it may be paused: its processes are frozen (see Pause).
 //
 // Each start has a number, its generation. The keeper knows processes by id and
 // generation, so that after a crash of either side nobody mistakes one start for
@@ -99,13 +100,14 @@ type Container struct {
 
 	record atomic.Pointer[record] // immutable; replaced under mu
 
-	mu       sync.Mutex
-	shared   bool                // other containers have, or may have, this one's files under /etc
-	removing bool                // a removal is under way: nothing else may begin
-	process  *process            // nil when not running
-	pending  []keeper.Attachment // clients waiting for the start
-	comeback *comeback           // the restart it waits for, if any
-	pause    time.Duration       // before the present run, if that is a restart
+	mu        sync.Mutex
+	shared    bool                // other containers have, or may have, this one's files under /etc
+	removing  bool                // a removal is under way: nothing else may begin
+	returning int                 // restarts under way: its exit does not remove it
+	process   *process            // nil when not running
+	pending   []keeper.Attachment // clients waiting for the start
+	comeback  *comeback           // the restart it waits for, if any
+	pause     time.Duration       // before the present run, if that is a restart
 
 	// attaching is held for reading while a client is told that it is attached and
 	// becomes pending: a start takes it once, to see all who were told before.
@@ -116,8 +118,9 @@ type Container struct {
 // process is a running container's first process.
 type process struct {
 	*keeper.Process
-	cgroup *cgroup.Group
-	done   chan struct{} // closed when the exit is known
+	cgroup  *cgroup.Group
+	freezer sync.Mutex    // held while the cgroup is frozen or thawed
+	done    chan struct{} // closed when the exit is known
 	// unpinned is closed when the engine's own descriptors of its mounts are; nil: there are none.
 	unpinned chan struct{}
 	halted   bool                       // under the container's mu: no policy starts it again

@@ -95,6 +95,7 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 			rec.Endpoint = e
 		}
 	}
+	c.referByID(rec.Host)
 	if err := c.nameHost(rec); err != nil {
 		return nil, nil, err
 	}

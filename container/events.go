@@ -66,14 +66,14 @@ func (b *Bus) Listeners() int {
 }
 
 // Events returns what is remembered between since and until, and a channel of what
-// comes until then or until ctx ends; it is nil when until has passed. A zero since
-// asks for nothing of the past, a zero until for everything to come. A channel that
+// comes until then or until ctx ends; it is nil when until has passed. Both
+// zero ask for nothing of the past, a zero until for everything to come. A channel that
 // closes before its time belongs to a listener that was too slow.
 func (b *Bus) Events(ctx context.Context, since, until time.Time, f filters.Filters) ([]events.Message, <-chan events.Message, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var past []events.Message
-	if !since.IsZero() {
+	if !since.IsZero() || !until.IsZero() {
 		for i := max(0, b.published-historySize); i < b.published; i++ {
 			m := b.past[i%historySize]
 			at := time.Unix(0, m.TimeNano)

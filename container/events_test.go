@@ -25,7 +25,10 @@ func TestHistoryIsBounded(t *testing.T) {
 	if len(past) != historySize || past[0].Actor.ID != "44" || past[historySize-1].Actor.ID != "299" {
 		t.Errorf("%d events, %s to %s", len(past), past[0].Actor.ID, past[len(past)-1].Actor.ID)
 	}
-	if past, _, _ := b.Events(t.Context(), time.Time{}, time.Now(), nil); len(past) != 0 {
+	if past, _, _ := b.Events(t.Context(), time.Time{}, time.Now(), nil); len(past) != historySize {
+		t.Errorf("%d events until now", len(past))
+	}
+	if past, _, _ := b.Events(t.Context(), time.Time{}, time.Time{}, nil); len(past) != 0 {
 		t.Errorf("%d events that nobody asked for", len(past))
 	}
 }

@@ -50,6 +50,9 @@ type execRecord struct {
 // execMemory is how long an ended exec can be inspected.
 const execMemory = 5 * time.Minute
 
+// execPaused is docker's refusal: a process born into a frozen cgroup never begins.
+const execPaused = "Container %s is paused, unpause the container before exec"
+
 func (x *exec) ended() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -67,6 +70,9 @@ func (c *Containers) ExecCreate(ctx context.Context, ref string, r apicontainer.
 		return "", err
 	}
 	p, err := k.running()
+	if err == nil {
+		err = k.unpaused(execPaused, k.id)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -144,6 +150,9 @@ func (c *Containers) ExecStart(ctx context.Context, id string, o ExecStartOption
 // begin marks the exec started, or says why it cannot be.
 func (x *exec) begin() (*process, error) {
 	p, err := x.container.running()
+	if err == nil {
+		err = x.container.unpaused(execPaused, x.container.id)
+	}
 	if err != nil {
 		return nil, err
 	}

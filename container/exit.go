@@ -124,11 +124,11 @@ func (c *Containers) markExited(k *Container, p *process, e keeper.Exit, oom boo
 func (c *Containers) release(k *Container, p *process) {
 	c.o.Networks.Detach(k.id)
 	k.mu.Lock()
-	removing := k.removing
+	removing, returning := k.removing, k.returning > 0
 	k.mu.Unlock()
 	switch {
 	case removing: // whoever removes it waits for this lock
-	case k.rec().Host.AutoRemove:
+	case k.rec().Host.AutoRemove && !returning:
 		c.removeLocked(k, RemoveOptions{Volumes: true})
 	default:
 		c.mustSave(k)

@@ -53,7 +53,7 @@ func (c *Containers) Inspect(ctx context.Context, ref string, size bool) (*apico
 
 func (r *record) shownState() *apicontainer.State {
 	s := &apicontainer.State{
-		Status: r.State.Status, Running: r.isRunning(), Restarting: r.State.Status == apicontainer.StateRestarting, Dead: r.State.Status == apicontainer.StateDead,
+		Status: r.State.Status, Running: r.isRunning(), Paused: r.isPaused(), Restarting: r.State.Status == apicontainer.StateRestarting, Dead: r.State.Status == apicontainer.StateDead,
 		OOMKilled: r.State.OOMKilled, ExitCode: r.State.ExitCode, Error: r.State.Error,
 		StartedAt: timestamp(r.State.StartedAt), FinishedAt: timestamp(r.State.FinishedAt),
 	}

@@ -108,11 +108,13 @@ func (r *record) images() []imageRecord {
 	return list
 }
 
-// isRunning tells whether the container is up in docker's sense: one that waits for
-// its restart is.
+// isRunning tells whether the container is up in docker's sense: a paused one is, and
+// one that waits for its restart.
 func (r *record) isRunning() bool {
-	return r.State.Status == apicontainer.StateRunning || r.State.Status == apicontainer.StateRestarting
+	return r.State.Status == apicontainer.StateRunning || r.State.Status == apicontainer.StateRestarting || r.isPaused()
 }
+
+func (r *record) isPaused() bool { return r.State.Status == apicontainer.StatePaused }
 
 func (c *Containers) dir(id string) string        { return filepath.Join(c.o.Root, id) }
 func (c *Containers) recordPath(id string) string { return filepath.Join(c.o.Root, id, "record.json") }

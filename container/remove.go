@@ -47,6 +47,8 @@ func (c *Containers) claimRemoval(ctx context.Context, k *Container, ref string,
 		return fault.New(fault.NotFound, "No such container: %s", ref)
 	case k.removing:
 		return fault.New(fault.Conflict, "removal of container %s is already in progress", ref)
+	case k.process != nil && !force && k.rec().isPaused():
+		return fault.New(fault.Conflict, `cannot remove container "/%s": container is paused and must be unpaused first`, k.rec().Name)
 	case (k.process != nil || k.comeback != nil) && !force:
 		return fault.New(fault.Conflict, `cannot remove container "/%s": container is %s: stop the container before removing or force remove`, k.rec().Name, k.rec().State.Status)
 	}

@@ -183,8 +183,14 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 	}
 	p := h.Process
 	k.process = &process{Process: &p, cgroup: c.o.Cgroups.Load(run.Cgroup), done: make(chan struct{})}
+	status := apicontainer.StateRunning
+	if frozen, err := k.process.cgroup.Frozen(); err != nil {
+		c.log.Error("cannot see whether a container is paused", "container", k.id, "error", err)
+	} else if frozen {
+		status = apicontainer.StatePaused
+	}
 	k.update(func(r *record) {
-		r.State = state{Status: "running", Generation: run.Generation, StartedAt: run.StartedAt.UTC(), FinishedAt: r.State.FinishedAt, Running: run}
+		r.State = state{Status: status, Generation: run.Generation, StartedAt: run.StartedAt.UTC(), FinishedAt: r.State.FinishedAt, Running: run}
 	})
 }
 

@@ -62,6 +62,8 @@ func (c *Containers) startable(k *Container) error {
 	switch {
 	case k.removing || c.index.gone(k):
 		return fault.New(fault.Conflict, "container is marked for removal and cannot be started")
+	case k.process != nil && k.rec().isPaused():
+		return fault.New(fault.Conflict, "cannot start a paused container, try unpause instead")
 	case k.process != nil, k.comeback != nil:
 		return fault.New(fault.NotModified, "container is already running")
 	}

@@ -15,6 +15,8 @@ func (s *state) status(now time.Time) string {
 		return "Up " + units.HumanDuration(now.Sub(s.StartedAt))
 	case apicontainer.StateRestarting:
 		return fmt.Sprintf("Restarting (%d) %s ago", s.ExitCode, units.HumanDuration(now.Sub(s.FinishedAt)))
+	case apicontainer.StatePaused:
+		return "Up " + units.HumanDuration(now.Sub(s.StartedAt)) + " (Paused)"
 	case apicontainer.StateExited:
 		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, units.HumanDuration(now.Sub(s.FinishedAt)))
 	case apicontainer.StateRemoving:

@@ -123,6 +123,9 @@ func (c *Containers) signal(k *Container, p *process, number unix.Signal) error 
 		return err
 	}
 	c.event(k, events.ActionKill, "signal", strconv.Itoa(int(number)))
+	if endsRun(number, k.rec().Config.StopSignal) {
+		return c.thaw(k, p) // or it would not come to know
+	}
 	return nil
 }
 

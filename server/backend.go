@@ -24,7 +24,11 @@ type Containers interface {
 	Create(ctx context.Context, r container.CreateRequest) (apicontainer.CreateResponse, error)
 	Start(ctx context.Context, ref string) error
 	Stop(ctx context.Context, ref, signal string, timeout *int) error
+	Restart(ctx context.Context, ref, signal string, timeout *int) error
 	Kill(ctx context.Context, ref, signal string) error
+	Pause(ctx context.Context, ref string) error
+	Unpause(ctx context.Context, ref string) error
+	Rename(ctx context.Context, ref, name string) error
 	Remove(ctx context.Context, ref string, o container.RemoveOptions) error
 	// Wait has registered the waiter when it returns.
 	Wait(ctx context.Context, ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -69,7 +70,12 @@ func containerStart(r *request) response {
 	return done(http.StatusNoContent, r.server.Containers.Start(r.Context(), r.vars[0]))
 }
 
-func containerStop(r *request) response {
+func containerStop(r *request) response { return r.stopped(r.server.Containers.Stop) }
+
+func containerRestart(r *request) response { return r.stopped(r.server.Containers.Restart) }
+
+// stopped reads how a container is to be stopped, which stop and restart do.
+func (r *request) stopped(stop func(ctx context.Context, ref, signal string, timeout *int) error) response {
 	seconds, set, err := r.integer("t")
 	if err != nil {
 		return failure{err}
@@ -82,7 +88,19 @@ func containerStop(r *request) response {
 	if r.version >= 42 {
 		signal = r.value("signal")
 	}
-	return done(http.StatusNoContent, r.server.Containers.Stop(r.Context(), r.vars[0], signal, timeout))
+	return done(http.StatusNoContent, stop(r.Context(), r.vars[0], signal, timeout))
+}
+
+func containerPause(r *request) response {
+	return done(http.StatusNoContent, r.server.Containers.Pause(r.Context(), r.vars[0]))
+}
+
+func containerUnpause(r *request) response {
+	return done(http.StatusNoContent, r.server.Containers.Unpause(r.Context(), r.vars[0]))
+}
+
+func containerRename(r *request) response {
+	return done(http.StatusNoContent, r.server.Containers.Rename(r.Context(), r.vars[0], r.value("name")))
 }
 
 func containerKill(r *request) response {

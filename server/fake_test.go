@@ -62,7 +62,16 @@ func (b *backend) Start(ctx context.Context, ref string) error {
 func (b *backend) Stop(_ context.Context, ref, signal string, timeout *int) error {
 	return b.stop(ref, signal, timeout)
 }
-func (b *backend) Kill(context.Context, string, string) error { return errAbsent }
+func (b *backend) Restart(_ context.Context, ref, signal string, timeout *int) error {
+	if b.stop == nil {
+		return errAbsent
+	}
+	return b.stop(ref, signal, timeout)
+}
+func (b *backend) Pause(context.Context, string) error          { return errAbsent }
+func (b *backend) Unpause(context.Context, string) error        { return errAbsent }
+func (b *backend) Rename(context.Context, string, string) error { return errAbsent }
+func (b *backend) Kill(context.Context, string, string) error   { return errAbsent }
 func (b *backend) Remove(_ context.Context, ref string, o container.RemoveOptions) error {
 	return b.remove(ref, o)
 }

@@ -107,7 +107,6 @@ func TestTheTableIsWhole(t *testing.T) {
 		"GET /swarm":                            "503 {\"message\":\"This node is not a swarm manager.",
 		"GET /services":                         "503 {\"message\":\"This node is not a swarm manager.",
 		"GET /plugins":                          "200 []",
-		"POST /containers/x/restart":            "501 {\"message\":\"restarting a container is not built yet\"}",
 		"GET /containers/x/archive":             "501 {\"message\":\"copying from a container is not built yet\"}",
 		"POST /build":                           "501 {\"message\":\"building images is not built yet\"}",
 		"POST /images/create?fromImage=a&tag=b": "501 {\"message\":\"pulling images is not built yet: import or load a:b instead\"}",

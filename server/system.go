@@ -42,6 +42,9 @@ func eventStream(r *request) response {
 	if err != nil {
 		return failure{err}
 	}
+	if since.IsZero() && r.value("since") != "" {
+		since = time.Unix(0, 0) // all there is, which "" is not
+	}
 	until, err := r.time("until")
 	if err != nil {
 		return failure{err}

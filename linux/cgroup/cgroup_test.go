@@ -276,8 +276,14 @@ func TestFreezeAndThaw(t *testing.T) {
 		g := create(t, h, nil)
 		c := start(t, g, "count")
 		c.line(t)
+		if frozen, err := g.Frozen(); frozen || err != nil {
+			t.Errorf("at first: frozen %v, %v", frozen, err)
+		}
 		if err := g.Freeze(); err != nil {
 			t.Fatal(err)
+		}
+		if frozen, err := h.Load(g.Path()).Frozen(); !frozen || err != nil {
+			t.Errorf("frozen %v, %v", frozen, err)
 		}
 		// What is in the pipe can be read, then nothing comes.
 		c.Stdout = nil
@@ -294,6 +300,9 @@ func TestFreezeAndThaw(t *testing.T) {
 		}
 		if err := g.Thaw(); err != nil {
 			t.Fatal(err)
+		}
+		if frozen, err := g.Frozen(); frozen || err != nil {
+			t.Errorf("thawed: frozen %v, %v", frozen, err)
 		}
 		for range 20000 { // more than a pipe holds
 			if c.line(t) == "ended" {

@@ -179,6 +179,22 @@ func (g *Group) Freeze() error { return g.freeze(true) }
 // Thaw undoes Freeze.
 func (g *Group) Thaw() error { return g.freeze(false) }
 
+// Frozen reports whether the group was told to freeze and not to thaw since.
+func (g *Group) Frozen() (bool, error) {
+	v, file := g.host.unified, "cgroup.freeze"
+	if v == nil {
+		v, file = g.host.find("freezer"), "freezer.self_freezing"
+	}
+	if v == nil {
+		return false, nil
+	}
+	n, err := number(v.fd(), path.Join(g.rel, file))
+	if err != nil {
+		return false, fmt.Errorf("cannot see whether cgroup %s is frozen: %w", g.path, err)
+	}
+	return n == 1, nil
+}
+
 func (g *Group) freeze(on bool) error {
 	var err error
 	if v := g.host.unified; v != nil {

@@ -1,0 +1,22 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+)
+
+// ContainerPause freezes the processes of a container.
+func (c *Client) ContainerPause(ctx context.Context, ref string) error {
+	return c.call(ctx, http.MethodPost, "/containers/"+escape(ref)+"/pause", nil, nil, nil)
+}
+
+// ContainerUnpause lets the processes of a paused container go on.
+func (c *Client) ContainerUnpause(ctx context.Context, ref string) error {
+	return c.call(ctx, http.MethodPost, "/containers/"+escape(ref)+"/unpause", nil, nil, nil)
+}
+
+// ContainerRename gives a container another name.
+func (c *Client) ContainerRename(ctx context.Context, ref, name string) error {
+	return c.call(ctx, http.MethodPost, "/containers/"+escape(ref)+"/rename", url.Values{"name": {name}}, nil, nil)
+}

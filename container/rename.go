@@ -1,0 +1,71 @@
+package container
+
+import (
+	"context"
+	"strings"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+
+	"hoy/lib/fault"
+)
+
+// Rename gives a container another name, running or not. Until the record is on disk
+// the container has both: a crash leaves it with one of them.
+func (c *Containers) Rename(ctx context.Context, ref, name string) error {
+	name = strings.TrimSpace(name)
+	if strings.TrimPrefix(ref, "/") == "" || strings.TrimPrefix(name, "/") == "" {
+		return fault.New(fault.Invalid, "Neither old nor new names may be empty")
+	}
+	k, err := c.index.get(ref)
+	if err != nil {
+		return err
+	}
+	if err := k.op.lock(ctx); err != nil {
+		return err
+	}
+	defer k.op.unlock()
+	old := k.rec().Name
+	switch {
+	case c.index.gone(k):
+		return fault.New(fault.NotFound, "No such container: %s", ref)
+	case old == strings.TrimPrefix(name, "/"):
+		return fault.New(fault.Invalid, "Renaming a container with the same name as its current name")
+	}
+	if name, err = checkName(name); err == nil {
+		err = c.index.reserve(name, k.id)
+	}
+	if err != nil {
+		return fault.New(fault.KindOf(err), "Error when allocating new name: %w", err)
+	}
+	k.update(func(r *record) { r.Name = name })
+	if err := c.save(k); err != nil {
+		k.update(func(r *record) { r.Name = old })
+		c.index.release(name, k.id)
+		return err
+	}
+	c.index.release(old, k.id)
+	c.event(k, events.ActionRename, "oldName", "/"+old)
+	return nil
+}
+
+// referByID puts the id in the place of the name of each container whose namespaces
+// h joins: it may be renamed.
+func (c *Containers) referByID(h *apicontainer.HostConfig) {
+	const prefix = "container:"
+	id := func(ref string) string {
+		if k, err := c.index.get(ref); err == nil {
+			return prefix + k.id
+		}
+		return prefix + ref // whoever needs it says that it is not there
+	}
+	if h.NetworkMode.IsContainer() {
+		h.NetworkMode = apicontainer.NetworkMode(id(h.NetworkMode.ConnectedContainer()))
+	}
+	if h.PidMode.IsContainer() {
+		h.PidMode = apicontainer.PidMode(id(h.PidMode.Container()))
+	}
+	if h.IpcMode.IsContainer() {
+		h.IpcMode = apicontainer.IpcMode(id(h.IpcMode.Container()))
+	}
+}

@@ -51,6 +51,7 @@ func entries() []entry {
 		{"system", "info", nil, "info", newInfo},
 		{"system", "events", nil, "events", newEvents},
 		{"system", "dial-stdio", nil, "", newDialStdio},
+		{"migrate", "docker", nil, "", newMigrateDocker},
 		{"", "inspect", nil, "inspect", newInspect},
 		{"", "version", nil, "version", newVersion},
 	}
@@ -68,7 +69,7 @@ var unbuilt = [...]struct{ group, names string }{
 
 // groups are the management commands and what they are about.
 var groups = [...]struct{ name, about string }{
-	{"container", "Manage containers"}, {"image", "Manage images"}, {"network", "Manage networks"},
+	{"container", "Manage containers"}, {"image", "Manage images"}, {"migrate", "Take over from other engines"}, {"network", "Manage networks"},
 	{"system", "Manage the engine"}, {"volume", "Manage volumes"},
 }
 

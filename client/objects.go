@@ -68,6 +68,15 @@ func (c *Client) ImageLoad(ctx context.Context, archive io.Reader, quiet bool, p
 	return c.progress(ctx, request{method: http.MethodPost, path: "/images/load", query: q, stream: archive}, f)
 }
 
+// MigrateDocker takes over what a Docker engine on the engine's machine has.
+func (c *Client) MigrateDocker(ctx context.Context, root, containerd string, f Progress) error {
+	q := url.Values{"root": {root}}
+	if containerd != "" {
+		q.Set("containerd", containerd)
+	}
+	return c.progress(ctx, request{method: http.MethodPost, path: "/hoy/migrate/docker", query: q}, f)
+}
+
 // ImportOptions says what ImageImport makes of a root file system.
 type ImportOptions struct {
 	Source             string // "-" for the archive given, or a URL

@@ -191,8 +191,9 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.measures = newMeasures(d)
 	d.server = server.New(server.Options{
 		Containers: timed{containers, d.measures.containers}, Images: imgs, Volumes: volumes{vols, d.bus}, Networks: networks{nets, containers, time.Now()},
-		System:  &about{d: d, mode: groups.Mode().String(), initPath: initPath},
-		Version: version.Version, MinAPI: o.MinAPI, Experimental: o.Experimental, Log: log,
+		Migration: migration{imgs, vols, containers, layers},
+		System:    &about{d: d, mode: groups.Mode().String(), initPath: initPath},
+		Version:   version.Version, MinAPI: o.MinAPI, Experimental: o.Experimental, Log: log,
 		Debug: func() bool { return d.options().Debug },
 	})
 	return nil

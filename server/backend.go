@@ -106,6 +106,13 @@ type Networks interface {
 	Inspect(ctx context.Context, ref string) (*apinetwork.Inspect, error)
 }
 
+// Migration takes over what other engines have.
+type Migration interface {
+	// Docker takes over what is in a data root of Docker, and in the containerd that it
+	// uses; "": where that usually is.
+	Docker(ctx context.Context, root, containerd string, say Progress) error
+}
+
 // System tells about the engine as a whole.
 type System interface {
 	Info(ctx context.Context) (*system.Info, error)

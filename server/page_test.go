@@ -15,23 +15,52 @@ var update = flag.Bool("update", false, "write the parity page anew")
 
 // TestParityPage holds the page's list of endpoints to the route table.
 func TestParityPage(t *testing.T) {
-	var built, missing, swarm []string
+	var built, missing, swarm grouped
 	for _, r := range routes() {
-		line := fmt.Sprintf("`%s %s`", r.method, r.path)
 		switch name := runtime.FuncForPC(reflect.ValueOf(r.handle).Pointer()).Name(); {
-		case strings.Contains(name, ".absent."):
-			missing = append(missing, line)
+		case strings.Contains(name, ".absent."): // a closure, maybe inlined
+			missing.add(r)
 		case strings.HasSuffix(name, "server.noSwarm"):
-			swarm = append(swarm, line)
+			swarm.add(r)
 		default:
-			built = append(built, line)
+			built.add(r)
 		}
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Built (%d): %s.\n\n", len(built), strings.Join(built, ", "))
-	fmt.Fprintf(&b, "Not built yet, answered by 501 and a message that names the feature (%d): %s.\n\n", len(missing), strings.Join(missing, ", "))
-	fmt.Fprintf(&b, "Swarm, answered as an engine outside a swarm does (%d): %s.\n", len(swarm), strings.Join(swarm, ", "))
+	built.print(&b, "Built")
+	missing.print(&b, "Not built yet, answered by 501 and a message that names the feature")
+	swarm.print(&b, "Swarm, answered as an engine outside a swarm does")
 	page(t, "endpoints", b.Bytes())
+}
+
+// grouped are routes by the first segment of their paths.
+type grouped struct {
+	n      int
+	names  []string // in order of appearance
+	routes map[string][]string
+}
+
+func (g *grouped) add(r route) {
+	name, _, _ := strings.Cut(strings.TrimPrefix(r.path, "/"), "/")
+	if g.routes == nil {
+		g.routes = map[string][]string{}
+	}
+	if g.routes[name] == nil {
+		g.names = append(g.names, name)
+	}
+	g.routes[name] = append(g.routes[name], fmt.Sprintf("`%s %s`", r.method, r.path))
+	g.n++
+}
+
+func (g *grouped) print(b *bytes.Buffer, title string) {
+	if g.n == 0 {
+		return
+	}
+	fmt.Fprintf(b, "%s (%d):\n\n", title, g.n)
+	for _, name := range g.names {
+		fmt.Fprintf(b, "- %s\n", strings.Join(g.routes[name], ", "))
+	}
+	b.WriteString("\n")
 }
 
 // page compares the part of PARITY.md between <!-- name --> and <!-- end --> with want.

@@ -121,6 +121,8 @@ func routes() []route {
 		{post, "/plugins/{name}/set", absent("plugins"), 0},
 		{del, "/plugins/{name}", absent("plugins"), 0},
 
+		{post, "/hoy/migrate/docker", migrateDocker, 0},
+
 		{get, "/swarm", noSwarm, 0},
 		{post, "/swarm/init", absent("swarm mode"), 0},
 		{post, "/swarm/join", absent("swarm mode"), 0},

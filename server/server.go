@@ -23,6 +23,7 @@ type Options struct {
 	Images     Images
 	Volumes    Volumes
 	Networks   Networks
+	Migration  Migration
 	System     System
 
 	Version      string       // of the engine, for the Server header

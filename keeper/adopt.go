@@ -25,6 +25,7 @@ func (s *server) adopt() error {
 		p.exit, p.over = e, true
 		close(p.started)
 		close(p.ended)
+		close(p.told)
 		s.procs[e.ID] = p
 	}
 	states, err := loadStates(s.root)
@@ -178,14 +179,18 @@ func procStartTime(pid int) (uint64, error) {
 // reopen opens the FIFOs and the log again, and drops from the FIFOs what the log
 // has. A terminal comes back by handOver only.
 func (p *process) reopen() error {
-	if p.config.Log != nil {
-		if _, err := os.Stat(filepath.Join(p.dir(), "journal")); err == nil {
-			if _, err := p.openJournal(); err != nil {
-				return err
-			}
+	if _, err := os.Stat(filepath.Join(p.dir(), "journal")); err == nil {
+		if _, err := p.openJournal(); err != nil {
+			return err
 		}
 	}
-	var err error
+	path := filepath.Join(p.dir(), "clients")
+	_, err := os.Stat(path)
+	if err == nil {
+		if p.delivery, err = openDelivery(path); err != nil {
+			return err
+		}
+	}
 	if p.log, err = p.openLog(); err != nil {
 		return err
 	}

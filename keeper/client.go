@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hoy/lib/fault"
 )
@@ -94,10 +97,10 @@ func (c *Client) Spawn(ctx context.Context, r SpawnRequest) (*Process, error) {
 		fds = append(fds, int(r.Console.Fd()))
 	}
 	for _, a := range r.Attach {
-		b.Attach = append(b.Attach, a.body(""))
+		b.Attach = append(b.Attach, a.body(r.ID, r.Generation))
 		fds = append(fds, int(a.Conn.Fd()))
 	}
-	if err := c.keepConsole(r); err != nil {
+	if err := c.keepBefore(r, b.Attach); err != nil {
 		return nil, err
 	}
 	if r.OnTimeout != nil {
@@ -124,14 +127,27 @@ func (c *Client) Spawn(ctx context.Context, r SpawnRequest) (*Process, error) {
 	return &Process{p.ID, p.Generation, p.Pid, k.pidfd, r.Console, unixTime(p.StartedAt)}, nil
 }
 
-func (a *Attachment) body(id string) attachBody {
-	return attachBody{id, a.Stdin, a.Stdout, a.Stderr, a.Mux, a.DetachKeys, a.Preread}
+func (a *Attachment) body(id string, generation uint64) attachBody {
+	return attachBody{id, generation, rand.Uint64() | 1, a.Stdin, a.Stdout, a.Stderr, a.Mux, a.DetachKeys, a.Preread}
 }
 
 // Attach gives a client's socket to the process id. The keeper closes it when the
 // process ends or the client detaches.
 func (c *Client) Attach(ctx context.Context, id string, a Attachment) error {
-	if _, _, err := c.call(ctx, typeAttach, a.body(id), fdsOf([]*os.File{a.Conn})); err != nil {
+	c.mu.Lock()
+	k := c.kept[id]
+	c.mu.Unlock()
+	b := a.body(id, 0)
+	if k != nil {
+		b.Generation = k.generation
+		fd, err := unix.FcntlInt(a.Conn.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("cannot keep client of %s: %w", id, err)
+		}
+		c.keepClient(b, fd)
+	}
+	if _, _, err := c.call(ctx, typeAttach, b, fdsOf([]*os.File{a.Conn})); err != nil {
+		c.letGo(letGoBody{b.ID, b.Generation, b.Client})
 		return err
 	}
 	a.Conn.Close()

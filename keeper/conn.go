@@ -96,6 +96,9 @@ func (c *conn) answer(h header, body []byte, fds []int) error {
 		if err != nil {
 			return err
 		}
+		if p.Pid == 0 && p.done() == nil { // adopted, but it never was: its spawn will be repeated
+			return fault.New(fault.NotFound, "the keeper holds no process %s", b.ID)
+		}
 		used = 1
 		f, err := fileOfSocket(fds[0])
 		if err != nil {
@@ -155,17 +158,46 @@ func (c *conn) list(h header) error {
 			fds = append(fds, files...)
 		}
 		ps = ps[n:]
-		status := statusOK
-		if len(ps) > 0 {
-			status = statusMore
-		}
-		err := c.reply(h, status, reply, fds)
+		err := c.reply(h, statusMore, reply, fds)
 		closeAll(fds)
-		if err != nil || len(ps) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(ps) == 0 {
+			return c.listClients(h)
 		}
 	}
 }
+
+// listClients ends the answer to list with the clients of all processes.
+func (c *conn) listClients(h header) error {
+	var bodies []attachBody
+	var fds []int
+	defer func() { closeAll(fds) }()
+	for _, p := range c.s.all() {
+		for _, v := range p.attached() {
+			fd, ok := duplicate(v.f)
+			if v.want.Client == 0 || !ok {
+				continue
+			}
+			b := v.want
+			b.ID, b.Generation, b.Preread = p.ID, p.Generation, nil
+			bodies, fds = append(bodies, b), append(fds, fd)
+			if len(fds) < listedClients {
+				continue
+			}
+			if err := c.reply(h, statusMore, listReply{Clients: bodies}, fds); err != nil {
+				return err
+			}
+			closeAll(fds)
+			bodies, fds = nil, nil
+		}
+	}
+	return c.reply(h, statusOK, listReply{Clients: bodies}, fds)
+}
+
+// listedClients is how many clients are in one message: its body has their keys.
+const listedClients = 64
 
 // describe gives what the engine gets to know of a process, with duplicates of
 // what keeps it from being disturbed when the keeper dies.
@@ -188,7 +220,7 @@ func (p *process) describe() (b processBody, fds []int) {
 			fds = append(fds, fd)
 		}
 	}
-	if p.terminal() || p.log == nil {
+	if p.terminal() {
 		return b, fds
 	}
 	for _, st := range p.streams {

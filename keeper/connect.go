@@ -53,15 +53,22 @@ func (c *Client) retry(ctx context.Context, f func(*link) error) error {
 
 // list calls f for everything the keeper holds.
 func (c *Client) list(ctx context.Context, f func(p *processBody, fds []int)) error {
-	return c.retry(ctx, func(l *link) error { return l.list(ctx, f) })
+	return c.retry(ctx, func(l *link) error { return l.list(ctx, f, c.keepClient) })
 }
 
-func (l *link) list(ctx context.Context, f func(p *processBody, fds []int)) error {
+// list calls f for each process, and client for each attached client.
+func (l *link) list(ctx context.Context, f func(p *processBody, fds []int), client func(b attachBody, fd int)) error {
 	var bad error
 	err := l.do(ctx, typeList, empty{}, nil, func(body []byte, fds []int) {
 		var r listReply
 		if err := json.Unmarshal(body, &r); err != nil {
 			bad = fmt.Errorf("cannot understand the keeper: %w", err)
+		}
+		if len(r.Clients) == len(fds) && len(r.Held) == 0 {
+			for i, b := range r.Clients {
+				client(b, fds[i])
+			}
+			return
 		}
 		for i := range r.Held {
 			p := &r.Held[i]
@@ -170,41 +177,7 @@ func (c *Client) greet(ctx context.Context, l *link) error {
 			return
 		}
 		c.keep(p, fds)
-	})
-}
-
-func (c *Client) handOver(ctx context.Context, l *link) error {
-	c.mu.Lock()
-	bodies := make([]adoptBody, 0, len(c.kept))
-	var files [][]int
-	for id, k := range c.kept {
-		b := adoptBody{ID: id, Generation: k.generation, HasConsole: k.console >= 0, HasStdin: k.stdin >= 0, HasPidfd: k.pidfd != nil}
-		var src []int
-		if b.HasPidfd {
-			src = append(src, int(k.pidfd.Fd()))
-		}
-		for _, fd := range []int{k.console, k.stdin} {
-			if fd >= 0 {
-				src = append(src, fd)
-			}
-		}
-		for i, fd := range src { // duplicates: the process may be forgotten meanwhile
-			src[i], _ = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		}
-		bodies, files = append(bodies, b), append(files, src)
-	}
-	c.mu.Unlock()
-	var failed error
-	for i, b := range bodies {
-		if failed == nil {
-			err := l.do(ctx, typeAdopt, b, files[i], func(_ []byte, fds []int) { closeAll(fds) })
-			if err != nil && !fault.Is(err, fault.NotFound) {
-				failed = err
-			}
-		}
-		closeAll(files[i])
-	}
-	return failed
+	}, c.keepClient)
 }
 
 // watch replaces the keeper when it dies.

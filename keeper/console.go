@@ -73,10 +73,11 @@ func (st *stream) moveConsole(w *work) (n int, err error) {
 	if err != nil || n <= 0 {
 		return 0, err
 	}
-	copy(w.buf[frameHead:], room[:n])
 	c.add(n)
+	data := c.data()
+	d := st.batch(data, len(data)-n)
 	st.logConsole(w, c, false)
-	st.p.deliver(st.fd, w.buf[:frameHead+n])
+	d.deliver()
 	return n, nil
 }
 
@@ -109,6 +110,12 @@ func (st *stream) recoverConsole() error {
 	if n > 0 && byte(c.which()) == st.entry.first {
 		c.drop(min(n, c.used()))
 	}
-	st.entry.done()
+	st.entry.settled(n > 0)
+	if d := st.p.delivery; d != nil { // read, but not yet a batch
+		data := c.data()
+		if missing := int(st.entry.taken.Load() + uint64(len(data)) - d.shown(0)); missing > 0 && missing <= min(len(data), consoleRead) {
+			st.unsent = data[len(data)-missing:]
+		}
+	}
 	return err
 }

@@ -134,11 +134,12 @@ func (p *process) end(e *Exit) {
 	p.exit = e
 	p.mu.Unlock()
 	p.s.ended(p, e, recorded)
+	close(p.told)
 }
 
 // removeFiles removes what a process has in the exec root, except its exit record.
 func (p *process) removeFiles() {
-	for _, n := range []string{"1", "2", "journal", "shipped", "log", "log.1"} {
+	for _, n := range []string{"1", "2", "journal", "clients", "shipped", "log", "log.1"} {
 		os.Remove(filepath.Join(p.dir(), n))
 	}
 	os.Remove(p.dir())

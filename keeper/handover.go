@@ -102,9 +102,7 @@ func (s *server) conclude(p *process) {
 		s.forget(p)
 		return
 	}
-	for _, st := range p.streams {
-		go st.run()
-	}
+	go p.flow()
 	go p.end(&Exit{ID: p.ID, Generation: p.Generation, Code: unknownCode, At: time.Now(),
 		Error: "the exit code is lost: the process ended while it had no keeper, and no engine watched"})
 }
@@ -124,7 +122,7 @@ func (p *process) resumeConsole(fd int) {
 		p.searchSession(fd)
 	}
 	st, err := newStream(p, 1, f)
-	if err == nil && p.journal != nil && p.log != nil {
+	if err == nil && p.journal != nil {
 		st.entry = p.journal.entry(0)
 		err = st.recoverConsole()
 	}
@@ -132,10 +130,10 @@ func (p *process) resumeConsole(fd int) {
 		p.complain("output of this process is lost: %v", err)
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.stdin = f
-	p.mu.Unlock()
 	p.streams = append(p.streams, st)
-	if p.pidfd != nil {
+	if p.flowing {
 		go st.run()
 	}
 }

@@ -75,7 +75,7 @@ func (p *process) closeStdin() {
 		return
 	}
 	f.Close()
-	go p.s.tell(typeLetGo, letGoBody{p.ID, p.Generation}, nil) // an engine that hangs does not hold us up
+	go p.s.tell(typeLetGo, letGoBody{ID: p.ID, Generation: p.Generation}, nil) // an engine that hangs does not hold us up
 }
 
 // recordInputEnd is called with mu held.
@@ -93,7 +93,7 @@ func (p *process) resumeStdin(fd int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.Input == 0 { // its keeper died before the engine knew
-		go p.s.tell(typeLetGo, letGoBody{p.ID, p.Generation}, nil)
+		go p.s.tell(typeLetGo, letGoBody{ID: p.ID, Generation: p.Generation}, nil)
 	}
 	if p.stdin != nil || p.Input == 0 || p.over || inputInode(fd) != p.Input {
 		unix.Close(fd)

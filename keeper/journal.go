@@ -29,7 +29,9 @@ type journalEntry struct {
 	n           uint64
 	at          int64
 	enc         int64
-	_           [4]uint64
+	taken       atomic.Uint64 // bytes that have left the pipe since there is a journal
+	next        uint64        // what taken will be
+	_           [2]uint64
 }
 
 const (
@@ -73,8 +75,26 @@ func (j *journal) close() { unix.Munmap(j.mem) }
 func (e *journalEntry) begin(first byte, n int, at int64, enc int) {
 	e.first, e.took = first, ^first
 	e.n, e.at, e.enc = uint64(n), at, int64(enc)
+	e.next = e.taken.Load() + e.n
 	e.phase.Store(journalWriting)
 }
 
 func (e *journalEntry) written() { e.phase.Store(journalWritten) }
-func (e *journalEntry) done()    { e.phase.Store(journalIdle) }
+
+// done ends what begin began: the n bytes are out of the pipe.
+func (e *journalEntry) done() {
+	e.taken.Store(e.next)
+	e.phase.Store(journalIdle)
+}
+
+// settled is done or undo.
+func (e *journalEntry) settled(taken bool) {
+	if taken {
+		e.done()
+	} else {
+		e.undo()
+	}
+}
+
+// undo ends it too: the bytes are still in the pipe.
+func (e *journalEntry) undo() { e.phase.Store(journalIdle) }

@@ -1,10 +1,14 @@
 package keeper
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"hoy/lib/fault"
 )
 
 // kept is what the client keeps of a process, so that the keeper's death does not hang
@@ -16,6 +20,13 @@ type kept struct {
 	console, stdin int // -1: none
 	inputOver      bool
 	outputs        []int
+	clients        []keptClient
+}
+
+// keptClient is a duplicate of an attached client's socket.
+type keptClient struct {
+	body attachBody
+	fd   int
 }
 
 func (k *kept) close() {
@@ -28,23 +39,33 @@ func (k *kept) close() {
 		}
 	}
 	closeAll(k.outputs)
+	for _, c := range k.clients {
+		unix.Close(c.fd)
+	}
 }
 
-// keepConsole keeps a duplicate of the console from before the request is sent: the
-// keeper may die with the process made and the request unanswered.
-func (c *Client) keepConsole(r SpawnRequest) error {
+// keepBefore keeps duplicates of the console and the clients from before the request
+// is sent: the keeper may die with the process made and the request unanswered.
+func (c *Client) keepBefore(r SpawnRequest, clients []attachBody) (err error) {
 	k := &kept{generation: r.Generation, console: -1, stdin: -1}
 	if r.Console != nil {
-		fd, err := unix.FcntlInt(r.Console.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
+		if k.console, err = unix.FcntlInt(r.Console.Fd(), unix.F_DUPFD_CLOEXEC, 0); err != nil {
 			return fmt.Errorf("cannot keep console of %s: %w", r.ID, err)
 		}
-		k.console = fd
+	}
+	for i, b := range clients {
+		fd, err := unix.FcntlInt(r.Attach[i].Conn.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			k.close()
+			return fmt.Errorf("cannot keep client of %s: %w", r.ID, err)
+		}
+		k.clients = append(k.clients, keptClient{b, fd})
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if old := c.kept[r.ID]; old != nil {
 		if old.generation == r.Generation {
+			old.clients, k.clients = append(old.clients, k.clients...), nil
 			k.close()
 			return nil
 		}
@@ -54,6 +75,19 @@ func (c *Client) keepConsole(r SpawnRequest) error {
 	return nil
 }
 
+// keepClient keeps the duplicate fd, unless there is one, or the client has gone.
+func (c *Client) keepClient(b attachBody, fd int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.kept[b.ID]
+	if k == nil || k.generation != b.Generation || c.early[letGoBody{b.ID, b.Generation, b.Client}] ||
+		slices.ContainsFunc(k.clients, func(o keptClient) bool { return o.body.Client == b.Client }) {
+		unix.Close(fd)
+		return
+	}
+	k.clients = append(k.clients, keptClient{b, fd})
+}
+
 // keep keeps the descriptors that came with the description of a process, where there
 // are none yet.
 func (c *Client) keep(p *processBody, fds []int) *kept {
@@ -61,7 +95,7 @@ func (c *Client) keep(p *processBody, fds []int) *kept {
 	defer c.mu.Unlock()
 	k := c.kept[p.ID]
 	if k == nil || k.generation != p.Generation {
-		k = &kept{generation: p.Generation, console: -1, stdin: -1, inputOver: c.early[letGoBody{p.ID, p.Generation}]}
+		k = &kept{generation: p.Generation, console: -1, stdin: -1, inputOver: c.early[letGoBody{ID: p.ID, Generation: p.Generation}]}
 		c.kept[p.ID] = k
 	}
 	if p.HasPidfd && len(fds) > 0 && k.pidfd == nil {
@@ -94,11 +128,20 @@ func (c *Client) keep(p *processBody, fds []int) *kept {
 func (c *Client) letGo(b letGoBody) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.early != nil {
+		c.early[b] = true
+	}
 	k := c.kept[b.ID]
 	if k == nil || k.generation != b.Generation {
-		if c.early != nil {
-			c.early[b] = true
-		}
+		return
+	}
+	if b.Client != 0 {
+		k.clients = slices.DeleteFunc(k.clients, func(o keptClient) bool {
+			if o.body.Client == b.Client {
+				unix.Close(o.fd)
+			}
+			return o.body.Client == b.Client
+		})
 		return
 	}
 	k.inputOver = true
@@ -115,4 +158,57 @@ func (c *Client) drop(id string, generation uint64) {
 		k.close()
 		delete(c.kept, id)
 	}
+}
+
+// A gift is one message of handing over.
+type gift struct {
+	typ  uint16
+	body any
+	fds  []int
+	gone letGoBody // what to let go when the keeper does not want it; none: zero
+}
+
+// gifts duplicates everything that is kept: processes may be forgotten meanwhile.
+func (c *Client) gifts() (gs []gift) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	dup := func(fd int) int {
+		fd, _ = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		return fd
+	}
+	for id, k := range c.kept {
+		g := gift{typ: typeAdopt, body: adoptBody{ID: id, Generation: k.generation, HasConsole: k.console >= 0, HasStdin: k.stdin >= 0, HasPidfd: k.pidfd != nil}}
+		if k.pidfd != nil {
+			g.fds = append(g.fds, dup(int(k.pidfd.Fd())))
+		}
+		for _, fd := range []int{k.console, k.stdin} {
+			if fd >= 0 {
+				g.fds = append(g.fds, dup(fd))
+			}
+		}
+		gs = append(gs, g)
+		for _, cl := range k.clients {
+			gs = append(gs, gift{typeAttach, cl.body, []int{dup(cl.fd)}, letGoBody{id, k.generation, cl.body.Client}})
+		}
+	}
+	return gs
+}
+
+// handOver gives a keeper duplicates of all that is kept. A client that it does not
+// want has nothing to wait for, unless its spawn was not answered and will be repeated.
+func (c *Client) handOver(ctx context.Context, l *link) (failed error) {
+	for _, g := range c.gifts() {
+		if failed == nil {
+			err := l.do(ctx, g.typ, g.body, g.fds, func(_ []byte, fds []int) { closeAll(fds) })
+			switch {
+			case err == nil || fault.Is(err, fault.NotFound):
+			case g.typ == typeAttach && fault.Is(err, fault.Conflict):
+				c.letGo(g.gone)
+			default:
+				failed = err
+			}
+		}
+		closeAll(g.fds)
+	}
+	return failed
 }

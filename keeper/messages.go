@@ -32,9 +32,11 @@ type spawnBody struct {
 	Deadline   int64        `json:"deadline,omitempty"` // nanoseconds
 }
 
-// attachBody: the socket.
+// attachBody: the socket. A client that is attached already stays so.
 type attachBody struct {
 	ID         string `json:"id,omitempty"`
+	Generation uint64 `json:"generation,omitempty"` // 0: whichever runs
+	Client     uint64 `json:"client,omitempty"`     // tells it from all others
 	Stdin      bool   `json:"stdin,omitempty"`
 	Stdout     bool   `json:"stdout,omitempty"`
 	Stderr     bool   `json:"stderr,omitempty"`
@@ -60,8 +62,10 @@ type processBody struct {
 	Outputs    int    `json:"outputs,omitempty"`
 }
 
+// listReply: of each process what processBody says, and then the socket of each client.
 type listReply struct {
-	Held []processBody `json:"held"`
+	Held    []processBody `json:"held"`
+	Clients []attachBody  `json:"clients,omitempty"`
 }
 
 type resizeBody struct {
@@ -76,11 +80,12 @@ type idBody struct {
 	Generation uint64 `json:"generation,omitempty"`
 }
 
-// letGoBody tells the engine to close its duplicate of a standard input, which
-// would otherwise not end.
+// letGoBody tells the engine to close its duplicate of a client's socket, or with
+// Client 0 of the standard input, which would otherwise not end.
 type letGoBody struct {
 	ID         string `json:"id"`
 	Generation uint64 `json:"generation"`
+	Client     uint64 `json:"client,omitempty"`
 }
 
 type empty struct{}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -25,21 +24,25 @@ type process struct {
 	tiedTo  *conn
 	log     *logger
 	streams []*stream
+	flowed  chan struct{} // closed when the streams have been started
 	started chan struct{} // closed when pid, or failed, is set
 	failed  error         // of the spawn
+	told    chan struct{} // closed when the engines know of the exit, which may be acknowledged then
 	ended   chan struct{} // closed when the process is dead; output may still be on its way
 
-	mu      sync.Mutex
-	journal *journal
-	viewers []*viewer // replaced, never changed, so that it can be walked without mu
-	over    bool      // the last output is delivered: nobody can attach any more
-	stdin   *os.File  // writing end of the pipe, or the terminal
-	exit    *Exit
-	said    bool // a complaint was made; one is enough
+	mu       sync.Mutex
+	journal  *journal
+	delivery *delivery // from the first client on
+	viewers  []*viewer // replaced, never changed, so that it can be walked without mu
+	flowing  bool      // the streams run
+	over     bool      // the last output is delivered: nobody can attach any more
+	stdin    *os.File  // writing end of the pipe, or the terminal
+	exit     *Exit
+	said     bool // a complaint was made; one is enough
 }
 
 func newProcess(s *server, c config) *process {
-	return &process{s: s, state: state{config: c}, started: make(chan struct{}), ended: make(chan struct{})}
+	return &process{s: s, state: state{config: c}, flowed: make(chan struct{}), told: make(chan struct{}), started: make(chan struct{}), ended: make(chan struct{})}
 }
 
 func (p *process) terminal() bool { return p.config.Terminal }
@@ -82,64 +85,6 @@ func (p *process) addStream(fd int, f *os.File) error {
 	return err
 }
 
-// run starts the goroutines of a process that lives.
-func (p *process) run() {
-	for _, st := range p.streams {
-		go st.run()
-	}
-	go p.wait()
-}
-
-// attach adds a client, which sees all output from now on.
-func (p *process) attach(f *os.File, a attachBody) error {
-	v, err := newViewer(p, f, a)
-	if err != nil {
-		f.Close()
-		return err
-	}
-	p.mu.Lock()
-	over := p.over
-	if !over {
-		p.viewers = append(slices.Clip(p.viewers), v)
-	}
-	p.mu.Unlock()
-	if over {
-		v.leave(false)
-		return fault.New(fault.Conflict, "%s is not running", p.ID)
-	}
-	select {
-	case <-p.ended:
-		v.hurry()
-	default:
-	}
-	go v.read()
-	return nil
-}
-
-func (p *process) remove(v *viewer) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i := slices.Index(p.viewers, v); i >= 0 {
-		p.viewers = slices.Delete(slices.Clone(p.viewers), i, i+1)
-	}
-}
-
-func (p *process) attached() []*viewer {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.viewers
-}
-
-// deliver gives a frame to every client, one after the other.
-func (p *process) deliver(fd int, frame []byte) {
-	for _, v := range p.attached() {
-		if !v.write(fd, frame) {
-			p.remove(v)
-			v.leave(false)
-		}
-	}
-}
-
 func (p *process) resize(rows, cols uint16) (err error) {
 	if !p.terminal() {
 		return fault.New(fault.Invalid, "%s has no terminal", p.ID)
@@ -169,6 +114,7 @@ func (p *process) finish() {
 	for _, v := range p.attached() {
 		v.hurry()
 	}
+	<-p.flowed
 	for _, st := range p.streams {
 		st.finish()
 	}
@@ -176,8 +122,8 @@ func (p *process) finish() {
 		<-st.done
 	}
 	p.mu.Lock()
-	viewers, stdin, journal := p.viewers, p.stdin, p.journal
-	p.over, p.viewers, p.stdin, p.journal = true, nil, nil, nil
+	viewers, stdin, journal, delivery := p.viewers, p.stdin, p.journal, p.delivery
+	p.over, p.viewers, p.stdin, p.journal, p.delivery = true, nil, nil, nil, nil
 	p.mu.Unlock()
 	for _, v := range viewers {
 		v.leave(true)
@@ -188,6 +134,9 @@ func (p *process) finish() {
 	p.log.close()
 	if journal != nil {
 		journal.close()
+	}
+	if delivery != nil {
+		delivery.close()
 	}
 }
 

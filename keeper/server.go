@@ -256,6 +256,7 @@ func (s *server) acknowledge(id string, generation uint64) error {
 	if p.done() == nil {
 		return fault.New(fault.Conflict, "%s is running", id)
 	}
+	<-p.told // or it would be told once more
 	if err := os.Remove(exitPath(s.root, id)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("cannot forget the exit of %s: %w", id, err)
 	}

@@ -25,8 +25,9 @@ type stream struct {
 	raw   syscall.RawConn
 	entry *journalEntry // set at the first byte, when there is a log
 
-	seen int // bytes at the head of the FIFO that clients have, and the log has not
-	done chan struct{}
+	unsent []byte // of a terminal's journal: read by an earlier keeper, clients do not have it
+	seen   int    // bytes at the head of the FIFO that clients have, and the log has not
+	done   chan struct{}
 }
 
 func newStream(p *process, fd int, f *os.File) (*stream, error) {
@@ -91,7 +92,7 @@ func (st *stream) drain() {
 		}
 		left -= n
 	}
-	if st.p.terminal() && st.p.log != nil {
+	if st.p.terminal() {
 		st.flushConsole()
 	}
 	st.f.Close()
@@ -102,12 +103,14 @@ func (st *stream) drain() {
 func (st *stream) move(last bool) (n int, err error) {
 	w := st.p.s.works.get()
 	defer st.p.s.works.put(w)
-	if st.p.log == nil {
-		return st.moveRead(w)
-	}
-	if err := st.journal(); err != nil {
-		st.p.complain("no journal, output is not logged: %v", err)
-		return st.moveRead(w)
+	if st.entry == nil {
+		if st.p.log == nil && len(st.p.attached()) == 0 {
+			return st.moveRead(w)
+		}
+		if err := st.journal(); err != nil {
+			st.p.complain("no journal, output is not logged: %v", err)
+			return st.moveRead(w)
+		}
 	}
 	if st.p.terminal() {
 		return st.moveConsole(w)
@@ -119,13 +122,12 @@ func (st *stream) move(last bool) (n int, err error) {
 	if err != nil || len(data) == 0 {
 		return 0, err
 	}
+	d := st.batch(data, st.seen)
 	n = st.logHead(w, data, false)
 	if n < len(data) && (last && st.waiting() == len(data)-n || st.full()) {
 		n += st.logHead(w, data[n:], true)
 	}
-	if st.seen < len(data) {
-		st.p.deliver(st.fd, w.buf[st.seen:frameHead+len(data)])
-	}
+	d.deliver()
 	st.seen = max(len(data)-n, 0)
 	return n, nil
 }
@@ -160,7 +162,9 @@ func (st *stream) moveRead(w *work) (n int, err error) {
 	if err != nil || n <= 0 {
 		return 0, err
 	}
-	st.p.deliver(st.fd, w.buf[:frameHead+n])
+	for _, v := range st.p.attached() {
+		st.p.give(v, st.fd, w.buf[:frameHead+n], 0)
+	}
 	return n, nil
 }
 
@@ -201,7 +205,7 @@ func ioDir(root, id string) string { return filepath.Join(root, "io", id) }
 
 // recover brings log, journal and FIFO into step after the death of a keeper.
 func (st *stream) recover() error {
-	if st.p.journal == nil || st.p.log == nil {
+	if st.p.journal == nil {
 		return nil
 	}
 	st.entry = st.p.journal.entry(st.fd - 1)
@@ -210,6 +214,9 @@ func (st *stream) recover() error {
 		drop := make([]byte, n)
 		st.raw.Control(func(fd uintptr) { unix.Read(int(fd), drop) })
 	}
-	st.entry.done()
+	st.entry.settled(n > 0)
+	if d := st.p.delivery; d != nil { // what clients have of what is still in the FIFO
+		st.seen = min(max(0, int(d.shown(st.fd-1)-st.entry.taken.Load())), st.waiting())
+	}
 	return err
 }

@@ -26,6 +26,7 @@ type viewer struct {
 	raw  syscall.RawConn
 	want attachBody
 	keys *detacher
+	mark *clientMark // what it has got; nil: nobody remembers that
 
 	mu   sync.Mutex // held over writes to the socket: frames of two streams must not mix
 	rest []byte     // once the process has ended: what the client has not taken yet
@@ -61,37 +62,95 @@ func fileOfSocket(fd int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "client"), nil
 }
 
-// write sends the frame: frameHead bytes of room and the data of stream fd. It blocks
-// until the client has taken it. false: the client is gone.
-func (v *viewer) write(fd int, frame []byte) bool {
-	if fd == 1 && !v.want.Stdout || fd == 2 && !v.want.Stderr {
+// write sends the frame: frameHead bytes of room and the data of stream fd, which are
+// the batch of that number if it is not 0. It blocks until the client has taken it.
+// false: the client is gone.
+func (v *viewer) write(fd int, frame []byte, number uint32) bool {
+	if !v.wants(fd) {
 		return true
 	}
-	b := frame[frameHead:]
-	if v.want.Mux {
-		binary.BigEndian.PutUint32(frame[4:], uint32(len(b)))
-		binary.BigEndian.PutUint32(frame, uint32(fd)<<24)
-		b = frame
-	}
+	b := v.framed(fd, frame)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.end {
-		b = b[v.tryWrite(b):]
-		v.rest = append(v.rest, b...)
-		return true
+	n := 0 // what it has of b
+	if v.mark != nil && number != 0 {
+		if n = v.mark.begin(fd-1, number); n < 0 {
+			return true
+		}
 	}
-	n, err := v.f.Write(b)
-	if errors.Is(err, os.ErrDeadlineExceeded) { // the process ended meanwhile
-		v.end, v.rest = true, append(v.rest, b[n:]...)
-		return true
+	if n = min(n, len(b)); v.end {
+		n += v.tryWrite(fd, b[n:], n, number)
+	} else {
+		var err error
+		if n, err = v.send(fd, b, n, number); err == nil {
+			return true
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return false
+		}
+		v.end = true // the process ended meanwhile
 	}
-	return err == nil
+	v.rest = append(v.rest, b[n:]...)
+	return true
+}
+
+func (v *viewer) wants(fd int) bool { return fd == 1 && v.want.Stdout || fd == 2 && v.want.Stderr }
+
+// cut tells of which stream the client has the beginning of a frame.
+func (v *viewer) cut() (stream int, yes bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.mark == nil {
+		return 0, false
+	}
+	return v.mark.inFrame()
+}
+
+// framed is what goes over the socket.
+func (v *viewer) framed(fd int, frame []byte) []byte {
+	if !v.want.Mux {
+		return frame[frameHead:]
+	}
+	binary.BigEndian.PutUint32(frame[4:], uint32(len(frame)-frameHead))
+	binary.BigEndian.PutUint32(frame, uint32(fd)<<24)
+	return frame
+}
+
+// send sends b[n:] and returns how much of b the client has then.
+func (v *viewer) send(fd int, b []byte, n int, number uint32) (int, error) {
+	if v.mark == nil || number == 0 {
+		sent, err := v.f.Write(b[n:])
+		return n + sent, err
+	}
+	for n < len(b) {
+		var sent int
+		var err error
+		werr := v.raw.Write(func(fd uintptr) bool {
+			sent, err = v.mark.send(fd, b[n:])
+			return err != unix.EAGAIN
+		})
+		n += sent
+		v.mark.next(fd-1, number, n)
+		if werr != nil {
+			return n, werr
+		}
+		if err != nil && err != unix.EINTR {
+			return n, err
+		}
+	}
+	v.mark.done[fd-1].Store(number)
+	return n, nil
 }
 
 // tryWrite writes what the socket takes at once.
-func (v *viewer) tryWrite(b []byte) (n int) {
-	if len(v.rest) > 0 {
+func (v *viewer) tryWrite(fd int, b []byte, off int, number uint32) (n int) {
+	switch {
+	case len(v.rest) > 0:
 		return 0
+	case v.mark != nil && number != 0:
+		v.raw.Control(func(s uintptr) { n, _ = v.mark.send(s, b) })
+		v.mark.next(fd-1, number, off+n)
+		return n
 	}
 	v.raw.Control(func(fd uintptr) { n, _ = unix.SendmsgN(int(fd), b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) })
 	return max(n, 0)
@@ -111,6 +170,10 @@ func (v *viewer) leave(unwilling bool) {
 		v.end = true
 		if !unwilling {
 			v.rest = nil
+		}
+		if v.mark != nil {
+			v.mark.free()
+			v.mark = nil
 		}
 		tcp := false
 		v.raw.Control(func(fd uintptr) {
@@ -133,7 +196,11 @@ func (v *viewer) leave(unwilling bool) {
 
 // shut ends the connection. Input that nobody read must be taken out first, or the
 // client would see a reset in place of the end.
+// The engine's duplicate has to go too, so that nothing of the connection stays.
 func (v *viewer) shut(tcp bool) {
+	if v.want.Client != 0 {
+		defer func() { go v.p.s.tell(typeLetGo, letGoBody{v.p.ID, v.p.Generation, v.want.Client}, nil) }()
+	}
 	if !tcp {
 		v.raw.Control(func(fd uintptr) {
 			unix.Shutdown(int(fd), unix.SHUT_RDWR)
@@ -185,14 +252,51 @@ func (v *viewer) copyInput() (detached bool) {
 		if v.raw.Read(func(fd uintptr) bool { return readable(int(fd)) }) != nil {
 			return false
 		}
-		w := v.p.s.works.get()
-		n, err := v.f.Read(w.buf)
-		detached = v.input(w.buf[:max(n, 0)])
-		v.p.s.works.put(w)
-		if detached || err != nil {
+		if detached, more := v.moveInput(); !more {
 			return detached
 		}
 	}
+}
+
+// moveInput passes on what there is. Into a pipe it goes straight, so that no byte is
+// out of the one and not yet in the other when the keeper dies.
+func (v *viewer) moveInput() (detached, more bool) {
+	if v.keys == nil {
+		if n, err := v.splice(); err == nil {
+			return false, n > 0
+		}
+	}
+	w := v.p.s.works.get()
+	defer v.p.s.works.put(w)
+	n, err := v.f.Read(w.buf)
+	detached = v.input(w.buf[:max(n, 0)])
+	return detached, !detached && err == nil
+}
+
+// splice fails when the process has no input any more: then the bytes go nowhere.
+func (v *viewer) splice() (n int64, err error) {
+	v.p.mu.Lock()
+	to := v.p.stdin
+	v.p.mu.Unlock()
+	if to == nil {
+		return 0, os.ErrClosed
+	}
+	raw, err := to.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	cerr := v.raw.Control(func(from uintptr) {
+		werr := raw.Write(func(to uintptr) bool {
+			for {
+				n, err = unix.Splice(int(from), nil, int(to), nil, batch, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+				if err != unix.EINTR {
+					return err != unix.EAGAIN // the pipe is full: the client's bytes are there
+				}
+			}
+		})
+		err = errors.Join(werr, err)
+	})
+	return n, errors.Join(cerr, err)
 }
 
 // input writes b to the process. true: b completed the keys to detach.

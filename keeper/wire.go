@@ -28,6 +28,7 @@ import (
 //	engine                              keeper
 //	hello {}                       →    {pid}                       or failure
 //	adopt {id, generation} + fds   →    {}          duplicates that outlived a keeper
+//	attach {id, client, …} + socket →   {}          the same of clients
 //	adopt {done}                   →    {}          no more of them come
 //	spawn {…} memfd, files…        →    {pid, …} + pidfd, stdin     or failure
 //	attach {id, …} + socket        →    {}
@@ -35,7 +36,8 @@ import (
 //	                                    {held: […]} + pidfds…, status ok
 //	ack {id, generation}           →    {}
 //	                               ←    exit {id, generation, code, …}, number 0
-//	                               ←    let go {id, generation}, number 0: its input has ended
+//	                               ←    let go {id, generation, client}, number 0: that client,
+//	                                    or the input, has ended: close the duplicate
 const (
 	magic       = "HOYK"
 	wireVersion = 2

@@ -80,21 +80,92 @@ func (d *dialog) end() int {
 	return d.cmd.ProcessState.ExitCode()
 }
 
-// TestTerminalClientSurvivesItsEngine talks with a shell through a client that is
-// attached while the engine is killed: the client goes on, to the shell's exit code.
-func TestTerminalClientSurvivesItsEngine(t *testing.T) {
-	rootful.Check(t)
-	e := Start(t)
-	e.ImportBusybox()
-	e.Hoy("run", "-dit", "--name", "con", "busybox", "sh")
-	d := e.dialog("attach", "con")
-	d.say("echo before $((40+2))", "before 42")
-	crashes["engine"](e)
-	d.say("echo after $((50+1))", "after 51")
-	io.WriteString(d.tty, "exit 3\n")
-	if code := d.end(); code != 3 {
-		t.Errorf("exit code %d, want 3; the screen shows:\n%s", code, d.shown())
+// TestTerminalClientSurvivesCrashes talks with a shell through clients that are
+// attached, in three ways, while a part of hoy is killed: they go on, to the shell's
+// exit code.
+func TestTerminalClientSurvivesCrashes(t *testing.T) {
+	for _, name := range []string{"engine", "keeper"} { // with both gone the terminal hangs up
+		for _, how := range []string{"attach", "run", "exec"} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				rootful.Check(t)
+				e := Start(t)
+				e.ImportBusybox()
+				if how != "run" {
+					e.Hoy("run", "-dit", "--name", "con", "busybox", "sh")
+				}
+				d := e.dialog(map[string][]string{
+					"attach": {"attach", "con"}, "run": {"run", "-it", "--name", "con", "busybox", "sh"}, "exec": {"exec", "-it", "con", "sh"},
+				}[how]...)
+				d.say("echo before $((40+2))", "before 42")
+				crashes[name](e)
+				d.say("echo after $((50+1))", "after 51")
+				crashes[name](e)
+				d.say("i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line$i; done; echo last $((60+1))", "last 61")
+				if n := strings.Count(d.shown(), "\nline"); n != 3000 {
+					t.Errorf("%d lines on the screen, want 3000", n)
+				}
+				io.WriteString(d.tty, "exit 3\n")
+				if code := d.end(); code != 3 {
+					t.Errorf("exit code %d, want 3; the screen shows:\n%s", code, d.shown())
+				}
+			})
+		}
 	}
+}
+
+// TestClientMissesNoLine has clients without a terminal, of a container and of an
+// exec, read numbered lines while engine and keeper are killed in turn.
+func TestClientMissesNoLine(t *testing.T) {
+	for _, how := range [][]string{{"run", "--name", "con", "busybox"}, {"exec", "con"}} {
+		t.Run(how[0], func(t *testing.T) {
+			rootful.Check(t)
+			e := Start(t)
+			e.ImportBusybox()
+			if how[0] == "exec" {
+				e.Hoy("run", "-d", "--name", "con", "busybox", "sleep", "1000")
+			}
+			c := e.Command(append(how, "sh", "-c", `i=0; while [ ! -e /stop ]; do echo $i; i=$((i+1)); usleep 1000; done; exit 7`)...)
+			var out syncBuffer
+			c.Stdout, c.Stderr = &out, &out
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lines := func() int { return strings.Count(out.String(), "\n") }
+			for _, name := range []string{"keeper", "engine", "keeper", "keeper", "engine", ""} {
+				was := lines()
+				e.Eventually("more output", func() bool { return lines() > was+20 })
+				if name != "" {
+					crashes[name](e)
+				}
+			}
+			e.Hoy("exec", "con", "touch", "/stop")
+			timer := time.AfterFunc(wait, func() { c.Process.Signal(syscall.SIGQUIT) })
+			c.Wait()
+			timer.Stop()
+			numbered(t, out.String())
+			if code := c.ProcessState.ExitCode(); code != 7 {
+				t.Errorf("exit code %d, want 7", code)
+			}
+		})
+	}
+}
+
+// syncBuffer is a buffer that can be read while it is written to.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 // TestRunningClientSurvivesCrashes has a client in the foreground, without a
@@ -120,8 +191,9 @@ func TestRunningClientSurvivesCrashes(t *testing.T) {
 			if code := c.ProcessState.ExitCode(); code != 9 {
 				t.Errorf("exit code %d, want 9: %s", code, out.String())
 			}
-			// A keeper that dies takes the client's socket with it: the output is in the log.
-			if name == "engine" && out.String() != "first\nlast\n" {
+			// Engine and keeper have the client's socket both: with both it is gone, and
+			// what was printed meanwhile is in the log.
+			if name != "both" && out.String() != "first\nlast\n" {
 				t.Errorf("the client printed %q", out.String())
 			}
 			if log := e.Hoy("logs", "con"); log != "first\nlast" {
@@ -155,7 +227,7 @@ func TestAttachedExecAcrossCrashes(t *testing.T) {
 			if code := c.ProcessState.ExitCode(); code != 9 {
 				t.Errorf("exit code %d, want 9: %s", code, out.String())
 			}
-			if name == "engine" && out.String() != "out\n" {
+			if name != "both" && out.String() != "out\n" {
 				t.Errorf("the client printed %q", out.String())
 			}
 		})

@@ -165,22 +165,30 @@ func (s *Stream) attachment() (keeper.Attachment, error) {
 		}
 		return keeper.Attachment{Conn: s.File, Preread: s.Preread}, nil
 	}
+	near, far, err := socketPair()
+	if err != nil {
+		s.close()
+		return keeper.Attachment{}, err
+	}
+	go relay(s.Conn, near)
+	return keeper.Attachment{Conn: far, Preread: s.Preread}, nil
+}
+
+// socketPair returns two sockets, one for the engine, one to be given away.
+func socketPair() (near *net.UnixConn, far *os.File, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		s.close()
-		return keeper.Attachment{}, fmt.Errorf("cannot attach: socketpair: %w", err)
+		return nil, nil, fmt.Errorf("cannot attach: socketpair: %w", err)
 	}
-	near := os.NewFile(uintptr(pair[0]), "attach")
-	conn, err := net.FileConn(near)
-	near.Close()
-	far := os.NewFile(uintptr(pair[1]), "attach")
+	f := os.NewFile(uintptr(pair[0]), "attach")
+	conn, err := net.FileConn(f)
+	f.Close()
+	far = os.NewFile(uintptr(pair[1]), "attach")
 	if err != nil {
 		far.Close()
-		s.close()
-		return keeper.Attachment{}, fmt.Errorf("cannot attach: %w", err)
+		return nil, nil, fmt.Errorf("cannot attach: %w", err)
 	}
-	go relay(s.Conn, conn.(*net.UnixConn))
-	return keeper.Attachment{Conn: far, Preread: s.Preread}, nil
+	return conn.(*net.UnixConn), far, nil
 }
 
 // relay copies both ways. The client's end of input is passed on; the keeper's end

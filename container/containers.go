@@ -123,8 +123,11 @@ type process struct {
 	done    chan struct{} // closed when the exit is known
 	// unpinned is closed when the engine's own descriptors of its mounts are; nil: there are none.
 	unpinned chan struct{}
-	halted   bool                       // under the container's mu: no policy starts it again
 	spec     atomic.Pointer[specs.Spec] // the parts an exec needs; nil after adoption, until the first exec
+
+	// Under the container's mu:
+	halted bool        // no policy starts it again
+	probes *time.Timer // for the next probe of its health; nil: no health check
 }
 
 func (k *Container) rec() *record { return k.record.Load() }

@@ -108,8 +108,12 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 		return nil, nil, err
 	}
 	var warnings []string
-	if t := rec.Config.Healthcheck; t != nil && len(t.Test) > 0 && t.Test[0] != "NONE" {
-		warnings = append(warnings, "The image's health check is not run: health checks are not built yet.")
+	warning, err := spec.OnUnhealthy(rec.Config, rec.Host)
+	if err != nil {
+		return nil, nil, err
+	}
+	if warning != "" {
+		warnings = append(warnings, warning)
 	}
 	if own := (ocispec.Platform{OS: "linux", Architecture: goruntime.GOARCH}); r.Platform == nil && !samePlatform(own, rec.Image.Platform) {
 		warnings = append(warnings, fmt.Sprintf("The requested image's platform (%s) does not match the detected host platform (%s) and no specific platform was requested",

@@ -29,6 +29,7 @@ type exec struct {
 	generation uint64 // of the container: an exec belongs to one run
 	config     apicontainer.ExecCreateRequest
 	keys       []byte // to detach
+	probe      bool   // of a health check: forgotten at its end, unknown to the next engine
 
 	mu      sync.Mutex
 	started bool
@@ -224,8 +225,10 @@ func (c *Containers) spawnExec(ctx context.Context, x *exec, p *process, o ExecS
 	if err := failpoint.Hit(failpoint.ContainerExecPrepared); err != nil {
 		return nil, err
 	}
-	if err := writeJSON(c.execPath(x.id), x.record()); err != nil {
-		return nil, err
+	if !x.probe {
+		if err := writeJSON(c.execPath(x.id), x.record()); err != nil {
+			return nil, err
+		}
 	}
 	made, err := c.o.Keeper.Spawn(ctx, keeper.SpawnRequest{
 		ID: x.id, Generation: 1, Plan: prepared.Plan, Console: prepared.Console,
@@ -327,6 +330,10 @@ func (c *Containers) execExited(x *exec, e keeper.Exit) {
 	r := x.record()
 	x.mu.Unlock()
 	c.event(x.container, events.ActionExecDie, "execID", x.id, "exitCode", fmt.Sprint(e.Code))
+	if x.probe {
+		c.index.removeExec(x.id)
+		return
+	}
 	if err := writeJSON(c.execPath(x.id), r); err != nil {
 		c.log.Warn("cannot save exec", "exec", x.id, "error", err)
 	}

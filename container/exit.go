@@ -101,6 +101,7 @@ func (c *Containers) markExited(k *Container, p *process, e keeper.Exit, oom boo
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.process = nil
+	k.endHealth(p)
 	pause, again := k.nextLocked(p, e)
 	if again {
 		c.supervisor.restartLater(k, pause)

@@ -55,6 +55,7 @@ func (r *record) shownState() *apicontainer.State {
 	s := &apicontainer.State{
 		Status: r.State.Status, Running: r.isRunning(), Paused: r.isPaused(), Restarting: r.State.Status == apicontainer.StateRestarting, Dead: r.State.Status == apicontainer.StateDead,
 		OOMKilled: r.State.OOMKilled, ExitCode: r.State.ExitCode, Error: r.State.Error,
+		Health:    r.Supervision.Health,
 		StartedAt: timestamp(r.State.StartedAt), FinishedAt: timestamp(r.State.FinishedAt),
 	}
 	if r.State.Running != nil {

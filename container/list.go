@@ -185,7 +185,7 @@ func (p *picker) picks(r *record) bool {
 	case !p.f.PrefixMatch("id", r.ID):
 	case !p.f.Match("name", r.Name) && !p.f.Match("name", "/"+r.Name):
 	case !p.f.ExactMatch("status", string(r.State.Status)):
-	case !p.f.ExactMatch("health", string(apicontainer.NoHealthcheck)):
+	case !p.f.ExactMatch("health", string(r.healthStatus())):
 	case !p.f.ExactMatch("isolation", string(r.Host.Isolation)):
 	case !p.f.MatchKVList("label", r.Config.Labels):
 	case !p.volumes(r), !p.networks(r), !p.exposes(r):
@@ -234,8 +234,8 @@ func summary(r *record, now time.Time) apicontainer.Summary {
 		ImageManifestDescriptor: r.Image.Manifest,
 		Command:                 strings.Join(append([]string{path}, arguments...), " "),
 		Created:                 r.Created.Unix(), Ports: r.shownPorts(), Labels: r.Config.Labels,
-		State: r.State.Status, Status: r.State.status(now),
-		Health:          &apicontainer.HealthSummary{Status: apicontainer.NoHealthcheck},
+		State: r.State.Status, Status: r.status(now),
+		Health:          r.healthSummary(),
 		NetworkSettings: &apicontainer.NetworkSettingsSummary{Networks: r.networks()},
 		Mounts:          r.shownMounts(),
 	}

@@ -99,7 +99,7 @@ func TestStatus(t *testing.T) {
 		{state{Status: "restarting", ExitCode: 2, FinishedAt: now.Add(-3 * time.Second)}, "Restarting (2) 3 seconds ago"},
 		{state{Status: "dead"}, "Dead"},
 	} {
-		if got := tc.s.status(now); got != tc.want {
+		if got := (&record{State: tc.s}).status(now); got != tc.want {
 			t.Errorf("%v: %q, want %q", tc.s.Status, got, tc.want)
 		}
 	}

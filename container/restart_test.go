@@ -13,6 +13,7 @@ import (
 	apicontainer "github.com/moby/moby/api/types/container"
 	"golang.org/x/sys/unix"
 
+	"hoy/container/spec"
 	"hoy/keeper"
 	"hoy/lib/fault"
 )
@@ -123,6 +124,7 @@ func newStage(t *testing.T, policyName string) *stage {
 	c, rec := saved(t, false)
 	c.log, c.closing, c.o.Events = discard(), make(chan struct{}), NewBus()
 	rec.Host.RestartPolicy, rec.State.Status, rec.State.StartedAt = policy(policyName), "exited", time.Now()
+	c.SetDefaults(spec.Host{}, 10*time.Second)
 	s := &stage{Containers: c, k: newContainer(rec), began: time.Now()}
 	c.index.add(s.k)
 	c.supervisor = supervisor{start: s.start, blocked: func(*Container) bool { return s.blocked.Load() }, log: c.log, tasks: &c.tasks, ready: make(chan struct{}), ended: make(chan struct{})}

@@ -29,7 +29,8 @@ func Open(ctx context.Context, o Options) (*Containers, error) {
 		o.Log = slog.Default()
 	}
 	c := &Containers{o: o, log: o.Log, index: newIndex(), closing: make(chan struct{})}
-	c.supervisor = supervisor{start: c.startHeld, blocked: c.joinsRestarting, log: o.Log, tasks: &c.tasks, ready: make(chan struct{}), ended: make(chan struct{})}
+	c.supervisor = supervisor{start: c.startHeld, blocked: c.joinsRestarting, probe: c.probe, judged: c.healthJudged,
+		log: o.Log, tasks: &c.tasks, ready: make(chan struct{}), ended: make(chan struct{})}
 	c.SetDefaults(o.Host, o.StopTimeout)
 	for _, dir := range []string{o.Root, filepath.Join(o.ExecRoot, "containers"), filepath.Join(o.ExecRoot, "execs")} {
 		if err := os.MkdirAll(dir, 0o710); err != nil {
@@ -190,6 +191,9 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 		status = apicontainer.StatePaused
 	}
 	k.update(func(r *record) {
+		if r.State.Generation != run.Generation {
+			r.Supervision.Health = nil // an earlier run's
+		}
 		r.State = state{Status: status, Generation: run.Generation, StartedAt: run.StartedAt.UTC(), FinishedAt: r.State.FinishedAt, Running: run}
 	})
 }

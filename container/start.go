@@ -125,7 +125,9 @@ func (c *Containers) start(ctx context.Context, k *Container, clients []keeper.A
 	k.process = process
 	k.updateLocked(func(r *record) {
 		r.State = state{Status: apicontainer.StateRunning, Generation: p.Generation, StartedAt: p.StartedAt.UTC(), FinishedAt: r.State.FinishedAt, Running: l.state}
+		r.Supervision.Ailing = false
 	})
+	c.supervisor.watchHealth(k, process, false)
 	k.mu.Unlock()
 	if !l.rec.Host.AutoRemove {
 		// Behind the answer: until then the exec root says that it runs.

@@ -9,10 +9,11 @@ import (
 )
 
 // status returns the words docker ps shows for a state.
-func (s *state) status(now time.Time) string {
+func (r *record) status(now time.Time) string {
+	s := &r.State
 	switch s.Status {
 	case apicontainer.StateRunning:
-		return "Up " + units.HumanDuration(now.Sub(s.StartedAt))
+		return "Up " + units.HumanDuration(now.Sub(s.StartedAt)) + r.healthWords()
 	case apicontainer.StateRestarting:
 		return fmt.Sprintf("Restarting (%d) %s ago", s.ExitCode, units.HumanDuration(now.Sub(s.FinishedAt)))
 	case apicontainer.StatePaused:

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/sys/signal"
 	"golang.org/x/sys/unix"
@@ -28,17 +29,9 @@ func (c *Containers) Stop(ctx context.Context, ref, sig string, timeout *int) er
 	if !k.rec().isRunning() {
 		return fault.New(fault.NotModified, "container is already stopped")
 	}
-	config := k.rec().Config
-	number, err := signalNumber(first(sig, first(config.StopSignal, "SIGTERM")))
+	number, patience, err := c.howToStop(k.rec().Config, sig, timeout)
 	if err != nil {
 		return err
-	}
-	patience := c.now.Load().stopTimeout
-	if timeout == nil {
-		timeout = config.StopTimeout
-	}
-	if timeout != nil {
-		patience = time.Duration(*timeout) * time.Second
 	}
 	// A client that goes away does not end the stop.
 	ctx = context.WithoutCancel(ctx)
@@ -54,6 +47,19 @@ func (c *Containers) Stop(ctx context.Context, ref, sig string, timeout *int) er
 	}
 	c.event(k, events.ActionStop)
 	return nil
+}
+
+// howToStop returns the signal to stop by and how long to wait then (negative: for
+// ever): what is asked for, else the container's own, else the engine's default.
+func (c *Containers) howToStop(config *apicontainer.Config, sig string, timeout *int) (unix.Signal, time.Duration, error) {
+	number, err := signalNumber(first(sig, first(config.StopSignal, "SIGTERM")))
+	if timeout == nil {
+		timeout = config.StopTimeout
+	}
+	if timeout == nil {
+		return number, c.now.Load().stopTimeout, err
+	}
+	return number, time.Duration(*timeout) * time.Second, err
 }
 
 func (c *Containers) stop(ctx context.Context, k *Container, p *process, number unix.Signal, timeout time.Duration) error {

@@ -14,17 +14,22 @@ import (
 	"hoy/linux/pidfd"
 )
 
-// supervision is what of a container's restarts survives the engine.
+// supervision is what of a container's restarts and its health survives the engine.
 type supervision struct {
 	Restarts int  `json:"restarts,omitempty"` // by policy, since somebody started it
 	Stopped  bool `json:"stopped,omitempty"`  // somebody has sent it a signal since
+	Ailing   bool `json:"ailing,omitempty"`   // it is being ended for its health, to be started again
+
+	Health *apicontainer.Health `json:"health,omitempty"` // immutable; as of its last change of status
 }
 
-// supervisor starts containers whose restart is due, each in a goroutine that exists
-// only then.
+// supervisor starts containers whose restart is due and checks the health of those
+// that run, each in a goroutine that exists only then.
 type supervisor struct {
 	start   func(context.Context, *Container) error // with the operation lock held
 	blocked func(*Container) bool                   // it joins one that is restarting itself
+	probe   func(*Container, *process, *checkup) *apicontainer.HealthcheckResult
+	judged  func(k *Container, p *process, changed bool) // after a result that changes health, or is bad
 	log     *slog.Logger
 	tasks   *sync.WaitGroup // the engine's
 	ready   chan struct{}   // closed when restarts may begin
@@ -104,6 +109,7 @@ func (c *Containers) Supervise() {
 	due := map[*Container]*comeback{}
 	var order []*Container
 	for _, k := range c.index.all() {
+		c.resumeHealth(k)
 		if b := k.promise(); b != nil {
 			due[k], order = b, append(order, k)
 		}
@@ -228,6 +234,6 @@ func (k *Container) nextLocked(p *process, e keeper.Exit) (pause time.Duration, 
 	}
 	return next(r.Host.RestartPolicy, outcome{
 		code: e.Code, ran: e.At.Sub(p.StartedAt), restarts: r.Supervision.Restarts, pause: k.pause,
-		stopped: r.Supervision.Stopped, halted: p.halted,
+		stopped: r.Supervision.Stopped, halted: p.halted, unhealthy: r.Supervision.Ailing,
 	})
 }

@@ -127,8 +127,15 @@ func (o *Create) labels(e Env) (map[string]string, error) {
 		}
 		all = append(all, lines...)
 	}
-	return pairs(append(all, o.label.v...)), nil
+	labels := pairs(append(all, o.label.v...))
+	if o.onUnhealthy != "" {
+		labels[unhealthyLabel] = o.onUnhealthy
+	}
+	return labels, nil
 }
+
+// unhealthyLabel carries --on-unhealthy, for which docker's API has no field.
+const unhealthyLabel = "hoy.on-unhealthy"
 
 // pairs makes a map of key=value; key alone has the value "".
 func pairs(list []string) map[string]string {

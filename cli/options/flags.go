@@ -137,6 +137,7 @@ func (o *Create) health(f *pflag.FlagSet) {
 	f.Var(&o.healthStartPeriod, "health-start-period", "Time to start, in which failures do not count (ms, s, m, h)")
 	f.Var(&o.healthStartInterval, "health-start-interval", "Time between checks while it starts (ms, s, m, h)")
 	f.IntVar(&o.healthRetries, "health-retries", 0, "Failures in a row that make it unhealthy")
+	f.Var(newOneOf(&o.onUnhealthy, "", "none", "restart", "stop"), "on-unhealthy", "What becomes of it when it is unhealthy: none, restart, stop")
 	f.BoolVar(&o.noHealthcheck, "no-healthcheck", false, "Do not check, whatever the image says")
 }
 

@@ -66,6 +66,7 @@ type Create struct {
 	healthStartInterval                  duration
 	healthRetries                        int
 	noHealthcheck                        bool
+	onUnhealthy                          string
 
 	flags *pflag.FlagSet
 }

@@ -60,18 +60,14 @@ func configFields() map[string]field {
 		"Config.AttachStdin": by(carried), "Config.AttachStdout": by(carried), "Config.AttachStderr": by(carried),
 		"Config.ExposedPorts": by(carried), "Config.Tty": by(built), "Config.OpenStdin": by(carried), "Config.StdinOnce": by(carried),
 		"Config.Env": by("TestProcessEnv"), "Config.Cmd": by(built), "Config.Entrypoint": by(built), "Config.WorkingDir": by(built),
-		"Config.Healthcheck": discard(func(r *request) { r.c.Healthcheck = &container.HealthConfig{Test: []string{"CMD", "true"}} }),
+		"Config.Healthcheck": by("TestNewCheckup"),
 		"Config.ArgsEscaped": discard(func(r *request) { r.c.ArgsEscaped = true }),
 		"Config.Image":       by(carried), "Config.Volumes": by(ways), "Config.NetworkDisabled": by(defaults),
 		"Config.OnBuild": by(carried), "Config.Labels": by(carried), "Config.Shell": by(carried),
 		"Config.StopSignal": by(carried), "Config.StopTimeout": by(carried),
 
-		"HealthcheckConfig.Test":          refuse(func(r *request) { r.c.Healthcheck = &container.HealthConfig{Test: []string{"x"}} }),
-		"HealthcheckConfig.Interval":      refuse(func(r *request) { r.c.Healthcheck = &container.HealthConfig{Interval: 1} }),
-		"HealthcheckConfig.Timeout":       refuse(func(r *request) { r.c.Healthcheck = &container.HealthConfig{Timeout: 1} }),
-		"HealthcheckConfig.StartPeriod":   refuse(func(r *request) { r.c.Healthcheck = &container.HealthConfig{StartPeriod: 1} }),
-		"HealthcheckConfig.StartInterval": refuse(func(r *request) { r.c.Healthcheck = &container.HealthConfig{StartInterval: 1} }),
-		"HealthcheckConfig.Retries":       refuse(func(r *request) { r.c.Healthcheck = &container.HealthConfig{Retries: -1} }),
+		"HealthcheckConfig.Test": by("TestNewCheckup"), "HealthcheckConfig.Interval": by("TestNewCheckup"), "HealthcheckConfig.Timeout": by("TestNewCheckup"),
+		"HealthcheckConfig.StartPeriod": by("TestNewCheckup"), "HealthcheckConfig.StartInterval": by("TestNewCheckup"), "HealthcheckConfig.Retries": by("TestNewCheckup"),
 	}
 }
 

@@ -98,6 +98,5 @@ func (v *validation) health() error {
 			return invalid("unknown type '%s' in Healthcheck (expected 'NONE', 'CMD' or 'CMD-SHELL')", health.Test[0])
 		}
 	}
-	v.warn("Health checks are not built yet. The container is started, its health is not checked.")
 	return nil
 }

@@ -66,8 +66,8 @@ func deviceTree(dir, inside, access string) ([]spec.Device, error) {
 			return nil
 		case err != nil:
 			return fmt.Errorf("cannot list devices: %w", err)
-		case path == "/dev/pts" || path == "/dev/shm" || path == "/dev/fd" || path == "/dev/mqueue" || path == "/dev/.lxc" || path == "/dev/.lxd-mounts":
-			return fs.SkipDir
+		case path == "/dev/pts" || path == "/dev/shm" || path == "/dev/mqueue" || path == "/dev/.lxc" || path == "/dev/.lxd-mounts":
+			return fs.SkipDir // of a link it would skip all that comes after it
 		case e.Type()&fs.ModeDevice == 0 || path == "/dev/console":
 			return nil
 		}

@@ -120,6 +120,11 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.closing("cgroups", groups)
+	if o.CPURTPeriod != 0 || o.CPURTRuntime != 0 {
+		if err := groups.AllowRealtime(o.CgroupParent, o.CPURTPeriod, o.CPURTRuntime); err != nil {
+			return err
+		}
+	}
 	keeperPath, err := o.keeperPath()
 	if err != nil {
 		return err

@@ -35,10 +35,17 @@ func machine(groups *cgroup.Host) spec.Host {
 		IPv4ForwardingOff: strings.HasPrefix(content("/proc/sys/net/ipv4/ip_forward"), "0"),
 	}
 	h.Thermal, _ = filepath.Glob("/sys/devices/system/cpu/cpu*/thermal_throttle")
+	files := func(controller string) []string {
+		list, err := groups.Files(controller)
+		if err != nil {
+			slog.Warn("cannot find out what a cgroup controller offers", "controller", controller, "error", err)
+		}
+		return list
+	}
 	if h.CgroupV2 {
-		hostV2(&h, has)
+		hostV2(&h, files)
 	} else {
-		hostV1(&h)
+		hostV1(&h, files)
 	}
 	return h
 }
@@ -52,26 +59,30 @@ func (o *Options) defaults(h spec.Host) spec.Host {
 }
 
 // hostV1 looks for the files of the v1 hierarchies.
-func hostV1(h *spec.Host) {
+func hostV1(h *spec.Host, files func(string) []string) {
 	const root = "/sys/fs/cgroup/"
-	h.SwapLimit = exists(root + "memory/memory.memsw.limit_in_bytes")
-	h.OomKillDisable = exists(root + "memory/memory.oom_control")
-	h.MemorySwappiness = exists(root + "memory/memory.swappiness")
-	h.CPUCfs = exists(root + "cpu/cpu.cfs_quota_us")
-	h.CPURealtime = exists(root + "cpu/cpu.rt_period_us")
-	h.BlkioWeight = exists(root+"blkio/blkio.weight") || exists(root+"blkio/blkio.bfq.weight")
-	h.BlkioWeightDevice = exists(root+"blkio/blkio.weight_device") || exists(root+"blkio/blkio.bfq.weight_device")
-	h.BlkioThrottle = exists(root + "blkio/blkio.throttle.read_bps_device")
+	memory, cpu, block := files("memory"), files("cpu"), files("blkio")
+	h.SwapLimit = slices.Contains(memory, "memory.memsw.limit_in_bytes")
+	h.OomKillDisable = slices.Contains(memory, "memory.oom_control")
+	h.MemorySwappiness = slices.Contains(memory, "memory.swappiness")
+	h.CPUCfs = slices.Contains(cpu, "cpu.cfs_quota_us")
+	h.CPURealtime = slices.Contains(cpu, "cpu.rt_runtime_us")
+	h.BlkioWeight = slices.Contains(block, "blkio.weight") || slices.Contains(block, "blkio.bfq.weight")
+	h.BlkioWeightDevice = slices.Contains(block, "blkio.weight_device") || slices.Contains(block, "blkio.bfq.weight_device")
+	h.BlkioThrottle = slices.Contains(block, "blkio.throttle.read_bps_device")
 	h.Cpus = strings.TrimSpace(content(root + "cpuset/cpuset.cpus"))
 	h.Mems = strings.TrimSpace(content(root + "cpuset/cpuset.mems"))
 }
 
-// hostV2 knows what a controller of the unified hierarchy has; the root group has
-// none of the files.
-func hostV2(h *spec.Host, has func(string) bool) {
+// hostV2 looks for the files of the unified hierarchy. Its weights take devices as well.
+func hostV2(h *spec.Host, files func(string) []string) {
 	const root = "/sys/fs/cgroup/"
-	h.SwapLimit = has("memory") && exists("/proc/swaps")
-	h.BlkioWeight, h.BlkioWeightDevice, h.BlkioThrottle = has("io"), has("io"), has("io")
+	block := files("io")
+	h.SwapLimit = slices.Contains(files("memory"), "memory.swap.max")
+	h.CPUCfs = slices.Contains(files("cpu"), "cpu.max")
+	h.BlkioThrottle = slices.Contains(block, "io.max")
+	h.BlkioWeight = slices.Contains(block, "io.weight") || slices.Contains(block, "io.bfq.weight")
+	h.BlkioWeightDevice = h.BlkioWeight
 	h.Cpus = strings.TrimSpace(content(root + "cpuset.cpus.effective"))
 	h.Mems = strings.TrimSpace(content(root + "cpuset.mems.effective"))
 }

@@ -38,7 +38,6 @@ func unusedFlags() []unused {
 		noPlugins    = "there are no plugins"
 		noSwarm      = "there is no swarm"
 		inProcess    = "the image store and the runtime are parts of this engine"
-		realtime     = "the engine's own group has no real-time budget; a container's is set by its own options"
 	)
 	return []unused{
 		{"add-runtime", "", takesList, "", false, inProcess + ": a container that asks for another one is refused"},
@@ -50,8 +49,6 @@ func unusedFlags() []unused {
 		{"containerd", "", takesText, "", false, inProcess},
 		{"containerd-namespace", "", takesText, "", false, inProcess},
 		{"containerd-plugins-namespace", "", takesText, "", false, inProcess},
-		{"cpu-rt-period", "", takesNumber, "0", false, realtime},
-		{"cpu-rt-runtime", "", takesNumber, "0", false, realtime},
 		{"cri-containerd", "", takesBool, "false", false, "there is no CRI yet"},
 		{"default-gateway", "", takesText, "", false, "the gateway is the bridge"},
 		{"default-gateway-v6", "", takesText, "", false, noIPv6},

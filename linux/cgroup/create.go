@@ -253,6 +253,8 @@ func (g *Group) write(s setting) error {
 		switch {
 		case errors.Is(err, unix.ENOENT) && exists(v.fd(), g.rel):
 			continue
+		case errors.Is(err, unix.EINVAL) && file == "cpu.rt_runtime_us":
+			return fault.New(fault.Invalid, "cannot set %s of cgroup %s to %q: it is more than the groups above have (hoyd's --cpu-rt-runtime gives it to them): %w", file, g.path, s.value, err)
 		case err != nil:
 			return fault.New(kindOf(err), "cannot set %s of cgroup %s to %q: %w", file, g.path, s.value, err)
 		}

@@ -135,7 +135,11 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.closers.Add(rt.Close)
-	kept, err := keeper.Start(ctx, keeper.Options{Exec: keeperPath, ExecRoot: o.ExecRoot})
+	leaf, err := d.placeGroups(groups)
+	if err != nil {
+		return err
+	}
+	kept, err := keeper.Start(ctx, keeper.Options{Exec: keeperPath, ExecRoot: o.ExecRoot, Cgroup: leaf})
 	if err != nil {
 		return err
 	}
@@ -202,6 +206,24 @@ func (d *Daemon) open(ctx context.Context) error {
 		Debug: func() bool { return d.options().Debug },
 	})
 	return nil
+}
+
+// placeGroups puts the containers' groups below what systemd has delegated to the
+// engine's service, if it has, and returns the group for the keeper there.
+func (d *Daemon) placeGroups(groups *cgroup.Host) (keeper *os.File, err error) {
+	if !d.o.ownGroup {
+		return nil, nil
+	}
+	service, ok := groups.Delegated()
+	if !ok {
+		return nil, nil
+	}
+	d.o.CgroupParent = service + "/containers"
+	if keeper, err = groups.Leaf(service + "/keeper"); err != nil {
+		return nil, fmt.Errorf("cannot make the keeper's cgroup: %w", err)
+	}
+	d.closing("the keeper's cgroup", keeper)
+	return keeper, nil
 }
 
 // dropGroup removes this engine's own cgroup when nothing is left in it.

@@ -16,6 +16,8 @@ import (
 type Options struct {
 	Exec     string // the hoy-keeper binary, to start one when none answers
 	ExecRoot string // directory of sockets, FIFOs and state; one keeper each
+
+	Cgroup *os.File // directory of the control group that a keeper is born into, on v2; nil: the caller's
 }
 
 // SpawnRequest asks for a process. Repeating a request with the same ID and

@@ -250,7 +250,7 @@ func launch(ctx context.Context, o Options, again bool) error {
 	}
 	defer r.Close()
 	p, err := os.StartProcess(o.Exec, []string{"hoy-keeper", "--exec-root", o.ExecRoot}, &os.ProcAttr{
-		Dir: "/", Env: keeperEnv(again), Files: []*os.File{null, log, log, w}, Sys: &syscall.SysProcAttr{Setsid: true}})
+		Dir: "/", Env: keeperEnv(again), Files: []*os.File{null, log, log, w}, Sys: o.birth()})
 	w.Close()
 	if err != nil {
 		return fmt.Errorf("cannot start keeper: %w", err)
@@ -285,4 +285,13 @@ func keeperEnv(again bool) []string {
 		}
 	}
 	return env
+}
+
+// birth is how a keeper is started: beside us, not below.
+func (o *Options) birth() *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Setsid: true}
+	if o.Cgroup != nil {
+		a.UseCgroupFD, a.CgroupFD = true, int(o.Cgroup.Fd())
+	}
+	return a
 }

@@ -107,6 +107,9 @@ func (h *Host) prepare(v *hierarchy, parent string, again bool) error {
 		if err := unix.Mkdirat(v.fd(), rel, 0o755); rel != "." && err != nil && err != unix.EEXIST {
 			return &os.PathError{Op: "mkdirat", Path: v.name(rel), Err: err}
 		}
+		if h.leaves(rel, parent) {
+			continue
+		}
 		if err := h.prepareOne(v, rel); err != nil {
 			return err
 		}

@@ -44,6 +44,7 @@ type Host struct {
 	root    string
 	v1      []hierarchy
 	unified *hierarchy // nil on pure v1
+	own     string     // relative; groups above it are a service manager's: "" when all are ours
 
 	mu       sync.Mutex
 	parents  map[string]bool          // prepared by this Host

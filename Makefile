@@ -11,12 +11,13 @@ GOBUILD  = go build -trimpath -ldflags '$(LDFLAGS)'
 TOOLBOX  = toolbox/embed/hoy-toolbox.zst
 TIMEOUT ?= 20m
 
-.PHONY: help build run test check bench fuzz soak clean go-present tools
+.PHONY: help build run test check bench fuzz soak package clean go-present tools
 
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'
 	@echo 'make test   every test; installs what they need (Debian packages, by apt-get)'
 	@echo 'make build  bin/hoy, bin/hoyd, bin/hoy-keeper'
+	@echo 'make package  dist/hoy_*.deb and dist/hoy-*.rpm'
 	@echo 'make check  formatting, vet, staticcheck'
 	@echo 'make bench  start and exec against the C floor and the peers that are installed'
 	@echo 'make fuzz   every fuzz target for a minute each'
@@ -56,5 +57,13 @@ fuzz: build
 soak: build tools
 	$(SUDO) env HOY_SOAK=1 go test -timeout 60m -v -run Soak ./test/engine
 
+package: build
+	@rm -rf dist/completion dist/man && mkdir -p dist/completion
+	@for shell in bash zsh fish; do bin/hoy completion $$shell >dist/completion/hoy.$$shell || exit 1; done
+	@go run -ldflags '$(LDFLAGS)' ./packaging/man dist/man
+	@for format in deb rpm; do \
+		VERSION=$(VERSION) ARCH=$$(go env GOARCH) go tool -modfile=tools/go.mod nfpm package -f packaging/nfpm.yaml -p $$format -t dist/ || exit 1; \
+	done
+
 clean:
-	rm -rf bin toolbox/embed/*.zst
+	rm -rf bin dist toolbox/embed/*.zst

@@ -64,6 +64,7 @@ type app struct {
 	Streams
 	global global
 	client *client.Client
+	silent bool // a shell asks for completions: no engine is started for that
 }
 
 // global are the flags before the command.
@@ -144,6 +145,9 @@ func (a *app) run(args []string) error {
 	if a.global.help {
 		rest = append([]string{"help"}, rest...)
 	}
+	if isCompletion(rest) {
+		rest = a.completing(rest)
+	}
 	root := a.root(rest)
 	root.SetArgs(rest)
 	root.SetIn(a.In)
@@ -160,23 +164,28 @@ func versionLine() string {
 	return fmt.Sprintf("hoy version %s, build %s", version.Version, commit)
 }
 
-// engine returns the client, choosing the engine at first use.
-func (a *app) engine() (*client.Client, error) {
-	if a.client != nil {
-		return a.client, nil
-	}
+// choice is how the engine is chosen: by flags, environment, contexts.
+func (a *app) choice() client.Choice {
 	c := a.global.choice
 	c.Getenv = os.Getenv
 	c.DefaultHost = "unix://" + client.DefaultSocket
 	if home, err := os.UserHomeDir(); err == nil {
 		c.DefaultDir = filepath.Join(home, ".docker")
 	}
-	e, implicit, err := c.Resolve()
+	return c
+}
+
+// engine returns the client, choosing the engine at first use.
+func (a *app) engine() (*client.Client, error) {
+	if a.client != nil {
+		return a.client, nil
+	}
+	e, implicit, err := a.choice().Resolve()
 	if err != nil {
 		return nil, err
 	}
 	o := client.Options{Endpoint: e}
-	if implicit {
+	if implicit && !a.silent {
 		o.Launch = client.Launcher(a.Err)
 	}
 	if a.global.debug || a.global.level == "debug" {

@@ -105,6 +105,9 @@ func (a *app) root(args []string) *cobra.Command {
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	new(global).register(root.Flags()) // for the help; run has parsed them already
+	if a.silent {
+		root.RegisterFlagCompletionFunc("context", a.contexts)
+	}
 	first, second := "", ""
 	if len(args) > 0 {
 		first = args[0]
@@ -118,6 +121,9 @@ func (a *app) root(args []string) *cobra.Command {
 	setHelp(root)
 	return root
 }
+
+// Tree returns all commands, for documentation to be made of them.
+func Tree() *cobra.Command { return new(app).root(nil) }
 
 // addOne adds the command that the first words name, and reports whether there is one.
 func (a *app) addOne(root *cobra.Command, first, second string) bool {
@@ -161,14 +167,14 @@ func (a *app) top(e entry) *cobra.Command {
 	c := e.build(a)
 	rename(c, e.top)
 	c.GroupID = ""
-	return a.finish(c)
+	return a.finish(e, c)
 }
 
 func (a *app) sub(e entry) *cobra.Command {
 	c := e.build(a)
 	rename(c, e.name)
 	c.Aliases = e.aliases
-	return a.finish(c)
+	return a.finish(e, c)
 }
 
 // rename replaces the first word of a command's usage line.
@@ -181,10 +187,13 @@ func rename(c *cobra.Command, name string) {
 
 // finish gives a command what all have. Its -h must not be help: for run it is the
 // host name.
-func (a *app) finish(c *cobra.Command) *cobra.Command {
+func (a *app) finish(e entry, c *cobra.Command) *cobra.Command {
 	c.Flags().Bool("help", false, "Print usage")
 	c.DisableFlagsInUseLine = true
 	c.Flags().SortFlags = true
+	if a.silent {
+		a.complete(e, c)
+	}
 	return c
 }
 

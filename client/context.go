@@ -155,3 +155,19 @@ func loadContext(dir, name string) (Endpoint, error) {
 	}
 	return e, e.check()
 }
+
+// Contexts are the names of the contexts that docker has stored, and of the one that
+// always is.
+func (c Choice) Contexts() []string {
+	names := []string{"default"}
+	dir := filepath.Join(c.configDir(), "contexts", "meta")
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		var meta struct{ Name string }
+		b, err := os.ReadFile(filepath.Join(dir, e.Name(), "meta.json"))
+		if err == nil && json.Unmarshal(b, &meta) == nil && meta.Name != "" {
+			names = append(names, meta.Name)
+		}
+	}
+	return names
+}

@@ -155,8 +155,13 @@ func Parse(args []string) (o Options, warnings []string, err error) {
 	return o, append(warnings, more...), nil
 }
 
+// Flags returns the flags of `hoyd serve`, for documentation to be made of them.
+func Flags() *pflag.FlagSet {
+	o := DefaultOptions()
+	return newFlags(&o).FlagSet
+}
+
 // Usage describes the flags.
 func Usage() string {
-	o := DefaultOptions()
-	return "Usage:  hoyd serve [OPTIONS]\n\nThe engine: answers Docker's Engine API.\n\nOptions:\n" + newFlags(&o).FlagUsages()
+	return "Usage:  hoyd serve [OPTIONS]\n\nThe engine: answers Docker's Engine API.\n\nOptions:\n" + Flags().FlagUsages()
 }

@@ -154,28 +154,34 @@ func socketGroup(name string) (int, error) {
 // firstActivated is the first descriptor of socket activation, sd_listen_fds(3).
 const firstActivated = 3
 
+// activatedSockets says which descriptors systemd has opened for this process.
+func activatedSockets() (first, n int) {
+	if pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID")); pid != os.Getpid() {
+		return 0, 0
+	}
+	n, _ = strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	return firstActivated, max(n, 0)
+}
+
 // closeOnExec keeps the sockets that systemd has opened from programs we start.
 func closeOnExec() {
-	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	if pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID")); pid != os.Getpid() {
-		return
-	}
+	first, n := activatedSockets()
 	for i := range n {
-		unix.CloseOnExec(firstActivated + i)
+		unix.CloseOnExec(first + i)
 	}
 }
 
 // activated returns the sockets that systemd has opened: all, the one with this
 // name, or the one with this number.
 func activated(which string) ([]net.Listener, error) {
-	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	if pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID")); pid != os.Getpid() || n < 1 {
+	first, n := activatedSockets()
+	if n == 0 {
 		return nil, fault.New(fault.Invalid, "no sockets found via socket activation: make sure the service was started by systemd")
 	}
 	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
 	var l []net.Listener
 	for i := range n {
-		fd := firstActivated + i
+		fd := first + i
 		if which != "" && which != "*" && which != strconv.Itoa(fd) && (i >= len(names) || which != names[i]) {
 			continue
 		}

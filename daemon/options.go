@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	apicontainer "github.com/moby/moby/api/types/container"
 
@@ -107,6 +109,9 @@ func (o *Options) complete() {
 	}
 	if len(o.CDISpecDirs) == 0 && !o.disabled("cdi") {
 		o.CDISpecDirs = []string{"/etc/cdi", "/var/run/cdi"}
+	}
+	if _, given := activatedSockets(); given > 0 && !slices.ContainsFunc(o.Hosts, func(h string) bool { return strings.HasPrefix(h, "fd://") }) {
+		o.Hosts = append(o.Hosts, "fd://") // a socket on which nobody answers would keep clients waiting
 	}
 	if len(o.Hosts) == 0 {
 		o.Hosts = []string{"unix://" + filepath.Join(o.ExecRoot, "hoy.sock")}

@@ -121,7 +121,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.closing("cgroups", groups)
 	if o.CPURTPeriod != 0 || o.CPURTRuntime != 0 {
-		if err := groups.AllowRealtime(o.CgroupParent, o.CPURTPeriod, o.CPURTRuntime); err != nil {
+		if err := groups.AllowRealtime(o.CgroupParent, int64(o.CPURTPeriod), int64(o.CPURTRuntime)); err != nil {
 			return err
 		}
 	}

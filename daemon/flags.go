@@ -79,8 +79,8 @@ func (f *flags) networking() {
 func (f *flags) containers() {
 	o := f.o
 	f.StringVar(&o.CgroupParent, "cgroup-parent", "", "parent `group` of all containers")
-	f.Int64Var(&o.CPURTPeriod, "cpu-rt-period", 0, "`microseconds` of the parent group's realtime period (cgroup v1)")
-	f.Int64Var(&o.CPURTRuntime, "cpu-rt-runtime", 0, "`microseconds` of realtime in a period that containers may have together (cgroup v1)")
+	f.IntVar(&o.CPURTPeriod, "cpu-rt-period", 0, "`microseconds` of the parent group's realtime period (cgroup v1)")
+	f.IntVar(&o.CPURTRuntime, "cpu-rt-runtime", 0, "`microseconds` of realtime in a period that containers may have together (cgroup v1)")
 	f.StringVar(&o.CgroupnsMode, "default-cgroupns-mode", o.CgroupnsMode, "private or host")
 	f.StringVar(&o.IpcMode, "default-ipc-mode", o.IpcMode, "private or shareable")
 	f.StringVar(&f.shmSize, "default-shm-size", "64MiB", "`size` of /dev/shm")

@@ -48,8 +48,8 @@ type Options struct {
 	HostGateway netip.Addr
 
 	CgroupParent    string // within the hierarchies; empty: a group for this exec root
-	CPURTPeriod     int64  // realtime budget of CgroupParent, µs; cgroup v1 only
-	CPURTRuntime    int64
+	CPURTPeriod     int    // realtime budget of CgroupParent, µs; cgroup v1 only
+	CPURTRuntime    int
 	CgroupnsMode    string // default for containers: private or host
 	IpcMode         string // default for containers: private or shareable
 	ShmSize         int64  // default for containers, bytes

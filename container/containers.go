@@ -15,6 +15,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"hoy/container/cdi"
 	"hoy/container/spec"
 	"hoy/keeper"
 	"hoy/lib/fault"
@@ -41,7 +42,8 @@ type Options struct {
 	StopTimeout  time.Duration // as SetDefaults
 	CgroupParent string        // this engine's own group, "/hoy"
 	UserMap      *idmap.Map
-	HostGateway  netip.Addr // what host-gateway stands for in --add-host
+	CDI          cdi.Registry // where devices are described
+	HostGateway  netip.Addr   // what host-gateway stands for in --add-host
 	DNS          []netip.Addr
 	DNSSearch    []string
 	DNSOptions   []string

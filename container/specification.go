@@ -118,6 +118,9 @@ func (l *launch) specification() (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.injectDevices(s, rec.Host); err != nil {
+		return nil, err
+	}
 	c.mapIDs(s, rec)
 	return s, nil
 }

@@ -177,7 +177,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	containers, err := container.Open(ctx, container.Options{
 		Root: filepath.Join(o.DataRoot, "containers"), ExecRoot: o.ExecRoot,
 		Images: store, Layers: layers, Volumes: vols, Networks: nets, Runtime: rt, Keeper: kept, Cgroups: groups, Events: d.bus,
-		Host: o.defaults(d.host), StopTimeout: time.Duration(o.StopTimeout) * time.Second, SeccompProfile: o.seccomp, CgroupParent: o.CgroupParent, UserMap: o.UserMap, HostGateway: gateway,
+		Host: o.defaults(d.host), StopTimeout: time.Duration(o.StopTimeout) * time.Second, SeccompProfile: o.seccomp, CgroupParent: o.CgroupParent, UserMap: o.UserMap, CDI: o.CDISpecDirs, HostGateway: gateway,
 		DNS: o.DNS, DNSSearch: o.DNSSearch, DNSOptions: o.DNSOptions, LogOptions: o.LogOpts, Log: log,
 	})
 	if err != nil {

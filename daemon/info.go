@@ -13,6 +13,7 @@ import (
 	"github.com/moby/moby/api/types/system"
 
 	"hoy/container"
+	"hoy/container/cdi"
 	"hoy/container/spec"
 	"hoy/lib/version"
 	"hoy/network"
@@ -61,6 +62,11 @@ func (a *about) Info(ctx context.Context) (*system.Info, error) {
 		i.DefaultAddressPools = append(i.DefaultAddressPools, system.NetworkAddressPool{Base: p.Base, Size: p.Size})
 	}
 	i.Warnings = a.warnings(o)
+	devices, wrong := cdi.Registry(o.CDISpecDirs).Devices()
+	for _, d := range devices {
+		i.DiscoveredDevices = append(i.DiscoveredDevices, system.DeviceInfo{Source: "cdi", ID: d})
+	}
+	i.Warnings = append(i.Warnings, wrong...)
 	return i, nil
 }
 

@@ -121,10 +121,9 @@ func resourceFields() map[string]field {
 		CpusetCpus CpusetMems Devices DeviceCgroupRules MemoryReservation MemorySwap MemorySwappiness OomKillDisable PidsLimit Ulimits`) {
 		m["Resources."+name] = by(built)
 	}
-	gpu := refuse(func(r *request) { r.h.DeviceRequests = []container.DeviceRequest{{}} })
-	m["Resources.DeviceRequests"] = gpu
+	m["Resources.DeviceRequests"] = by("TestCDI")
 	for _, name := range []string{"Driver", "Count", "DeviceIDs", "Capabilities", "Options"} {
-		m["DeviceRequest."+name] = gpu
+		m["DeviceRequest."+name] = by("TestDeviceRequests")
 	}
 	return m
 }

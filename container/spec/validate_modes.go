@@ -87,9 +87,6 @@ func (v *validation) devices() error {
 			return err
 		}
 	}
-	for _, r := range h.DeviceRequests {
-		return invalid("could not select device driver %q with capabilities: %v", r.Driver, r.Capabilities)
-	}
 	if !v.host.CgroupDevices && (len(h.Devices) > 0 || len(h.DeviceCgroupRules) > 0) {
 		v.warn("Your kernel does not support cgroup devices or the cgroup is not mounted. Device permissions discarded.")
 	}

@@ -98,10 +98,7 @@ func TestValidateErrors(t *testing.T) {
 		"cannot share the host's network namespace when user namespaces are enabled": func(r *request) { r.host.UserNamespace, r.h.NetworkMode = true, "host" },
 		"user-specified IP address is supported on user-defined networks only":       func(r *request) { r.e.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: addr("10.0.0.9")} },
 		"network-scoped aliases are only supported for user-defined networks":        func(r *request) { r.e.Aliases = []string{"a"} },
-		"could not select device driver \"nvidia\" with capabilities: [[gpu]]": func(r *request) {
-			r.h.DeviceRequests = []container.DeviceRequest{{Driver: "nvidia", Capabilities: [][]string{{"gpu"}}}}
-		},
-		"invalid cgroup-parent": func(r *request) { r.h.CgroupParent = "a/../../b" },
+		"invalid cgroup-parent":                                                      func(r *request) { r.h.CgroupParent = "a/../../b" },
 		"invalid option: QoS maximum IOPs configuration is not supported on linux":   func(r *request) { r.h.IOMaximumIOps = 1 },
 		"invalid isolation (hyperv): linux only supports 'default'":                  func(r *request) { r.h.Isolation = "hyperv" },
 		"seccomp is not enabled in your kernel, cannot run a custom seccomp profile": func(r *request) { r.host.Seccomp, r.h.SecurityOpt = false, []string{"seccomp={}"} },

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -36,6 +37,7 @@ import (
 //
 //	<root>/<id>/upper     what the container changed, in overlayfs's form
 //	<root>/<id>/work      overlayfs's own
+//	<root>/.points        the lowest layer of every mount (see points.go)
 //	<root>/.trash/<n>     removed layers whose files are still being deleted
 type Layers struct {
 	root  string
@@ -67,6 +69,9 @@ func Open(root string) (*Layers, error) {
 	}
 	left, err := os.ReadDir(trash)
 	if err != nil {
+		return nil, fmt.Errorf("cannot open layers: %w", err)
+	}
+	if err := makePoints(filepath.Join(root, pointsDir)); err != nil {
 		return nil, fmt.Errorf("cannot open layers: %w", err)
 	}
 	l := &Layers{root: root, slots: make(chan struct{}, deleters)}
@@ -139,7 +144,8 @@ func valid(id string) error {
 // Get returns the layer with this id, which Create has made.
 func (l *Layers) Get(id string) Layer { return Layer{filepath.Join(l.root, filepath.Base(id))} }
 
-// Mount mounts the layer over the image's, given top first, as a detached mount.
+// Mount mounts the layer over the image's, given top first, as a detached mount. Below
+// all of them are the mount points that every container needs.
 // volatile: nothing of it need survive a crash of the machine. The image's root
 // directory decides the mode and owner of the container's: they are copied to the
 // layer at its first mount.
@@ -154,8 +160,9 @@ func (l Layer) Mount(lowers []string, volatile bool, userns *os.File) (*os.File,
 	if err := os.RemoveAll(filepath.Join(work, "work", "incompat")); err != nil {
 		return nil, fmt.Errorf("cannot mount layer: %w", err)
 	}
+	points := filepath.Join(filepath.Dir(l.dir), pointsDir)
 	return mount.Overlay(mount.OverlayConfig{
-		Lower: lowers, Upper: filepath.Join(l.dir, "upper"), Work: work,
+		Lower: append(slices.Clip(lowers), points), Upper: filepath.Join(l.dir, "upper"), Work: work,
 		Volatile: volatile, UserNS: userns,
 	})
 }

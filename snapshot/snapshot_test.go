@@ -86,6 +86,52 @@ func TestLifeOfALayer(t *testing.T) {
 	}
 }
 
+// Mount points that an image lacks are there without any work; those it has count.
+func TestMountPoints(t *testing.T) {
+	rootful.Check(t)
+	ls, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ls.Close()
+	image := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(image, "proc"), 0o555), os.Symlink("usr/etc", filepath.Join(image, "etc"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		lowers []string
+		want   map[string]fs.FileMode
+	}{
+		"bare": {[]string{lower(t, "f", "")}, map[string]fs.FileMode{
+			"proc": fs.ModeDir | 0o755, "sys": fs.ModeDir | 0o755, "dev": fs.ModeDir | 0o755,
+			"etc/hosts": 0o755, "etc/hostname": 0o755, "etc/resolv.conf": 0o755,
+		}},
+		"own": {[]string{image}, map[string]fs.FileMode{"proc": fs.ModeDir | 0o555, "etc": fs.ModeSymlink | 0o777}},
+	} {
+		l, err := ls.Create(name, false, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := l.Mount(c.lowers, true, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, mode := range c.want {
+			fi, err := os.Lstat("/proc/self/fd/" + strconv.Itoa(int(m.Fd())) + "/" + file)
+			if err != nil || fi.Mode() != mode {
+				t.Errorf("%s: %s: %v, %v; want %v", name, file, fi, err, mode)
+			}
+		}
+		m.Close()
+		if es, _ := os.ReadDir(l.Upper()); len(es) != 0 {
+			t.Errorf("%s: the layer is not empty: %v", name, es)
+		}
+		if err := ls.Remove(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestOpenEmptiesTrash(t *testing.T) {
 	rootful.Check(t)
 	root := t.TempDir()

@@ -1,0 +1,46 @@
+package snapshot
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// pointsDir is the lowest layer of every mount: the directories and files that the
+// engine mounts something on in every container. An image that has them hides these;
+// where it does not, as many do with /etc/hosts, they need not be made at every
+// start, and the container's layer stays empty. docker has a layer for the same
+// purpose above the image's; as there, what is in it is no change by the container.
+const pointsDir = ".points"
+
+var (
+	pointDirs  = [...]string{"dev", "etc", "proc", "sys"}
+	pointFiles = [...]string{"etc/hostname", "etc/hosts", "etc/resolv.conf"}
+)
+
+// makePoints makes that layer, or completes it.
+func makePoints(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range pointDirs {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		if err := os.Chmod(path, 0o755); err != nil { // whatever the umask is
+			return err
+		}
+	}
+	for _, name := range pointFiles {
+		path := filepath.Join(dir, name)
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o755)
+		if err != nil {
+			return err
+		}
+		f.Close()
+		if err := os.Chmod(path, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -90,7 +92,7 @@ func (a *app) ps(ctx context.Context, c *client.Client, o *psFlags) error {
 		o.last = 1
 	}
 	wantSize := o.size || strings.Contains(o.format, ".Size")
-	list, err := c.ContainerList(ctx, client.ListOptions{All: o.all, Size: wantSize, Limit: max(o.last, 0), Filters: o.filters.f})
+	list, err := c.ContainerList(ctx, client.ListOptions{All: o.all, Size: wantSize, Limit: max(o.last, 0), Filters: o.filters.f, Fields: o.fields()})
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,8 @@ func (a *app) ps(ctx context.Context, c *client.Client, o *psFlags) error {
 	if o.quiet && (userFormat == "" || userFormat == "table") {
 		userFormat = "{{.ID}}"
 	}
-	p, err := format.New(a.Out, userFormat, table, heads(psHeads[:]))
+	out := bufio.NewWriter(a.Out)
+	p, err := format.New(out, userFormat, table, heads(psHeads[:]))
 	if err != nil {
 		return err
 	}
@@ -112,7 +115,18 @@ func (a *app) ps(ctx context.Context, c *client.Client, o *psFlags) error {
 			return err
 		}
 	}
-	return p.Flush()
+	return errors.Join(p.Flush(), out.Flush())
+}
+
+// fields are those of the answer that the output is made of; nil: any.
+func (o *psFlags) fields() []string {
+	switch {
+	case o.format != "" && o.format != "table":
+		return nil
+	case o.quiet:
+		return []string{"Id"}
+	}
+	return []string{"Id", "Names", "Image", "Command", "Ports", "Status"}
 }
 
 func psRowOf(s *container.Summary, now time.Time, full bool) psRow {

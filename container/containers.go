@@ -134,6 +134,13 @@ type process struct {
 
 func (k *Container) rec() *record { return k.record.Load() }
 
+// plans says what somebody is about to do once it does not run.
+func (k *Container) plans() (removing, returning bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.removing, k.returning > 0
+}
+
 // update stores a changed copy of the record. change must not touch what the
 // record's pointers, slices and maps refer to.
 func (k *Container) update(change func(*record)) {

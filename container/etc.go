@@ -51,7 +51,7 @@ func (l *launch) etc(in *spec.Input) error {
 
 // writeEtc writes a file that the container's root may change.
 func (l *launch) writeEtc(path string, content []byte) error {
-	if err := os.WriteFile(path, content, 0o644); err != nil {
+	if err := overwrite(path, content, 0o644); err != nil {
 		return err
 	}
 	m := l.c.userMap(l.rec)

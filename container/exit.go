@@ -90,10 +90,11 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 		"execDuration", strconv.Itoa(int(e.At.Sub(p.StartedAt).Seconds())))
 	k.answer(apicontainer.WaitConditionNotRunning, apicontainer.WaitConditionNextExit)
 	c.networkEvent(k, events.ActionDisconnect, endpoint)
+	forgotten := c.forgetTemporary(k)
 	if p.unpinned != nil {
 		<-p.unpinned // or the next start could find the layer in use
 	}
-	c.release(k, p)
+	c.release(k, p, forgotten)
 }
 
 // markExited stores the final state, or that a restart follows.
@@ -121,13 +122,14 @@ func (c *Containers) markExited(k *Container, p *process, e keeper.Exit, oom boo
 	})
 }
 
-// release gives back what a running container had. The operation lock is held.
-func (c *Containers) release(k *Container, p *process) {
+// release gives back what a running container had, and its files when it is forgotten.
+// The operation lock is held.
+func (c *Containers) release(k *Container, p *process, forgotten bool) {
 	c.o.Networks.Detach(k.id)
-	k.mu.Lock()
-	removing, returning := k.removing, k.returning > 0
-	k.mu.Unlock()
+	removing, returning := k.plans()
 	switch {
+	case forgotten:
+		c.removeForgotten(k)
 	case removing: // whoever removes it waits for this lock
 	case k.rec().Host.AutoRemove && !returning:
 		c.removeLocked(k, RemoveOptions{Volumes: true})

@@ -184,7 +184,7 @@ func replaceJSON(spare, path string, v any) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(spare, b, 0o600); err != nil {
+	if err := overwrite(spare, b, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(spare, path)

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -85,19 +86,49 @@ func (c *Containers) removeLocked(k *Container, o RemoveOptions) error {
 	if err := c.removeDir(k); err != nil {
 		return c.removeFailed(k, err)
 	}
-	c.releaseVolumes(rec, o.Volumes)
-	for _, id := range c.index.remove(k) {
-		os.Remove(c.execPath(id))
-	}
-	closeAttachments(k.takePending())
-	c.event(k, events.ActionDestroy)
-	k.answer(apicontainer.WaitConditionRemoved, apicontainer.WaitConditionNextExit, apicontainer.WaitConditionNotRunning)
+	c.forget(k, o)
 	if !rec.Host.AutoRemove {
 		if err := atomicfile.SyncDir(c.o.Root); err != nil {
 			c.log.Warn("cannot sync", "directory", c.o.Root, "error", err)
 		}
 	}
 	return nil
+}
+
+// forget takes the container out of everybody's sight and answers who waits for that.
+func (c *Containers) forget(k *Container, o RemoveOptions) {
+	c.releaseVolumes(k.rec(), o.Volumes)
+	for _, id := range c.index.remove(k) {
+		os.Remove(c.execPath(id))
+	}
+	closeAttachments(k.takePending())
+	c.event(k, events.ActionDestroy)
+	k.answer(apicontainer.WaitConditionRemoved, apicontainer.WaitConditionNextExit, apicontainer.WaitConditionNotRunning)
+}
+
+// forgetTemporary forgets a container that is removed at its exit before its files are
+// removed, which nobody needs to wait for: without a record they are nobody's, and
+// whatever is left of them is removed at the next start. false: nothing was done.
+// Volumes are removed in order, after the mounts that show them.
+func (c *Containers) forgetTemporary(k *Container) bool {
+	rec := k.rec()
+	removing, returning := k.plans()
+	if !rec.Host.AutoRemove || len(rec.Mounts) > 0 || removing || returning || c.hideRecord(k.id) != nil {
+		return false
+	}
+	c.forget(k, RemoveOptions{})
+	return true
+}
+
+// removeForgotten removes the files of a forgotten container.
+func (c *Containers) removeForgotten(k *Container) {
+	err := failpoint.Hit(failpoint.ContainerForgotten)
+	if err == nil {
+		err = errors.Join(c.o.Layers.Remove(k.id), c.removeDir(k))
+	}
+	if err != nil {
+		c.log.Warn("cannot remove the files of a container; the next start tries again", "container", k.id, "error", err)
+	}
 }
 
 // removeFailed leaves a container that can only be removed again.

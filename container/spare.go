@@ -81,13 +81,20 @@ func (c *Containers) removeDir(k *Container) error {
 	for _, l := range logs {
 		os.Remove(l)
 	}
-	if os.Rename(c.recordPath(k.id), filepath.Join(dir, spareRecord)) != nil {
+	c.hideRecord(k.id) // if it is not yet
+	// The record is emptied now and not when it is written again: then somebody waits.
+	if os.Truncate(filepath.Join(dir, spareRecord), 0) != nil {
 		return os.RemoveAll(dir)
 	}
 	if _, ok := c.spares.put(&c.spares.dirs, dir, c.o.Root); !ok {
 		return os.RemoveAll(dir)
 	}
 	return nil
+}
+
+// hideRecord makes a container's directory one without record.
+func (c *Containers) hideRecord(id string) error {
+	return os.Rename(c.recordPath(id), filepath.Join(c.dir(id), spareRecord))
 }
 
 // writeRecord replaces the record without making it durable, in the file that a
@@ -98,6 +105,25 @@ func (c *Containers) writeRecord(id string, b []byte) error {
 		return err
 	}
 	return os.Rename(spare, c.recordPath(id))
+}
+
+// overwrite is os.WriteFile that keeps the blocks which a file has: to free and to
+// allocate them costs a start up to a millisecond a file, where deleted blocks are
+// discarded at once. Whoever looks meanwhile may see both contents mixed.
+func overwrite(path string, b []byte, perm os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, perm)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(b); err != nil {
+		return err
+	}
+	fi, err := f.Stat()
+	if err != nil || fi.Size() == int64(len(b)) {
+		return err
+	}
+	return f.Truncate(int64(len(b)))
 }
 
 // writeRunning records the process of a container.

@@ -3,26 +3,28 @@ package failpoint
 // The points, in the order in which a container's life reaches them. A point is
 // named process.operation.place; the place says what has just happened.
 const (
-	ContainerCreateLayer   Point = "engine.create.layer"   // writable layer made, no record yet
-	ContainerCreateRecord  Point = "engine.create.record"  // record saved, not answered
-	ContainerStartNetwork  Point = "engine.start.network"  // network attached
-	ContainerStartPrepared Point = "engine.start.prepared" // cgroup, mounts and plan ready
-	ContainerStartSpawned  Point = "engine.start.spawned"  // keeper answered, state not saved
-	ContainerExit          Point = "engine.exit.received"  // exit known, not yet recorded
-	ContainerStopSignalled Point = "engine.stop.signalled" // stop signal sent, still waiting
-	ContainerRemoveLayer   Point = "engine.remove.layer"   // writable layer gone, record still there
-	ContainerExecPrepared  Point = "engine.exec.prepared"  // plan ready, not sent
-	KeeperSpawnReceived    Point = "keeper.spawn.received" // request read, nothing done
-	KeeperSpawnState       Point = "keeper.spawn.state"    // state file written, child not cloned
-	KeeperSpawnCloned      Point = "keeper.spawn.cloned"   // child runs, engine not told
-	KeeperLogWritten       Point = "keeper.log.written"    // bytes in the log, still in the pipe
-	KeeperExitReaped       Point = "keeper.exit.reaped"    // child reaped, exit record not written
-	KeeperExitRecorded     Point = "keeper.exit.recorded"  // exit record written, engine not told
+	ContainerCreateLayer   Point = "engine.create.layer"     // writable layer made, no record yet
+	ContainerCreateRecord  Point = "engine.create.record"    // record saved, not answered
+	ContainerStartNetwork  Point = "engine.start.network"    // network attached
+	ContainerStartPrepared Point = "engine.start.prepared"   // cgroup, mounts and plan ready
+	ContainerStartSpawned  Point = "engine.start.spawned"    // keeper answered, state not saved
+	ContainerExit          Point = "engine.exit.received"    // exit known, not yet recorded
+	ContainerStopSignalled Point = "engine.stop.signalled"   // stop signal sent, still waiting
+	ContainerRemoveLayer   Point = "engine.remove.layer"     // writable layer gone, record still there
+	ContainerForgotten     Point = "engine.remove.forgotten" // of a --rm container: answered, files still there
+	ContainerExecPrepared  Point = "engine.exec.prepared"    // plan ready, not sent
+	KeeperSpawnReceived    Point = "keeper.spawn.received"   // request read, nothing done
+	KeeperSpawnState       Point = "keeper.spawn.state"      // state file written, child not cloned
+	KeeperSpawnCloned      Point = "keeper.spawn.cloned"     // child runs, engine not told
+	KeeperLogWritten       Point = "keeper.log.written"      // bytes in the log, still in the pipe
+	KeeperExitReaped       Point = "keeper.exit.reaped"      // child reaped, exit record not written
+	KeeperExitRecorded     Point = "keeper.exit.recorded"    // exit record written, engine not told
 )
 
 // All lists every point.
 var All = []Point{
 	ContainerCreateLayer, ContainerCreateRecord, ContainerStartNetwork, ContainerStartPrepared,
-	ContainerStartSpawned, ContainerExit, ContainerStopSignalled, ContainerRemoveLayer, ContainerExecPrepared,
+	ContainerStartSpawned, ContainerExit, ContainerStopSignalled, ContainerRemoveLayer,
+	ContainerForgotten, ContainerExecPrepared,
 	KeeperSpawnReceived, KeeperSpawnState, KeeperSpawnCloned, KeeperLogWritten, KeeperExitReaped, KeeperExitRecorded,
 }

@@ -194,13 +194,15 @@ func TestEveryFailpoint(t *testing.T) {
 	}
 }
 
-// life creates, starts, uses, stops and removes a container; every step may fail.
+// life creates, starts, uses, stops and removes a container, and runs one that is
+// removed at its end; every step may fail.
 func life(e *Engine, name string) {
 	e.Try("create", "--name", name, "busybox", "sh", "-c", "echo hello; trap 'exit 0' TERM; while :; do sleep 0.05; done")
 	e.Try("start", name)
 	e.Try("exec", name, "true")
 	e.Try("stop", "-t", "1", name)
 	e.Try("rm", "-f", name)
+	e.Try("run", "--rm", "--name", name, "busybox", "true")
 }
 
 // revived runs a life and, when the engine dies during it, starts the next one at

@@ -130,6 +130,10 @@ type process struct {
 	// Under the container's mu:
 	halted bool        // no policy starts it again
 	probes *time.Timer // for the next probe of its health; nil: no health check
+
+	ooms    uint64 // kills for lack of memory that are known
+	oomDue  bool   // they will be counted soon
+	unwatch func() // ends the kernel's telling of them; nil: it does not
 }
 
 func (k *Container) rec() *record { return k.record.Load() }

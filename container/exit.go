@@ -78,11 +78,7 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 	if !k.rec().Host.PidMode.IsPrivate() {
 		p.cgroup.Kill() // the kernel ends the others only with a PID namespace of its own
 	}
-	oom := false
-	if n, err := p.cgroup.OOMKills(); err == nil && n > 0 {
-		oom = true
-		c.event(k, events.ActionOOM)
-	}
+	oom := c.endOOM(k, p)
 	endpoint := k.rec().State.endpoint()
 	c.markExited(k, p, e, oom)
 	close(p.done)

@@ -194,7 +194,8 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 		if r.State.Generation != run.Generation {
 			r.Supervision.Health = nil // an earlier run's
 		}
-		r.State = state{Status: status, Generation: run.Generation, StartedAt: run.StartedAt.UTC(), FinishedAt: r.State.FinishedAt, Running: run}
+		known := r.State.OOMKilled && r.State.Generation == run.Generation
+		r.State = state{Status: status, OOMKilled: known, Generation: run.Generation, StartedAt: run.StartedAt.UTC(), FinishedAt: r.State.FinishedAt, Running: run}
 	})
 }
 

@@ -129,10 +129,13 @@ func (c *Containers) start(ctx context.Context, k *Container, clients []keeper.A
 	})
 	c.supervisor.watchHealth(k, process, false)
 	k.mu.Unlock()
-	if !l.rec.Host.AutoRemove {
-		// Behind the answer: until then the exec root says that it runs.
-		c.later(func() { c.mustSave(k) })
-	}
+	// Behind the answer: until then the exec root says that it runs.
+	c.later(func() {
+		if !l.rec.Host.AutoRemove {
+			c.mustSave(k)
+		}
+		c.watchOOM(k, process)
+	})
 	return nil
 }
 

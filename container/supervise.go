@@ -109,7 +109,10 @@ func (c *Containers) Supervise() {
 	due := map[*Container]*comeback{}
 	var order []*Container
 	for _, k := range c.index.all() {
-		c.resumeHealth(k)
+		if p, err := k.running(); err == nil {
+			c.resumeHealth(k)
+			c.resumeOOM(k, p)
+		}
 		if b := k.promise(); b != nil {
 			due[k], order = b, append(order, k)
 		}

@@ -223,6 +223,35 @@ func TestMemoryLimitKills(t *testing.T) {
 	})
 }
 
+// TestWatchOOM: who watches is called for a kill, and not after having stopped.
+func TestWatchOOM(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		g := create(t, h, resources(func(r *specs.LinuxResources) {
+			r.Memory.Limit, r.Memory.Swap = new(int64(32*mega)), new(int64(32*mega))
+		}))
+		called := make(chan struct{}, 1)
+		stop, err := g.WatchOOM(func() {
+			select {
+			case called <- struct{}{}:
+			default:
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, g, "eat")
+		eventually(t, "the watcher is called", func() bool { return len(called) > 0 })
+		eventually(t, "the kill is counted", func() bool { n, err := g.OOMKills(); return err == nil && n == 1 })
+		stop()
+		<-called
+		start(t, g, "eat").line(t)
+		eventually(t, "the second kill is counted", func() bool { n, err := g.OOMKills(); return err == nil && n == 2 })
+		if len(called) > 0 {
+			t.Error("called after stop")
+		}
+	})
+}
+
 func TestPIDsLimit(t *testing.T) {
 	hosts(t, func(t *testing.T, h *Host) {
 		g := create(t, h, resources(func(r *specs.LinuxResources) { r.Pids.Limit = new(int64(20)) }))

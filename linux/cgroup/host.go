@@ -46,6 +46,8 @@ type Host struct {
 	unified *hierarchy // nil on pure v1
 	own     string     // relative; groups above it are a service manager's: "" when all are ours
 
+	oom oomWatcher
+
 	mu       sync.Mutex
 	parents  map[string]bool          // prepared by this Host
 	programs map[string]*ebpf.Program // device filters by their rules
@@ -179,6 +181,7 @@ func openPath(path string) (*os.File, error) {
 
 // Close closes the hierarchies. Groups of the Host are of no use afterwards.
 func (h *Host) Close() error {
+	h.oom.close()
 	for _, v := range h.all() {
 		v.dir.Close()
 	}

@@ -202,14 +202,3 @@ func (d *DeviceIO) set(op string, requests bool, n uint64) {
 		d.DiscardBytes = n
 	}
 }
-
-// OOMKills counts the processes of the group that were killed for lack of memory.
-func (g *Group) OOMKills() (uint64, error) {
-	r := &reader{g: g}
-	file := "memory.oom_control"
-	if g.host.mode == V2 {
-		file = "memory.events"
-	}
-	n := r.table("memory", file)["oom_kill"]
-	return n, r.err
-}

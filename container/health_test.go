@@ -3,6 +3,7 @@ package container
 import (
 	"fmt"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -318,4 +319,46 @@ func TestOnUnhealthy(t *testing.T) {
 	if _, err := spec.OnUnhealthy(config, &apicontainer.HostConfig{}); err == nil {
 		t.Error("nonsense is accepted")
 	}
+}
+
+// TestAThousandChecks cost timers, not goroutines: between probes there is none. The
+// log says what a check costs in memory.
+func TestAThousandChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 1000
+		s := newPatient(t, apicontainer.HealthConfig{Interval: 10e9})
+		s.run(t)
+		all := make([]*Container, n)
+		for i := range all {
+			all[i] = newContainer(s.k.rec())
+			all[i].process = &process{Process: s.k.process.Process, done: make(chan struct{})}
+		}
+		before, goroutines := heap(), runtime.NumGoroutine()
+		for _, k := range all {
+			k.mu.Lock()
+			s.supervisor.watchHealth(k, k.process, false)
+			k.mu.Unlock()
+		}
+		t.Logf("%d bytes for each health check that waits", (heap()-before)/n)
+		for range 3 {
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if got := runtime.NumGoroutine(); got > goroutines {
+				t.Errorf("%d goroutines between the probes, %d before", got, goroutines)
+			}
+		}
+		for _, k := range all {
+			if h := k.rec().Supervision.Health; h.Status != apicontainer.Healthy || len(h.Log) != 3 {
+				t.Fatalf("%+v", h)
+			}
+		}
+		s.Close()
+	})
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

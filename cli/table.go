@@ -33,6 +33,7 @@ func entries() []entry {
 		{"container", "pause", nil, "pause", newPause},
 		{"container", "unpause", nil, "unpause", newUnpause},
 		{"container", "rename", nil, "rename", newRename},
+		{"container", "update", nil, "update", newUpdate},
 		{"container", "rm", []string{"remove"}, "rm", newRm},
 		{"container", "wait", nil, "wait", newWait},
 		{"container", "inspect", nil, "", newContainerInspect},
@@ -59,8 +60,8 @@ func entries() []entry {
 
 // unbuilt are docker's commands that hoy does not have yet, by group.
 var unbuilt = [...]struct{ group, names string }{
-	{"", "attest bake build builder buildx checkpoint commit compose config context cp diff export history login logout manifest node plugin port pull push save search secret service stack stats swarm top trust update machine kubernetes dashboard anatomy why"},
-	{"container", "commit cp diff export port prune stats top update"},
+	{"", "attest bake build builder buildx checkpoint commit compose config context cp diff export history login logout manifest node plugin port pull push save search secret service stack stats swarm top trust machine kubernetes dashboard anatomy why"},
+	{"container", "commit cp diff export port prune stats top"},
 	{"image", "build history prune pull push save"},
 	{"volume", "prune update"},
 	{"network", "connect create disconnect prune rm"},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+
+	"github.com/moby/moby/api/types/container"
 )
 
 // ContainerPause freezes the processes of a container.
@@ -19,4 +21,10 @@ func (c *Client) ContainerUnpause(ctx context.Context, ref string) error {
 // ContainerRename gives a container another name.
 func (c *Client) ContainerRename(ctx context.Context, ref, name string) error {
 	return c.call(ctx, http.MethodPost, "/containers/"+escape(ref)+"/rename", url.Values{"name": {name}}, nil, nil)
+}
+
+// ContainerUpdate changes limits and the restart policy of a container; zero values
+// leave what is.
+func (c *Client) ContainerUpdate(ctx context.Context, ref string, u container.UpdateConfig) (out container.UpdateResponse, err error) {
+	return out, c.call(ctx, http.MethodPost, "/containers/"+escape(ref)+"/update", nil, u, &out)
 }

@@ -29,6 +29,7 @@ type Containers interface {
 	Pause(ctx context.Context, ref string) error
 	Unpause(ctx context.Context, ref string) error
 	Rename(ctx context.Context, ref, name string) error
+	Update(ctx context.Context, ref string, h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
 	Remove(ctx context.Context, ref string, o container.RemoveOptions) error
 	// Wait has registered the waiter when it returns.
 	Wait(ctx context.Context, ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)

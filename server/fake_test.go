@@ -30,6 +30,7 @@ import (
 type backend struct {
 	create func(container.CreateRequest) (apicontainer.CreateResponse, error)
 	start  func(ctx context.Context, ref string) error
+	update func(h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
 	stop   func(ref, signal string, timeout *int) error
 	remove func(ref string, o container.RemoveOptions) error
 	wait   func(ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)
@@ -71,7 +72,13 @@ func (b *backend) Restart(_ context.Context, ref, signal string, timeout *int) e
 func (b *backend) Pause(context.Context, string) error          { return errAbsent }
 func (b *backend) Unpause(context.Context, string) error        { return errAbsent }
 func (b *backend) Rename(context.Context, string, string) error { return errAbsent }
-func (b *backend) Kill(context.Context, string, string) error   { return errAbsent }
+func (b *backend) Update(_ context.Context, _ string, h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error) {
+	if b.update == nil {
+		return apicontainer.UpdateResponse{}, errAbsent
+	}
+	return b.update(h)
+}
+func (b *backend) Kill(context.Context, string, string) error { return errAbsent }
 func (b *backend) Remove(_ context.Context, ref string, o container.RemoveOptions) error {
 	return b.remove(ref, o)
 }

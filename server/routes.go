@@ -59,7 +59,7 @@ func routes() []route {
 		{post, "/containers/{id}/stop", containerStop, 0},
 		{post, "/containers/{id}/restart", containerRestart, 0},
 		{post, "/containers/{id}/kill", containerKill, 0},
-		{post, "/containers/{id}/update", absent("updating a container"), 0},
+		{post, "/containers/{id}/update", containerUpdate, 0},
 		{post, "/containers/{id}/rename", containerRename, 0},
 		{post, "/containers/{id}/pause", containerPause, 0},
 		{post, "/containers/{id}/unpause", containerUnpause, 0},

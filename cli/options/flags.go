@@ -103,6 +103,18 @@ func (o *Create) isolationFlags(f *pflag.FlagSet) {
 }
 
 func (o *Create) resources(f *pflag.FlagSet) {
+	o.changeable(f)
+	f.Int64Var(&o.swappiness, "memory-swappiness", -1, "How readily it is swapped out, 0 to 100")
+	f.BoolVar(&o.oomKillDisable, "oom-kill-disable", false, "Do not kill it when it is out of memory")
+	f.IntVar(&o.oomScoreAdj, "oom-score-adj", 0, "How readily it is killed when the machine is out of memory (-1000 to 1000)")
+	f.Var(o.device.of("list", checkDevice), "device", "Give it a device, path[:path[:permissions]] or a CDI name")
+	f.Var(o.deviceCgroupRule.of("list", checkDeviceRule), "device-cgroup-rule", "Allow devices, like 'c 42:* rwm'")
+	f.Var(&o.gpus, "gpus", "GPUs to give it: a number, all, or device=…")
+	f.Var(o.ulimit.of("ulimit", checkUlimit), "ulimit", "Limit of its processes, name=soft[:hard]")
+}
+
+// changeable are the limits that a container can be given anew.
+func (o *Create) changeable(f *pflag.FlagSet) {
 	f.Var(&o.cpus, "cpus", "Number of CPUs")
 	f.Int64VarP(&o.cpuShares, "cpu-shares", "c", 0, "Share of the CPUs, relative to others (1024 is normal)")
 	f.Int64Var(&o.cpuPeriod, "cpu-period", 0, "Period of the CPU quota, in microseconds")
@@ -114,9 +126,6 @@ func (o *Create) resources(f *pflag.FlagSet) {
 	f.VarP(&o.memory, "memory", "m", "Memory limit")
 	f.Var(&o.memoryReservation, "memory-reservation", "Memory to leave it when memory is short")
 	f.Var(&o.memorySwap, "memory-swap", "Limit of memory and swap together, -1 for unlimited swap")
-	f.Int64Var(&o.swappiness, "memory-swappiness", -1, "How readily it is swapped out, 0 to 100")
-	f.BoolVar(&o.oomKillDisable, "oom-kill-disable", false, "Do not kill it when it is out of memory")
-	f.IntVar(&o.oomScoreAdj, "oom-score-adj", 0, "How readily it is killed when the machine is out of memory (-1000 to 1000)")
 	f.Int64Var(&o.pidsLimit, "pids-limit", 0, "Limit of processes, -1 for none")
 	f.Uint16Var(&o.blkioWeight, "blkio-weight", 0, "Weight of block I/O, 10 to 1000, 0 for none")
 	f.Var(o.blkioWeightDevice.of("list", checkWeight), "blkio-weight-device", "Weight on one device, path:weight")
@@ -124,10 +133,6 @@ func (o *Create) resources(f *pflag.FlagSet) {
 	f.Var(o.deviceWriteBps.of("list", checkBps), "device-write-bps", "Limit writing to a device, path:rate (bytes a second)")
 	f.Var(o.deviceReadIops.of("list", checkIops), "device-read-iops", "Limit reads from a device, path:rate (a second)")
 	f.Var(o.deviceWriteIops.of("list", checkIops), "device-write-iops", "Limit writes to a device, path:rate (a second)")
-	f.Var(o.device.of("list", checkDevice), "device", "Give it a device, path[:path[:permissions]] or a CDI name")
-	f.Var(o.deviceCgroupRule.of("list", checkDeviceRule), "device-cgroup-rule", "Allow devices, like 'c 42:* rwm'")
-	f.Var(&o.gpus, "gpus", "GPUs to give it: a number, all, or device=…")
-	f.Var(o.ulimit.of("ulimit", checkUlimit), "ulimit", "Limit of its processes, name=soft[:hard]")
 }
 
 func (o *Create) health(f *pflag.FlagSet) {

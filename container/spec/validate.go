@@ -42,6 +42,7 @@ type validation struct {
 	h        *container.HostConfig
 	n        *network.NetworkingConfig
 	host     Host
+	update   bool // of a container that is there: h says what changes, c is nil
 	warnings []string
 }
 

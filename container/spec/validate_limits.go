@@ -30,7 +30,7 @@ func (v *validation) memory() error {
 		return invalid("invalid memory-swap %d: must be -1 (no limit), 0 or a number of bytes", h.MemorySwap)
 	case h.Memory > 0 && h.MemorySwap > 0 && h.MemorySwap < h.Memory:
 		return invalid("Minimum memoryswap limit should be larger than memory limit, see usage")
-	case h.Memory == 0 && h.MemorySwap > 0:
+	case h.Memory == 0 && h.MemorySwap > 0 && !v.update:
 		return invalid("You should always set the Memory limit when using Memoryswap limit, see usage")
 	}
 	if err := v.swappiness(); err != nil {
@@ -178,7 +178,9 @@ func (v *validation) pids() error {
 		return nil
 	}
 	if *limit <= 0 { // 0 and negative: no limit
-		v.h.PidsLimit = nil
+		if v.h.PidsLimit = nil; v.update {
+			v.h.PidsLimit = new(int64(0)) // nil would leave the one that is
+		}
 		return nil
 	}
 	if !v.host.PidsLimit {

@@ -288,7 +288,7 @@ func TestDevices(t *testing.T) {
 		}
 		// Everything but one, on the live group, twice.
 		for range 2 {
-			if err := g.Set(&specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Type: "a"}, {Type: "c", Major: new(int64(1)), Minor: new(int64(5)), Access: "w"}}}); err != nil {
+			if _, err := g.Set(&specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Type: "a"}, {Type: "c", Major: new(int64(1)), Minor: new(int64(5)), Access: "w"}}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -419,7 +419,7 @@ func TestUpdateInAnyOrder(t *testing.T) {
 			r.CPU.Quota = new(int64(20000))
 		}))
 		for _, size := range []int64{64 * mega, 16 * mega, 128 * mega} {
-			err := g.Set(resources(func(r *specs.LinuxResources) {
+			_, err := g.Set(resources(func(r *specs.LinuxResources) {
 				r.Memory.Limit, r.Memory.Swap, r.CPU.Shares, r.CPU.Quota = &size, &size, new(uint64(512)), new(size/1000)
 			}))
 			if err != nil {
@@ -429,12 +429,52 @@ func TestUpdateInAnyOrder(t *testing.T) {
 				t.Errorf("limit %d, %v, want %d", s.Memory.Limit, err, size)
 			}
 		}
-		if err := g.Set(&specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "0"}}); err != nil {
+		if _, err := g.Set(&specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "0"}}); err != nil {
 			t.Error(err)
 		}
-		err := g.Set(&specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "4000"}})
+		_, err := g.Set(&specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "4000"}})
 		if err == nil || !strings.Contains(err.Error(), "cpuset.cpus") || !strings.Contains(err.Error(), g.Path()) {
 			t.Errorf("processors that are not there: %v", err)
+		}
+	})
+}
+
+// TestSetAllOrNothing: what the kernel refuses changes nothing, and what it took can
+// be undone.
+func TestSetAllOrNothing(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		g := create(t, h, resources(func(r *specs.LinuxResources) {
+			r.Memory.Limit, r.Memory.Swap = new(int64(32*mega)), new(int64(64*mega))
+			r.CPU.Quota, r.CPU.Shares, r.Pids.Limit = new(int64(20000)), new(uint64(512)), new(int64(9))
+		}))
+		files := func() string {
+			var b strings.Builder
+			for _, f := range [][2]string{{"cpu", "cpu.max"}, {"cpu", "cpu.weight"}, {"cpu", "cpu.cfs_quota_us"}, {"cpu", "cpu.cfs_period_us"}, {"cpu", "cpu.shares"},
+				{"cpuset", "cpuset.cpus"}, {"pids", "pids.max"}, {"memory", "memory.max"}, {"memory", "memory.swap.max"}, {"memory", "memory.limit_in_bytes"}, {"memory", "memory.memsw.limit_in_bytes"}} {
+				if v := h.find(f[0]); v != nil {
+					if s, err := readFile(v.fd(), g.rel+"/"+f[1]); err == nil {
+						fmt.Fprintln(&b, f[1], strings.TrimSpace(s))
+					}
+				}
+			}
+			return b.String()
+		}
+		change := resources(func(r *specs.LinuxResources) {
+			r.Memory.Limit, r.Memory.Swap = new(int64(128*mega)), new(int64(256*mega))
+			r.CPU.Period, r.CPU.Quota, r.CPU.Shares, r.Pids.Limit = new(uint64(50000)), new(int64(10000)), new(uint64(2048)), new(int64(-1))
+			r.CPU.Cpus = "0"
+		})
+		before := files()
+		undo, err := g.Set(change)
+		if err != nil || files() == before {
+			t.Fatalf("%v\n%s", err, files())
+		}
+		if err := undo(); err != nil || files() != before {
+			t.Errorf("undone: %v\n%s\nwant\n%s", err, files(), before)
+		}
+		change.HugepageLimits = []specs.LinuxHugepageLimit{{Pagesize: "3MB", Limit: 1}} // there is no such size
+		if _, err := g.Set(change); err == nil || files() != before {
+			t.Errorf("refused: %v\n%s\nwant\n%s", err, files(), before)
 		}
 	})
 }

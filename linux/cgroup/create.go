@@ -36,7 +36,12 @@ func (h *Host) Create(path string, r *specs.LinuxResources) (*Group, error) {
 		}
 		return nil, errors.Join(err, g.Remove())
 	}
-	if err := g.apply(settings, rules, true); err != nil {
+	settings = slices.DeleteFunc(settings, func(s setting) bool { return s.initial })
+	err = g.apply(settings, g.write)
+	if err == nil {
+		err = g.setDevices(rules, true)
+	}
+	if err != nil {
 		return nil, errors.Join(err, g.Remove())
 	}
 	return g, nil
@@ -191,63 +196,28 @@ func delegate(v *hierarchy, rel string) error {
 	return err
 }
 
-// Set changes the limits of a live group. Limits that r does not mention stay.
-func (g *Group) Set(r *specs.LinuxResources) error {
-	settings, err := plan(g.host.mode, r)
-	if err == nil {
-		var rules *deviceRules
-		if rules, err = parseDevices(r); err == nil {
-			if err = g.checkUsage(r); err == nil {
-				err = g.apply(settings, rules, false)
-			}
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("cannot limit cgroup %s: %w", g.path, err)
-	}
-	return nil
-}
-
-// checkUsage refuses a limit of memory below what is in use, if the caller wants that.
-func (g *Group) checkUsage(r *specs.LinuxResources) error {
-	if r == nil || r.Memory == nil || r.Memory.CheckBeforeUpdate == nil || !*r.Memory.CheckBeforeUpdate || r.Memory.Limit == nil || *r.Memory.Limit <= 0 {
-		return nil
-	}
-	s, err := g.Stats()
-	if err == nil && s.Memory.Usage > uint64(*r.Memory.Limit) {
-		err = fault.New(fault.Conflict, "the limit of memory, %d, is below what is in use, %d", *r.Memory.Limit, s.Memory.Usage)
-	}
-	return err
-}
-
 // apply writes the settings. Some are refused until another is there (the limit of
 // memory cannot be above that of memory and swap, a quota not below its burst): what
 // failed is tried again after the others.
-func (g *Group) apply(settings []setting, rules *deviceRules, fresh bool) error {
+func (g *Group) apply(settings []setting, write func(setting) error) error {
 	var refused []setting
 	for _, s := range settings {
-		if fresh && s.initial {
-			continue
-		}
-		if err := g.write(s); errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EBUSY) {
+		if err := write(s); errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EBUSY) {
 			refused = append(refused, s)
 		} else if err != nil {
 			return err
 		}
 	}
 	for _, s := range refused {
-		if err := g.write(s); err != nil {
+		if err := write(s); err != nil {
 			return err
 		}
 	}
-	return g.setDevices(rules, fresh)
+	return nil
 }
 
 func (g *Group) write(s setting) error {
-	v := g.host.find(s.controller)
-	if s.controller == "cgroup" {
-		v = g.host.unified
-	}
+	v := g.hierarchy(s)
 	if v == nil {
 		return fault.New(fault.Invalid, "cannot set %s: this machine has no cgroup controller %s", s.files[0], s.controller)
 	}
@@ -267,6 +237,14 @@ func (g *Group) write(s setting) error {
 		return g.write(*s.other)
 	}
 	return fault.New(fault.Invalid, "cannot set %s: this kernel's cgroup controller %s has no such file", s.files[0], s.controller)
+}
+
+// hierarchy is where a setting's files are, nil: nowhere.
+func (g *Group) hierarchy(s setting) *hierarchy {
+	if s.controller == "cgroup" {
+		return g.host.unified
+	}
+	return g.host.find(s.controller)
 }
 
 // kindOf tells values that the kernel refuses from failures of ours.

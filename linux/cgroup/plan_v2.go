@@ -160,7 +160,11 @@ func (p *planner) blockV2(b *specs.LinuxBlockIO) {
 		{"riops", b.ThrottleReadIOPSDevice}, {"wiops", b.ThrottleWriteIOPSDevice},
 	} {
 		for _, d := range t.devices {
-			p.put("io", fmt.Sprintf("%d:%d %s=%d", d.Major, d.Minor, t.key, d.Rate), "io.max")
+			rate := "max" // 0, as on v1, is no limit
+			if d.Rate != 0 {
+				rate = strconv.FormatUint(d.Rate, 10)
+			}
+			p.put("io", fmt.Sprintf("%d:%d %s=%s", d.Major, d.Minor, t.key, rate), "io.max")
 		}
 	}
 }

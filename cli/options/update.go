@@ -1,0 +1,32 @@
+package options
+
+import (
+	"errors"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/spf13/pflag"
+)
+
+// Update are the options of update: limits of a container that is there.
+type Update struct{ limits Create }
+
+// Register adds the options to f.
+func (u *Update) Register(f *pflag.FlagSet) {
+	u.limits.flags = f
+	u.limits.changeable(f)
+	f.StringVar(&u.limits.restart, "restart", "", "Restart when it ends: no, on-failure[:max-retries], always, unless-stopped")
+}
+
+// Config is what to ask the engine for. What no option names stays as it is.
+func (u *Update) Config(f *pflag.FlagSet) (c container.UpdateConfig, err error) {
+	if f.NFlag() == 0 {
+		return c, errors.New("you must provide one or more flags when using this command")
+	}
+	limits, err := u.limits.limits()
+	if err != nil {
+		return c, err
+	}
+	c.Resources = *limits
+	c.RestartPolicy, err = parseRestart(u.limits.restart)
+	return c, err
+}

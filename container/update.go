@@ -1,0 +1,96 @@
+package container
+
+import (
+	"context"
+	"errors"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+
+	"hoy/container/spec"
+	"hoy/lib/fault"
+)
+
+// Update changes limits and the restart policy of a container, which it does at once
+// if it runs. The kernel is asked first, then the record is written; if either fails
+// everything stays as it was. Of h only Resources and RestartPolicy count: zero values
+// leave what is.
+func (c *Containers) Update(ctx context.Context, ref string, h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error) {
+	warnings, err := spec.ValidateUpdate(h, c.host())
+	if err != nil {
+		return apicontainer.UpdateResponse{}, err
+	}
+	k, err := c.index.get(ref)
+	if err != nil {
+		return apicontainer.UpdateResponse{}, err
+	}
+	if err := k.op.lock(ctx); err != nil {
+		return apicontainer.UpdateResponse{}, err
+	}
+	defer k.op.unlock()
+	if err := c.update(k, h); err != nil {
+		return apicontainer.UpdateResponse{}, fault.New(fault.KindOf(err), "Cannot update container %s: %w", k.id, err)
+	}
+	c.event(k, events.ActionUpdate)
+	return apicontainer.UpdateResponse{Warnings: warnings}, nil
+}
+
+// update is Update with the operation lock held.
+func (c *Containers) update(k *Container, h *apicontainer.HostConfig) error {
+	k.mu.Lock()
+	gone := k.removing || c.index.gone(k) || k.rec().State.Status == apicontainer.StateDead
+	p := k.process
+	k.mu.Unlock()
+	if gone {
+		return fault.New(fault.Conflict, `container is marked for removal and cannot be "update"`)
+	}
+	old := k.rec().Host
+	merged, changed, err := spec.Update(old.Resources, h.Resources)
+	if err != nil {
+		return err
+	}
+	if merged.Memory > 0 && merged.MemorySwap == 0 && c.host().SwapLimit {
+		merged.MemorySwap = 2 * merged.Memory // as for a container that is created
+		changed.MemorySwap = merged.MemorySwap
+	}
+	if h.RestartPolicy.Name != "" {
+		if err := k.setRestartPolicy(h.RestartPolicy); err != nil {
+			return err
+		}
+	}
+	undo := func() error { return nil }
+	if p != nil {
+		undo, err = c.setLimits(p, changed)
+	}
+	if err == nil {
+		k.setHost(func(h *apicontainer.HostConfig) { h.Resources = merged })
+		if err = c.save(k); err == nil {
+			return nil
+		}
+		err = errors.Join(err, undo())
+	}
+	k.setHost(func(h *apicontainer.HostConfig) { h.Resources, h.RestartPolicy = old.Resources, old.RestartPolicy })
+	return err
+}
+
+// setHost stores a changed copy of the container's host configuration.
+func (k *Container) setHost(change func(*apicontainer.HostConfig)) {
+	k.update(func(r *record) {
+		h := *r.Host
+		change(&h)
+		r.Host = &h
+	})
+}
+
+// setLimits sets limits of a running container.
+func (c *Containers) setLimits(p *process, r apicontainer.Resources) (undo func() error, err error) {
+	numbers, err := blockDevices(&apicontainer.HostConfig{Resources: r})
+	if err != nil {
+		return nil, err
+	}
+	limits, err := spec.Resources(&r, numbers)
+	if err != nil {
+		return nil, err
+	}
+	return p.cgroup.Set(limits)
+}

@@ -1,0 +1,25 @@
+package server
+
+import (
+	apicontainer "github.com/moby/moby/api/types/container"
+)
+
+// containerUpdate changes limits. Versions up to 1.54 did not know those of single
+// block devices here.
+func containerUpdate(r *request) response {
+	var u apicontainer.UpdateConfig
+	if err := r.body(&u); err != nil {
+		return failure{err}
+	}
+	given := len(u.BlkioWeightDevice) + len(u.BlkioDeviceReadBps) + len(u.BlkioDeviceWriteBps) + len(u.BlkioDeviceReadIOps) + len(u.BlkioDeviceWriteIOps)
+	if r.version < 55 {
+		u.BlkioWeightDevice = nil
+		u.BlkioDeviceReadBps, u.BlkioDeviceWriteBps, u.BlkioDeviceReadIOps, u.BlkioDeviceWriteIOps = nil, nil, nil, nil
+	}
+	h := &apicontainer.HostConfig{Resources: u.Resources, RestartPolicy: u.RestartPolicy}
+	answer, err := r.server.Containers.Update(r.Context(), r.vars[0], h)
+	if r.version < 55 && given > 0 {
+		answer.Warnings = append(answer.Warnings, "Block I/O limits of devices can be updated from API version 1.55 on. Limits discarded.")
+	}
+	return result(answer, err)
+}

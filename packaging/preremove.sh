@@ -6,7 +6,8 @@ remove | 0) ;;
 *) exit 0 ;;
 esac
 [ -d /run/systemd/system ] || exit 0
-if [ -S /run/hoy/hoy.sock ] && systemctl -q is-active hoy.service && [ -n "$(hoy ps -q 2>/dev/null)" ]; then
+if systemctl -q is-active hoy.service && [ -n "$(hoy ps -q 2>/dev/null)" ]; then
 	echo 'hoy: the containers that run now go on running, without an engine'
 fi
-systemctl disable --now hoy.socket hoy.service >/dev/null 2>&1 || :
+systemctl stop hoy.socket hoy.service || :
+[ "$1" != 0 ] || systemctl disable hoy.socket hoy.service >/dev/null 2>&1 || :

@@ -28,13 +28,23 @@ func (h *Host) Delegated() (group string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	self := strings.TrimPrefix(strings.TrimSpace(string(b)), "0::")
-	group = path.Dir(self)
+	group = path.Dir(unifiedGroup(string(b)))
 	if group == "/" || group == "." || !delegatedMark(h.root+group) {
 		return "", false
 	}
 	h.own = relative(group)
 	return group, true
+}
+
+// unifiedGroup takes the group of the unified hierarchy from a process's list, which
+// may have those of others beside it; cgroups(7).
+func unifiedGroup(list string) string {
+	for line := range strings.Lines(list) {
+		if group, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			return group
+		}
+	}
+	return ""
 }
 
 // delegatedMark reports whether systemd has marked a directory as delegated.

@@ -25,3 +25,16 @@ func TestLeaves(t *testing.T) {
 		t.Error("without delegation all groups are ours")
 	}
 }
+
+func TestUnifiedGroup(t *testing.T) {
+	for list, want := range map[string]string{
+		"0::/system.slice/hoy.service/engine\n":    "/system.slice/hoy.service/engine",
+		"4:memory:/a\n1:cpu,cpuacct:/b\n0::/c/d\n": "/c/d",
+		"4:memory:/a\n": "",
+		"":              "",
+	} {
+		if got := unifiedGroup(list); got != want {
+			t.Errorf("%q: %q", list, got)
+		}
+	}
+}

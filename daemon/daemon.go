@@ -139,7 +139,8 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kept, err := keeper.Start(ctx, keeper.Options{Exec: keeperPath, ExecRoot: o.ExecRoot, Cgroup: leaf})
+	kept, err := keeper.Start(ctx, keeper.Options{Exec: keeperPath, ExecRoot: o.ExecRoot, Cgroup: leaf,
+		Warn: func(err error) { log.Warn("the keeper stays as it is", "error", err) }})
 	if err != nil {
 		return err
 	}

@@ -14,8 +14,15 @@ import (
 	"hoy/linux/pidfd"
 )
 
-// adopt takes over what an earlier keeper of this exec root held.
-func (s *server) adopt() error {
+// adopt takes over what an earlier keeper of this exec root held, or an earlier program
+// of this one.
+func (s *server) adopt(will *bequest) error {
+	left := map[string]*bequeathProcess{}
+	if will != nil {
+		for i := range will.Processes {
+			left[will.Processes[i].ID] = &will.Processes[i]
+		}
+	}
 	exits, err := loadExits(s.root)
 	if err != nil {
 		return err
@@ -37,17 +44,29 @@ func (s *server) adopt() error {
 			old.removeFiles() // the exit was recorded, the rest not yet removed
 			continue
 		}
-		s.adoptOne(st)
+		h := left[st.ID]
+		if h != nil && h.Generation != st.Generation {
+			h = nil
+		}
+		s.adoptOne(st, h)
 	}
 	return nil
 }
 
 // adoptOne takes over one process. If it is not there any more, an engine may have a
 // pidfd that knows how it ended: concludeOrphans waits for that.
-func (s *server) adoptOne(st *state) {
+func (s *server) adoptOne(st *state, h *bequeathProcess) {
 	p := newProcess(s, st.config)
 	p.state = *st
-	f, err := p.lookUp()
+	p.adopted = true
+	var f *os.File
+	var err error
+	if h != nil {
+		f = h.take(p)
+	}
+	if f == nil {
+		f, err = p.lookUp()
+	}
 	if err == nil && f == nil && st.Pid == 0 && !p.terminal() {
 		p.removeFiles() // it was never cloned
 		return
@@ -65,7 +84,12 @@ func (s *server) adoptOne(st *state) {
 		return
 	}
 	p.pidfd = f
-	p.reopenInput()
+	if h != nil {
+		h.accept(p)
+	}
+	if p.stdin == nil {
+		p.reopenInput()
+	}
 	p.run()
 }
 

@@ -18,6 +18,10 @@ type Options struct {
 	ExecRoot string // directory of sockets, FIFOs and state; one keeper each
 
 	Cgroup *os.File // directory of the control group that a keeper is born into, on v2; nil: the caller's
+
+	// Warn, if set, is told when a keeper of another build could not be upgraded to
+	// Exec: that one goes on.
+	Warn func(error)
 }
 
 // SpawnRequest asks for a process. Repeating a request with the same ID and

@@ -20,6 +20,8 @@ func (p *process) flow() {
 	defer close(p.flowed)
 	if !p.child {
 		<-p.s.settled
+	}
+	if p.adopted {
 		p.redeliver()
 	}
 	p.mu.Lock()

@@ -39,6 +39,7 @@ type Client struct {
 	down    error         // why no keeper can be had, for now
 	kept    map[string]*kept
 	early   map[letGoBody]bool // while a keeper is greeted: let go before it was kept
+	renewed bool               // a keeper was asked to make place for another build
 	told    map[exitKey]bool   // exits given to Exits and not acknowledged
 	queue   []Exit
 	queued  chan struct{} // signals that queue is not empty

@@ -26,6 +26,9 @@ func (c *conn) serve() {
 			return
 		}
 		h, body, err := parse(msg)
+		if err != nil && h.typ == typeUpgrade && len(msg) > headerSize { // of an engine of another release
+			body, err = msg[headerSize:], nil
+		}
 		if err != nil {
 			closeAll(fds)
 			c.fail(h, err)
@@ -55,6 +58,8 @@ func (c *conn) handle(h header, body []byte, fds []int) {
 }
 
 func (c *conn) answerSpawn(h header, b *spawnBody, fds []int) {
+	c.s.acting.RLock()
+	defer c.s.acting.RUnlock()
 	defer c.s.worked()
 	p, err := c.s.spawn(c, b, fds)
 	if err != nil {
@@ -72,7 +77,14 @@ func (c *conn) answer(h header, body []byte, fds []int) error {
 	defer func() { closeAll(fds[used:]) }()
 	switch h.typ {
 	case typeHello:
-		return c.reply(h, statusOK, helloReply{os.Getpid()}, nil)
+		build, _ := c.s.build() // an engine that does not learn it leaves us as we are
+		return c.reply(h, statusOK, helloReply{os.Getpid(), build}, nil)
+	case typeUpgrade:
+		var b upgradeBody
+		if err := decode(body, &b); err != nil {
+			return err
+		}
+		return c.s.upgrade(b.Program)
 	case typeList:
 		return c.list(h)
 	case typeAdopt:

@@ -141,6 +141,11 @@ func (c *Client) connectOnce(ctx context.Context, again bool) error {
 	}
 	l := newLink(s)
 	go l.read(c)
+	if err := c.renew(ctx, l); err != nil {
+		l.end()
+		<-l.dead
+		return err
+	}
 	c.mu.Lock()
 	c.early = map[letGoBody]bool{}
 	c.mu.Unlock()
@@ -161,9 +166,6 @@ func (c *Client) connectOnce(ctx context.Context, again bool) error {
 // greet hands over what was kept for such a case, and learns of exits.
 func (c *Client) greet(ctx context.Context, l *link) error {
 	nothing := func(_ []byte, fds []int) { closeAll(fds) }
-	if err := l.do(ctx, typeHello, empty{}, nil, nothing); err != nil {
-		return err
-	}
 	if err := c.handOver(ctx, l); err != nil {
 		return err
 	}

@@ -115,6 +115,8 @@ func waitStatus(si *unix.Siginfo) unix.WaitStatus {
 
 // end delivers what is left, puts the exit on record, and then tells the engine.
 func (p *process) end(e *Exit) {
+	p.s.acting.RLock()
+	defer p.s.acting.RUnlock()
 	p.finish()
 	if err := failpoint.Hit(failpoint.KeeperExitReaped); err != nil {
 		p.complain("%v", err)

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hoy/lib/failpoint"
 	"hoy/lib/version"
 	"hoy/linux/spawn"
 )
@@ -73,22 +74,32 @@ func keep(root string) error {
 	if err := makeDirs(root); err != nil {
 		return err
 	}
-	unlock, err := lock(filepath.Join(root, "keeper.pid"))
+	s := newServer(root, newHelper())
+	defer func() { s.helper.Close() }()
+	will, err := inherit()
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	s := newServer(root, spawn.NewHelper("/proc/self/exe", "spawn-helper"))
-	defer s.helper.Close()
-	if err := s.adopt(); err != nil {
+	if err := s.own(will); err != nil {
 		return err
+	}
+	defer func() { os.Remove(s.lock.Name()); s.lock.Close() }()
+	if err := s.adopt(will); err != nil {
+		return err
+	}
+	if will != nil {
+		if err := failpoint.Hit(failpoint.KeeperUpgradeResumed); err != nil {
+			fmt.Fprintf(os.Stderr, "hoy-keeper: %v\n", err) // there is no way back: what was adopted is served
+		}
 	}
 	path := filepath.Join(root, "keeper.sock")
-	os.Remove(path)
-	l, err := listen(path)
-	if err != nil {
-		return err
+	if s.listener == nil {
+		os.Remove(path)
+		if s.listener, err = listen(path); err != nil {
+			return err
+		}
 	}
+	l := s.listener
 	defer func() {
 		os.Remove(path)
 		l.Close()
@@ -117,6 +128,20 @@ func keep(root string) error {
 	}
 }
 
+func newHelper() *spawn.Helper { return spawn.NewHelper("/proc/self/exe", "spawn-helper") }
+
+// own makes the caller the only keeper of its exec root, which with a bequest it is.
+func (s *server) own(will *bequest) (err error) {
+	path := filepath.Join(s.root, "keeper.pid")
+	if will == nil {
+		s.lock, err = lock(path)
+		return err
+	}
+	s.lock = os.NewFile(uintptr(will.Lock), path)
+	s.listener, err = newSocket(will.Listener)
+	return err
+}
+
 // tellStarter ends the wait of the one who started the keeper.
 func tellStarter(problem string) {
 	if _, err := unix.FcntlInt(readyFD, unix.F_GETFD, 0); err != nil || os.Getenv(readyEnv) == "" {
@@ -131,8 +156,8 @@ func tellStarter(problem string) {
 
 var errRunning = errors.New("another keeper runs for this exec root")
 
-// lock makes the caller the only keeper of its exec root.
-func lock(path string) (unlock func(), err error) {
+// lock returns the file that only one keeper of an exec root can lock.
+func lock(path string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
@@ -153,6 +178,6 @@ func lock(path string) (unlock func(), err error) {
 		}
 		f.Truncate(0)
 		f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
-		return func() { os.Remove(path); f.Close() }, nil
+		return f, nil
 	}
 }

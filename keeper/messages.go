@@ -4,7 +4,12 @@ package keeper
 // comments name them.
 
 type helloReply struct {
-	Pid int `json:"pid"`
+	Pid   int    `json:"pid"`
+	Build string `json:"build"` // see buildOf
+}
+
+type upgradeBody struct {
+	Program string `json:"program"` // path
 }
 
 // adoptBody: pidfd, if HasPidfd; console, if HasConsole; writing end of standard

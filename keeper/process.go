@@ -19,6 +19,7 @@ import (
 type process struct {
 	s *server
 	state
+	adopted bool     // of an earlier keeper, or program
 	child   bool     // the keeper's own: waitid(2) knows its exit status
 	pidfd   *os.File // non-blocking
 	tiedTo  *conn

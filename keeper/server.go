@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,8 +29,14 @@ const (
 type server struct {
 	root   string
 	works  workPool
-	helper *spawn.Helper // starts what could be looked into
-	quit   chan struct{} // closed when there is nothing more to do
+	helper *spawn.Helper          // starts what could be looked into
+	build  func() (string, error) // of this program
+	quit   chan struct{}          // closed when there is nothing more to do
+
+	lock     *os.File
+	listener *socket
+	acting   sync.RWMutex // read-locked over what an upgrade must not cut off
+	leaving  atomic.Int32 // clients that still take the output of ended processes
 
 	settled   chan struct{} // closed when an engine has handed over what it has, or none comes
 	settledBy sync.Once
@@ -37,14 +44,14 @@ type server struct {
 	mu        sync.Mutex
 	procs     map[string]*process
 	conns     map[*conn]struct{}
-	lingering int // clients that still take the output of ended processes
+	lingering int // those clients, and logs that are still on their way
 	idle      *time.Timer
 	tidy      *time.Timer // runs after work
 	orphans   []*process  // adopted without being found; an engine may have a pidfd
 }
 
 func newServer(root string, h *spawn.Helper) *server {
-	return &server{root: root, helper: h, works: make(workPool, 2), quit: make(chan struct{}), settled: make(chan struct{}),
+	return &server{root: root, helper: h, build: sync.OnceValues(func() (string, error) { return buildOf("/proc/self/exe") }), works: make(workPool, 2), quit: make(chan struct{}), settled: make(chan struct{}),
 		procs: map[string]*process{}, conns: map[*conn]struct{}{}}
 }
 

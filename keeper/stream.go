@@ -26,6 +26,7 @@ type stream struct {
 	entry *journalEntry // set at the first byte, when there is a log
 
 	unsent []byte // of a terminal's journal: read by an earlier keeper, clients do not have it
+	behind bool   // an earlier keeper may have shown clients what it has not logged
 	seen   int    // bytes at the head of the FIFO that clients have, and the log has not
 	done   chan struct{}
 }
@@ -64,7 +65,7 @@ func (st *stream) wait() bool {
 			return readable(int(fd))
 		}
 		n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
-		return err != nil || n > st.seen
+		return err != nil || n > st.seen || n > 0 && st.behind
 	}) == nil
 }
 
@@ -122,6 +123,7 @@ func (st *stream) move(last bool) (n int, err error) {
 	if err != nil || len(data) == 0 {
 		return 0, err
 	}
+	st.behind = false
 	d := st.batch(data, st.seen)
 	n = st.logHead(w, data, false)
 	if n < len(data) && (last && st.waiting() == len(data)-n || st.full()) {
@@ -217,6 +219,7 @@ func (st *stream) recover() error {
 	st.entry.settled(n > 0)
 	if d := st.p.delivery; d != nil { // what clients have of what is still in the FIFO
 		st.seen = min(max(0, int(d.shown(st.fd-1)-st.entry.taken.Load())), st.waiting())
+		st.behind = true
 	}
 	return err
 }

@@ -185,8 +185,10 @@ func (v *viewer) leave(unwilling bool) {
 			return
 		}
 		v.p.s.linger(1)
+		v.p.s.leaving.Add(1)
 		go func() {
 			defer v.p.s.linger(-1)
+			defer v.p.s.leaving.Add(-1)
 			v.f.SetWriteDeadline(time.Now().Add(lingerOut))
 			v.f.Write(v.rest)
 			v.shut(tcp)
@@ -266,6 +268,8 @@ func (v *viewer) moveInput() (detached, more bool) {
 			return false, n > 0
 		}
 	}
+	v.p.s.acting.RLock() // what is read here is nowhere else
+	defer v.p.s.acting.RUnlock()
 	w := v.p.s.works.get()
 	defer v.p.s.works.put(w)
 	n, err := v.f.Read(w.buf)

@@ -23,10 +23,12 @@ import (
 // The engine opens with hello. Each request has a sequence number of its own, and
 // every reply carries the type and number of its request; replies come in any
 // order. Events have the number 0. The first 8 bytes never change their meaning, so
-// that peers of different versions can say so to each other.
+// that peers of different versions can say so to each other; nor does upgrade, so that
+// every engine can replace every keeper.
 //
 //	engine                              keeper
-//	hello {}                       →    {pid}                       or failure
+//	hello {}                       →    {pid, build}                or failure
+//	upgrade {program}              →    the connection ends         or failure
 //	adopt {id, generation} + fds   →    {}          duplicates that outlived a keeper
 //	attach {id, client, …} + socket →   {}          the same of clients
 //	adopt {done}                   →    {}          no more of them come
@@ -56,6 +58,7 @@ const (
 	typeCloseStdin
 	typeList
 	typeAck
+	typeUpgrade
 	typeExit  uint16 = 0x40 // event
 	typeLetGo uint16 = 0x41 // event
 

@@ -19,6 +19,8 @@ const (
 	KeeperLogWritten       Point = "keeper.log.written"      // bytes in the log, still in the pipe
 	KeeperExitReaped       Point = "keeper.exit.reaped"      // child reaped, exit record not written
 	KeeperExitRecorded     Point = "keeper.exit.recorded"    // exit record written, engine not told
+	KeeperUpgradeReady     Point = "keeper.upgrade.ready"    // everything collected, new program not yet executed
+	KeeperUpgradeResumed   Point = "keeper.upgrade.resumed"  // new program has taken over, does not answer yet
 )
 
 // All lists every point.
@@ -27,4 +29,5 @@ var All = []Point{
 	ContainerStartSpawned, ContainerExit, ContainerStopSignalled, ContainerRemoveLayer,
 	ContainerForgotten, ContainerExecPrepared,
 	KeeperSpawnReceived, KeeperSpawnState, KeeperSpawnCloned, KeeperLogWritten, KeeperExitReaped, KeeperExitRecorded,
+	KeeperUpgradeReady, KeeperUpgradeResumed,
 }

@@ -170,6 +170,11 @@ func TestEveryFailpoint(t *testing.T) {
 				e.endKeeper() // or it would go on, without failpoints
 				e.Setenv(fmt.Sprintf("HOY_FAILPOINT=%s=%s", p, mode), "HOY_FAILPOINT_TRACE="+reached)
 				e.Up()
+				if strings.HasPrefix(string(p), "keeper.upgrade.") {
+					e.Hoy("run", "-d", "--name", "held", "busybox", "sleep", "1000")
+					e.upgradeKeeper("x")
+					e.Hoy("rm", "-f", "held")
+				}
 				e.revived("first")
 				if trace, _ := os.ReadFile(reached); !slices.Contains(strings.Fields(string(trace)), string(p)) {
 					t.Errorf("never reached")
@@ -223,6 +228,23 @@ func (e *Engine) revived(name string) {
 			}
 		}
 	}
+}
+
+// upgradeKeeper starts the engine again with another build of the keeper: bytes after
+// its end change nothing else.
+func (e *Engine) upgradeKeeper(bytes string) {
+	e.t.Helper()
+	b, err := os.ReadFile(Bin(e.t, "hoy-keeper"))
+	path := filepath.Join(e.t.TempDir(), "hoy-keeper")
+	if err == nil {
+		err = os.WriteFile(path, append(b, bytes...), 0o755)
+	}
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.endGently()
+	e.flags = append(e.flags, "--keeper", path)
+	e.Up()
 }
 
 // endGently ends the engine by SIGTERM: the containers go on.

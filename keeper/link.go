@@ -91,6 +91,9 @@ var errLinkDead = errors.New("the keeper has gone")
 
 // do sends one request and calls each for every reply to it.
 func (l *link) do(ctx context.Context, typ uint16, body any, fds []int, each func(body []byte, fds []int)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	ch := make(chan reply, 64)
 	l.mu.Lock()
 	l.seq++

@@ -14,6 +14,7 @@ import (
 )
 
 const (
+	hurryUp   = 300 * time.Millisecond
 	lingerIn  = 5 * time.Second  // for a TCP client to close its side
 	lingerOut = 10 * time.Minute // for a slow client to read what is left for it
 )
@@ -156,15 +157,16 @@ func (v *viewer) tryWrite(fd int, b []byte, off int, number uint32) (n int) {
 	return max(n, 0)
 }
 
-// hurry makes writes stop waiting: the process has ended, and its end must be told
-// however slow its clients are.
-func (v *viewer) hurry() { v.f.SetWriteDeadline(time.Unix(1, 0)) }
+// hurry makes writes stop waiting soon: the process has ended, and its end must be
+// told however slow its clients are. What they have not taken by then is in this
+// keeper's memory only.
+func (v *viewer) hurry() { v.f.SetWriteDeadline(time.Now().Add(hurryUp)) }
 
 // leave closes the socket; if the client is not the one who wants it, after it has
 // taken what is left for it.
 func (v *viewer) leave(unwilling bool) {
 	v.gone.Do(func() {
-		v.hurry() // a write may be waiting, with mu held
+		v.f.SetWriteDeadline(time.Unix(1, 0)) // a write may be waiting, with mu held
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.end = true

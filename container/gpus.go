@@ -2,6 +2,8 @@ package container
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +13,8 @@ import (
 
 	"hoy/container/cdi"
 	"hoy/lib/fault"
+	"hoy/linux/mount"
+	"hoy/runtime"
 )
 
 // gpus are the device drivers that stand for a vendor's CDI devices, in the order in
@@ -99,4 +103,26 @@ func (c *Containers) injectDevices(s *specs.Spec, h *apicontainer.HostConfig) er
 		}
 		return d.LinuxDevice, err
 	})
+}
+
+// runHooks runs the hooks of CDI devices, which change the container's files, and takes
+// them off the specification: for the runtime they are done.
+func (l *launch) runHooks() error {
+	if l.spec.Hooks == nil {
+		return nil
+	}
+	if l.userNS() != nil {
+		return fault.New(fault.NotImplemented, "hooks of CDI devices are not supported in a user namespace: use --userns=host")
+	}
+	root, copied, err := mount.Twin(l.root)
+	if err != nil {
+		return err
+	}
+	l.root = root
+	defer copied.Close()
+	bundle := filepath.Join(l.c.o.ExecRoot, "hooks", l.k.id)
+	defer os.RemoveAll(bundle)
+	err = runtime.RunHooks(l.k.id, bundle, l.spec, copied)
+	l.spec.Hooks = nil
+	return err
 }

@@ -186,6 +186,9 @@ func (l *launch) prepare(ctx context.Context) error {
 	if l.spec, err = l.specification(); err != nil {
 		return err
 	}
+	if err := l.runHooks(); err != nil {
+		return err
+	}
 	l.state.Cgroup = l.spec.Linux.CgroupsPath
 	netns := l.shared.netNS
 	if l.endpoint != nil {

@@ -89,19 +89,14 @@ func addMount(s *specs.Spec, m Mount) {
 	s.Mounts = append(s.Mounts, made)
 }
 
-// addHook accepts what can be done before the container's program is there.
+// addHook accepts what can be done before the container's processes are there.
 func addHook(s *specs.Spec, h Hook) error {
+	if h.Name != "createContainer" {
+		return fault.New(fault.NotImplemented, "CDI device injection failed: hooks named %q are not supported, only createContainer", h.Name)
+	}
 	if s.Hooks == nil {
 		s.Hooks = &specs.Hooks{}
 	}
-	hook := specs.Hook{Path: h.Path, Args: h.Args, Env: h.Env, Timeout: h.Timeout}
-	switch h.Name {
-	case "createContainer":
-		s.Hooks.CreateContainer = append(s.Hooks.CreateContainer, hook)
-	case "createRuntime", "prestart":
-		s.Hooks.CreateRuntime = append(s.Hooks.CreateRuntime, hook)
-	default:
-		return fault.New(fault.NotImplemented, "CDI device injection failed: hooks named %q are not supported, only createRuntime and createContainer", h.Name)
-	}
+	s.Hooks.CreateContainer = append(s.Hooks.CreateContainer, specs.Hook{Path: h.Path, Args: h.Args, Env: h.Env, Timeout: h.Timeout})
 	return nil
 }

@@ -100,6 +100,9 @@ func TestApply(t *testing.T) {
 	if len(s.Mounts) != 2 || s.Mounts[1].Source != "/usr/lib/gpu.so" || s.Mounts[1].Type != "bind" || !slices.Equal(s.Process.User.AdditionalGids, []uint32{44}) {
 		t.Errorf("mounts %+v, groups %v", s.Mounts, s.Process.User.AdditionalGids)
 	}
+	if err := Apply(s, []Edits{{Hooks: []Hook{{Name: "createContainer", Path: "/x", Args: []string{"x", "y"}}}}}, node); err != nil || len(s.Hooks.CreateContainer) != 1 || s.Hooks.CreateContainer[0].Args[1] != "y" {
+		t.Errorf("hooks %+v, %v", s.Hooks, err)
+	}
 	for want, e := range map[string]Edits{
 		`hooks named "poststop" are not supported`: {Hooks: []Hook{{Name: "poststop", Path: "/x"}}},
 		"Intel RDT": {IntelRdt: json.RawMessage("{}")}, "network devices": {NetDevices: []any{1}},

@@ -277,3 +277,30 @@ func checkSub(t *testing.T, c OverlayConfig) {
 		f.Close()
 	}
 }
+
+// TestTwin copies a whole mount twice, and both show the same files.
+func TestTwin(t *testing.T) {
+	if _, err := stager(); err != nil {
+		t.Fatal(err)
+	}
+	rootful.Check(t)
+	whole, err := Overlay(layers(t, t.TempDir(), 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, err := Twin(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	defer b.Close()
+	f, err := CreateIn(a, "/new", 0o644, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if f, err = OpenIn(b, "/new", unix.O_PATH); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}

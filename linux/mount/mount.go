@@ -139,3 +139,12 @@ func Attach(f *os.File, path string) error {
 	}
 	return nil
 }
+
+// AttachAt moves a detached mount to the file or directory that at refers to.
+func AttachAt(f, at *os.File) error {
+	err := unix.MoveMount(int(f.Fd()), "", int(at.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	if err != nil {
+		return fmt.Errorf("cannot attach %s to %s: move_mount: %w", f.Name(), at.Name(), err)
+	}
+	return nil
+}

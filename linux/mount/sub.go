@@ -19,7 +19,12 @@ func Sub(root *os.File, path string) (*os.File, error) {
 	if !errors.Is(err, unix.EINVAL) {
 		return f, err
 	}
-	// Before 6.15 the kernel copies no part of a detached mount.
+	return attached(root, func(string) (*os.File, error) { return copyOf(root, path) })
+}
+
+// attached runs do while root is attached at a place that only the staging thread sees:
+// before 6.15 the kernel copies nothing of a detached mount. root is used up.
+func attached(root *os.File, do func(place string) (*os.File, error)) (*os.File, error) {
 	return staged(func() (*os.File, error) {
 		const place = "whole"
 		if err := os.Mkdir(place, 0o700); err != nil {
@@ -30,7 +35,7 @@ func Sub(root *os.File, path string) (*os.File, error) {
 			return nil, err
 		}
 		defer unix.Unmount(place, unix.MNT_DETACH)
-		return copyOf(root, path)
+		return do(place)
 	})
 }
 
@@ -42,6 +47,23 @@ func copyOf(root *os.File, path string) (*os.File, error) {
 	}
 	defer f.Close()
 	return BindFile(f, true)
+}
+
+// Twin makes two copies of a detached mount, which is used up.
+func Twin(root *os.File) (a, b *os.File, err error) {
+	defer root.Close()
+	if a, err = BindFile(root, true); err == nil {
+		b, err = BindFile(root, true)
+	}
+	if errors.Is(err, unix.EINVAL) {
+		a, err = attached(root, func(place string) (_ *os.File, err error) {
+			if b, err = Bind(place, true); err != nil {
+				return nil, err
+			}
+			return Bind(place, true)
+		})
+	}
+	return a, b, err
 }
 
 // OpenBeneath opens path below root. A link that leads out of it, or an absolute one, is

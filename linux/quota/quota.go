@@ -16,7 +16,8 @@ import (
 
 // Limit bounds what may be in the directory dir, which is empty, and in whatever will
 // be made below it, to bytes. The directory gets a project of its own; what is made in
-// it inherits that (ioctl_xfs_fssetxattr(2)). A file system without project quotas, or
+// it inherits that (ioctl_xfs_fssetxattr(2)). On ext4 processes with CAP_SYS_RESOURCE
+// may exceed it; overlayfs never does. A file system without project quotas, or
 // one that counts but does not enforce, is an Invalid error which says so.
 func Limit(dir string, bytes int64) error {
 	f, err := open(dir)

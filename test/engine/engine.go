@@ -27,8 +27,9 @@ import (
 	"hoy/test/rootful"
 )
 
-// wait is how long a test waits for something that should happen at once.
-const wait = 20 * time.Second
+// wait is how long a test waits for something that should happen at once; in an emulated
+// machine an engine's first start takes half a minute.
+const wait = 60 * time.Second
 
 // Engine is a running hoyd with its keeper.
 type Engine struct {
@@ -67,9 +68,13 @@ var build = sync.OnceValue(func() error {
 	return nil
 })
 
-// Bin returns the path of one of the programs, built from the present source.
+// Bin returns the path of one of the programs, built from the present source, or
+// before and put into the directory HOY_TEST_BIN.
 func Bin(t testing.TB, name string) string {
 	t.Helper()
+	if dir := os.Getenv("HOY_TEST_BIN"); dir != "" {
+		return filepath.Join(dir, name)
+	}
 	if err := build(); err != nil {
 		t.Fatal(err)
 	}

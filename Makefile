@@ -48,8 +48,10 @@ check: go-present
 test: build tools check
 	$(SUDO) go test -timeout $(TIMEOUT) ./...
 
+# A script that measures any docker-like command line, where there is one.
+BENCH_SH ?= $(wildcard ../shared/bench/bench.sh)
 bench: build tools
-	@$(SUDO) go run ./test/bench
+	@$(SUDO) env BENCH_SH=$(BENCH_SH) go run ./test/bench
 
 fuzz: build
 	@$(SUDO) test/fuzz.sh

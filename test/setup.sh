@@ -12,6 +12,8 @@ need xz xz-utils
 need zstd zstd
 need ip iproute2
 need nsenter util-linux
+need hyperfine hyperfine
+need jq jq
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
 # The virtual machine's kernel and the Debian userland are fetched by the tests themselves.
 if command -v apt-get >/dev/null 2>&1 && [ -z "$(apt-cache search --names-only '^busybox-static$' 2>/dev/null)" ]; then

@@ -82,22 +82,23 @@ func (e *engine) close() {
 	os.RemoveAll(e.dir)
 }
 
-// processes are those of the engine: their command lines carry its directory.
-func (e *engine) processes() (pids []int) {
+// processes are those of the engine, with their command lines, which carry its directory.
+func (e *engine) processes() map[int]string {
+	found := map[int]string{}
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, name := range lines {
 		b, _ := os.ReadFile(name)
 		if args := strings.Split(string(b), "\x00"); strings.HasPrefix(filepath.Base(args[0]), "hoy") && strings.Contains(string(b), e.dir) {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-			pids = append(pids, pid)
+			found[pid] = string(b)
 		}
 	}
-	return pids
+	return found
 }
 
 // pss is the memory of engine and keeper in kB, shared pages divided.
 func (e *engine) pss() (sum int) {
-	for _, pid := range e.processes() {
+	for pid := range e.processes() {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 		if _, rest, ok := strings.Cut(string(b), "\nPss:"); ok {
 			var kB int

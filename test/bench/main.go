@@ -1,5 +1,8 @@
 // Command bench compares hoy with the least that the kernel asks for and with the
 // runtimes that are installed, on this machine, in one run. It asserts nothing.
+//
+// With BENCH_SH, the path of a script that measures any docker-like command line
+// (script COMMAND SECTION…), it runs that too, with an engine of its own.
 package main
 
 import (

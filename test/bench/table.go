@@ -34,10 +34,37 @@ func endToEnd() error {
 			return err
 		}
 	}
+	if err := e.steps(image, 40); err != nil {
+		return err
+	}
 	if err := peers(); err != nil {
 		return err
 	}
+	if err := e.script(os.Getenv("BENCH_SH")); err != nil {
+		return err
+	}
 	return e.many(image)
+}
+
+// script runs the sections of a benchmark script that an engine without registry and
+// builds can do.
+func (e *engine) script(path string) error {
+	if path == "" {
+		return nil
+	}
+	fmt.Println("\n== " + filepath.Base(path) + ": figure, median, runs")
+	hoy, err := filepath.Abs("bin/hoy")
+	if err != nil {
+		return err
+	}
+	c := exec.Command("bash", path, hoy, "cli", "run", "exec", "many")
+	// Its memory figures are sums over these: other engines may be running.
+	c.Env = append(e.hoy().Env, "ENGINE_PROCS=hoy(d|-keeper) .*"+e.dir+"/run")
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("cannot run %s: %w", path, err)
+	}
+	return nil
 }
 
 // many measures what grows with the number of containers.

@@ -93,7 +93,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	if err := d.serveMetrics(); err != nil {
 		return nil, err
 	}
-	debug.FreeOSMemory() // what the start needed
+	giveBack()
 	return d, nil
 }
 

@@ -19,14 +19,14 @@ func OpenIn(root *os.File, path string, flags int) (*os.File, error) {
 	return openIn(root, path, flags, 0)
 }
 
-func openIn(root *os.File, path string, flags int, mode uint64) (*os.File, error) {
+// openIn adds resolve to how the path is looked up.
+func openIn(root *os.File, path string, flags int, resolve uint64) (*os.File, error) {
 	if path == "" {
 		path = "."
 	}
 	how := unix.OpenHow{
 		Flags:   uint64(flags | unix.O_CLOEXEC),
-		Mode:    mode,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | resolve,
 	}
 	for {
 		fd, err := unix.Openat2(int(root.Fd()), path, &how)
@@ -73,7 +73,12 @@ func Resolve(root *os.File, p string) (Place, error) {
 func resolve(root *os.File, p string) (Place, string, error) {
 	var missing []string
 	for dir := p; ; dir = path.Dir(dir) {
-		f, err := OpenIn(root, dir, unix.O_PATH)
+		// Where no link is on the way, as is the rule, the path is what it says.
+		f, err := openIn(root, dir, unix.O_PATH, unix.RESOLVE_NO_SYMLINKS)
+		straight := err == nil
+		if errors.Is(err, unix.ELOOP) {
+			f, err = OpenIn(root, dir, unix.O_PATH)
+		}
 		if errors.Is(err, unix.ENOENT) && dir != "/" {
 			missing = append([]string{path.Base(dir)}, missing...)
 			continue
@@ -81,8 +86,8 @@ func resolve(root *os.File, p string) (Place, string, error) {
 		if err != nil {
 			return Place{}, "", err
 		}
-		place := Place{f, "/", missing}
-		if dir != "/" {
+		place := Place{f, dir, missing}
+		if !straight {
 			if place.Path, err = where(f); err != nil {
 				f.Close()
 				return Place{}, "", err

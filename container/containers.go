@@ -130,6 +130,7 @@ type process struct {
 	// Under the container's mu:
 	halted bool        // no policy starts it again
 	probes *time.Timer // for the next probe of its health; nil: no health check
+	pauses int         // how often it was paused
 
 	ooms    uint64 // kills for lack of memory that are known
 	oomDue  bool   // they will be counted soon

@@ -36,14 +36,20 @@ func (s *supervisor) watchHealth(k *Container, p *process, resumed bool) {
 
 // checkHealth runs one probe, unless the container is paused, and arranges the next.
 func (s *supervisor) checkHealth(k *Container, p *process, check *checkup) {
+	k.mu.Lock()
+	paused, pauses := k.rec().isPaused(), p.pauses
+	k.mu.Unlock()
 	var result *apicontainer.HealthcheckResult
-	if k.rec().State.Status != apicontainer.StatePaused {
+	if !paused {
 		result = s.probe(k, p, check)
 	}
 	k.mu.Lock()
-	if k.process != p {
+	switch {
+	case k.process != p:
 		k.mu.Unlock()
 		return // it has ended, and with it its health
+	case p.pauses != pauses:
+		result = nil // the probe had no fair chance
 	}
 	before := k.rec().Supervision.Health
 	after := before

@@ -234,14 +234,21 @@ func TestHealthWhilePaused(t *testing.T) {
 		s := newPatient(t, apicontainer.HealthConfig{Interval: 10e9})
 		s.run(t)
 		s.health(t, 11*time.Second, "healthy/0")
-		s.k.update(func(r *record) { r.State.Status = "paused" })
-		s.answers(1, 0)
+		s.answers(1, 5*time.Second)
+		s.health(t, 10*time.Second, "healthy/0") // within a probe that will fail
+		s.k.setPaused(s.k.process, true)
+		s.health(t, time.Second, "healthy/0")
+		s.k.setPaused(s.k.process, false)
+		s.health(t, 10*time.Second, "healthy/0") // it was not fair
+		s.k.setPaused(s.k.process, true)
+		s.health(t, 15*time.Second, "healthy/0") // nor was the second
+		probes := len(s.probes)
 		s.health(t, time.Hour, "healthy/0")
-		if len(s.probes) != 1 {
+		if len(s.probes) != probes {
 			t.Errorf("probed at %v", s.probes)
 		}
-		s.k.update(func(r *record) { r.State.Status = "running" })
-		s.health(t, 10*time.Second, "healthy/1")
+		s.k.setPaused(s.k.process, false)
+		s.health(t, 16*time.Second, "healthy/1")
 		s.Close()
 	})
 }

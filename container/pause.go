@@ -89,6 +89,7 @@ func (k *Container) setPaused(p *process, paused bool) bool {
 		r.State.Status = apicontainer.StateRunning
 		if paused {
 			r.State.Status = apicontainer.StatePaused
+			p.pauses++
 		}
 	})
 	return true

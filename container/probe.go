@@ -31,7 +31,7 @@ func (c *Containers) probe(k *Container, p *process, check *checkup) *apicontain
 	case <-x.done:
 		r.ExitCode, r.Output = *x.code, shortened(output.read())
 	case <-t.C:
-		paused := k.rec().State.Status == apicontainer.StatePaused
+		paused := k.rec().isPaused()
 		x.kill()
 		if paused {
 			return nil // it dies when it is thawed

@@ -54,6 +54,7 @@ func (s *supervisor) checkHealth(k *Container, p *process, check *checkup) {
 	before := k.rec().Supervision.Health
 	after := before
 	if result != nil {
+		s.count(result)
 		after = check.judge(before, result, p.StartedAt)
 		k.updateLocked(func(r *record) { r.Supervision.Health = after })
 	}
@@ -62,6 +63,20 @@ func (s *supervisor) checkHealth(k *Container, p *process, check *checkup) {
 	if before.Status != after.Status || after.Status == apicontainer.Unhealthy {
 		s.judged(k, p, before.Status != after.Status)
 	}
+}
+
+// count counts a probe for the metrics.
+func (s *supervisor) count(r *apicontainer.HealthcheckResult) {
+	s.probed.Add(1)
+	if r.ExitCode != 0 {
+		s.failed.Add(1)
+	}
+}
+
+// HealthChecks returns how many probes there were in this engine's life, and how many
+// of them failed.
+func (c *Containers) HealthChecks() (all, failed uint64) {
+	return c.supervisor.probed.Load(), c.supervisor.failed.Load()
 }
 
 // endHealth ends the checks of a process that has ended. The lock of mu is held. As

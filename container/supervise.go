@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	goruntime "runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apicontainer "github.com/moby/moby/api/types/container"
@@ -34,6 +35,8 @@ type supervisor struct {
 	tasks   *sync.WaitGroup // the engine's
 	ready   chan struct{}   // closed when restarts may begin
 	ended   chan struct{}   // closed when none may any more
+
+	probed, failed atomic.Uint64 // probes, and those of them that failed
 
 	mu     sync.Mutex
 	closed bool

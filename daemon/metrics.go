@@ -49,6 +49,14 @@ func newMeasures(d *Daemon) *measures {
 	s.Gauge("engine_daemon_engine_memory_bytes", "The number of bytes of memory that the host system of the engine has", func() float64 { return float64(memory()) })
 	s.Gauge("engine_daemon_events_subscribers_total", "The number of current subscribers to events", func() float64 { return float64(d.bus.Listeners()) })
 	s.CounterFunc("engine_daemon_events_total", "The number of events logged", func() float64 { return float64(d.bus.Published()) })
+	s.CounterFunc("engine_daemon_health_checks_failed_total", "The total number of failed health checks", func() float64 {
+		_, failed := d.containers.HealthChecks()
+		return float64(failed)
+	})
+	s.CounterFunc("engine_daemon_health_checks_total", "The total number of health checks", func() float64 {
+		all, _ := d.containers.HealthChecks()
+		return float64(all)
+	})
 	m.about = s.Timer("engine_daemon_host_info_functions_seconds", "The number of seconds it takes to call functions gathering info about the host", "function",
 		"system_info", "system_version")
 	process(s)

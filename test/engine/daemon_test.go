@@ -217,6 +217,8 @@ func TestMetrics(t *testing.T) {
 	e.Hoy("run", "--name", "one", "hoy/toolbox", "true")
 	e.Hoy("run", "-d", "--name", "two", "hoy/toolbox", "sleep", "100")
 	e.Hoy("rm", "one")
+	e.Hoy("run", "-d", "--name", "ill", "--health-cmd", "false", "--health-interval", "100ms", "--health-retries", "1", "hoy/toolbox", "sleep", "100")
+	e.Eventually("a health check", func() bool { return e.Hoy("inspect", "-f", "{{.State.Health.Status}}", "ill") == "unhealthy" })
 	r, err := http.Get("http://127.0.0.1:9323/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -230,10 +232,10 @@ func TestMetrics(t *testing.T) {
 		t.Error(got)
 	}
 	for _, line := range []string{
-		`engine_daemon_container_states_containers{state="running"} 1`,
+		`engine_daemon_container_states_containers{state="running"} 2`,
 		`engine_daemon_container_states_containers{state="stopped"} 0`,
-		`engine_daemon_container_actions_seconds_count{action="create"} 2`,
-		`engine_daemon_container_actions_seconds_count{action="start"} 2`,
+		`engine_daemon_container_actions_seconds_count{action="create"} 3`,
+		`engine_daemon_container_actions_seconds_count{action="start"} 3`,
 		`engine_daemon_container_actions_seconds_count{action="delete"} 1`,
 		`engine_daemon_events_subscribers_total 0`,
 	} {
@@ -241,7 +243,9 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no line %s in\n%s", line, b)
 		}
 	}
-	if strings.Contains(string(b), "engine_daemon_events_total 0\n") {
-		t.Error("no event was counted")
+	for _, name := range []string{"engine_daemon_events_total", "engine_daemon_health_checks_total", "engine_daemon_health_checks_failed_total"} {
+		if !strings.Contains(string(b), "\n"+name+" ") || strings.Contains(string(b), "\n"+name+" 0\n") {
+			t.Errorf("%s counted nothing", name)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/system"
 	"github.com/spf13/cobra"
 
@@ -84,8 +85,12 @@ func printInfo(w io.Writer, i system.Info) {
 	if len(i.Plugins.Log) > 0 {
 		fmt.Fprintf(w, "  Log: %s\n", strings.Join(i.Plugins.Log, " "))
 	}
+	p.list("CDI spec directories", i.CDISpecDirs)
+	p.devices(i.DiscoveredDevices)
+	p.line("Swarm", i.Swarm.LocalNodeState)
 	p.line("Runtimes", strings.Join(slices.Sorted(maps.Keys(i.Runtimes)), " "))
 	p.line("Default Runtime", i.DefaultRuntime)
+	p.line("Init Binary", i.InitBinary)
 	if len(i.SecurityOptions) > 0 {
 		fmt.Fprintln(w, " Security Options:")
 		for _, s := range i.SecurityOptions {
@@ -111,13 +116,15 @@ func (p infoPrinter) machine(i system.Info) {
 
 func (p infoPrinter) settings(i system.Info) {
 	p.line("Debug Mode", i.Debug)
+	if i.Debug {
+		fmt.Fprintf(p.w, "  File Descriptors: %d\n  Goroutines: %d\n  System Time: %s\n  EventsListeners: %d\n", i.NFd, i.NGoroutines, i.SystemTime, i.NEventsListener)
+	}
 	p.line("HTTP Proxy", i.HTTPProxy)
 	p.line("HTTPS Proxy", i.HTTPSProxy)
 	p.line("No Proxy", i.NoProxy)
-	if len(i.Labels) > 0 {
-		fmt.Fprintf(p.w, " Labels:\n  %s\n", strings.Join(i.Labels, "\n  "))
-	}
+	p.list("Labels", i.Labels)
 	p.line("Experimental", i.ExperimentalBuild)
+	p.registries(i.RegistryConfig)
 	p.line("Live Restore Enabled", i.LiveRestoreEnabled)
 	if i.FirewallBackend != nil {
 		p.line("Firewall Backend", i.FirewallBackend.Driver)
@@ -129,6 +136,39 @@ func (p infoPrinter) settings(i system.Info) {
 			fmt.Fprintf(p.w, "   Base: %s, Size: %d\n", pool.Base, pool.Size)
 		}
 	}
+}
+
+// list prints texts below a name; an empty one is left out.
+func (p infoPrinter) list(name string, texts []string) {
+	if len(texts) > 0 {
+		fmt.Fprintf(p.w, " %s:\n  %s\n", name, strings.Join(texts, "\n  "))
+	}
+}
+
+func (p infoPrinter) devices(devices []system.DeviceInfo) {
+	var l []string
+	for _, d := range devices {
+		l = append(l, d.Source+": "+d.ID)
+	}
+	p.list("Discovered Devices", l)
+}
+
+// registries prints those that are reached without TLS, and the mirrors.
+func (p infoPrinter) registries(c *registry.ServiceConfig) {
+	if c == nil {
+		return
+	}
+	var insecure []string
+	for _, name := range slices.Sorted(maps.Keys(c.IndexConfigs)) {
+		if !c.IndexConfigs[name].Secure {
+			insecure = append(insecure, name)
+		}
+	}
+	for _, cidr := range c.InsecureRegistryCIDRs {
+		insecure = append(insecure, cidr.String())
+	}
+	p.list("Insecure Registries", insecure)
+	p.list("Registry Mirrors", c.Mirrors)
 }
 
 func pairsOf(w io.Writer, list [][2]string) {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
@@ -89,23 +90,44 @@ func (v Veth) Add() error {
 	if err != nil {
 		return fmt.Errorf("cannot turn IPv6 off: %w", err)
 	}
-	pair := &netlink.Veth{
-		LinkAttrs:        netlink.LinkAttrs{Name: v.Host, Flags: net.FlagUp, MasterIndex: v.Bridge, MTU: v.MTU, TxQLen: -1},
-		PeerName:         v.Peer,
-		PeerHardwareAddr: v.MAC,
-		PeerNamespace:    netlink.NsFd(int(v.Namespace.Fd())),
-	}
-	if err := netlink.LinkAdd(pair); err != nil {
+	if _, err := v.request().Execute(unix.NETLINK_ROUTE, 0); err != nil {
 		if errors.Is(err, unix.EXFULL) || errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("cannot add link %s to the bridge: a Linux bridge has at most 1,023 ports: %w", v.Host, err)
 		}
 		return fmt.Errorf("cannot add link %s: %w", v.Host, err)
 	}
 	if err := v.configure(); err != nil {
-		netlink.LinkDel(pair)
-		return err
+		return errors.Join(err, DelLink(v.Host))
 	}
 	return nil
+}
+
+// request is the message that makes the pair, its host end a port and up, in one
+// (rtnetlink(7), RTM_NEWLINK). The library would send three, each under the lock that
+// all network configuration of the machine waits for.
+func (v Veth) request() *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
+	head := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	head.Flags, head.Change = unix.IFF_UP, unix.IFF_UP
+	req.AddData(head)
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(v.Host)))
+	req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(v.Bridge))))
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
+	peer := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
+	nl.NewIfInfomsgChild(peer, unix.AF_UNSPEC)
+	peer.AddRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(v.Peer))
+	peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(v.Namespace.Fd())))
+	if v.MAC != nil {
+		peer.AddRtAttr(unix.IFLA_ADDRESS, v.MAC)
+	}
+	if v.MTU > 0 {
+		mtu := nl.Uint32Attr(uint32(v.MTU))
+		req.AddData(nl.NewRtAttr(unix.IFLA_MTU, mtu))
+		peer.AddRtAttr(unix.IFLA_MTU, mtu)
+	}
+	req.AddData(info)
+	return req
 }
 
 func (v Veth) configure() error {
@@ -114,7 +136,7 @@ func (v Veth) configure() error {
 		return fmt.Errorf("cannot open netlink in the namespace: %w", err)
 	}
 	defer h.Close()
-	if err := up(h, "lo"); err != nil {
+	if err := loopback(h); err != nil {
 		return err
 	}
 	peer, err := h.LinkByName(v.Peer)
@@ -145,16 +167,13 @@ func LoopbackUp(ns *os.File) error {
 		return fmt.Errorf("cannot open netlink in the namespace: %w", err)
 	}
 	defer h.Close()
-	return up(h, "lo")
+	return loopback(h)
 }
 
-func up(h *netlink.Handle, name string) error {
-	l, err := h.LinkByName(name)
-	if err != nil {
-		return fmt.Errorf("cannot find link %s: %w", name, err)
-	}
-	if err := h.LinkSetUp(l); err != nil {
-		return fmt.Errorf("cannot bring %s up: %w", name, err)
+// loopback brings the loopback link up, which is number 1 in every namespace.
+func loopback(h *netlink.Handle) error {
+	if err := h.LinkSetUp(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Name: "lo", Index: 1}}); err != nil {
+		return fmt.Errorf("cannot bring lo up: %w", err)
 	}
 	return nil
 }

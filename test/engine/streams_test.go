@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hoy/test/rootful"
+)
+
+// streamClient is one client that holds a stream of the engine.
+type streamClient struct {
+	conn net.Conn
+	r    *bufio.Reader
+	got  atomic.Int64 // bytes
+}
+
+// open sends a request over a connection of its own and reads the answer's head.
+func (e *Engine) open(method, path string) (*streamClient, error) {
+	conn, err := net.Dial("unix", strings.TrimPrefix(e.Host, "unix://"))
+	if err != nil {
+		return nil, err
+	}
+	upgrade := ""
+	if strings.Contains(path, "/attach?") {
+		upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n"
+	}
+	fmt.Fprintf(conn, "%s /v1.50%s HTTP/1.1\r\nHost: hoy\r\n%sContent-Length: 0\r\n\r\n", method, path, upgrade)
+	r := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(r, nil)
+	if err == nil && answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusSwitchingProtocols {
+		b, _ := io.ReadAll(answer.Body)
+		err = fmt.Errorf("%s %s: %s: %s", method, path, answer.Status, b)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return &streamClient{conn: conn, r: r}, nil
+}
+
+// follow reads until the stream ends.
+func (c *streamClient) follow() {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := c.r.Read(buf)
+		c.got.Add(int64(n))
+		if err != nil {
+			return
+		}
+	}
+}
+
+// TestTwoHundredClients holds 200 streams of logs, stats, events and attachments, a
+// tenth of which never reads, while containers come and go: nobody waits for a slow
+// reader, and when the clients are gone the engine is as it was.
+func TestTwoHundredClients(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t, "--debug", "--log-level", "error")
+	e.ImportBusybox()
+	e.Hoy("run", "-d", "--name", "con", "busybox", "sh", "-c", counter)
+	e.Hoy("run", "--rm", "busybox", "true")
+	before := e.weigh(t)
+
+	var clients, slow []*streamClient
+	var wg sync.WaitGroup
+	for i := range 200 {
+		path := [...]string{"/containers/con/logs?stdout=1&follow=1&tail=10", "/containers/con/stats?stream=1", "/events",
+			"/containers/con/attach?stream=1&stdout=1"}[i%4]
+		method := "GET"
+		if strings.Contains(path, "attach") {
+			method = "POST"
+		}
+		c, err := e.open(method, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.conn.Close()
+		if i/4%10 == 0 {
+			slow = append(slow, c)
+			continue
+		}
+		clients = append(clients, c)
+		wg.Go(c.follow)
+	}
+	n := size(500, 60)
+	parallel(n, 4, func(i int) {
+		if got := e.Hoy("run", "--rm", "busybox", "echo", strconv.Itoa(i)); got != strconv.Itoa(i) {
+			t.Errorf("run %d printed %q", i, got)
+		}
+	})
+	t0 := time.Now()
+	e.Hoy("ps", "-a")
+	t.Logf("ps beside 200 streams: %v; %+v before, %+v now", time.Since(t0), before, e.weigh(t))
+
+	for i, c := range clients {
+		was := c.got.Load()
+		e.Eventually(fmt.Sprintf("more for client %d, who reads", i), func() bool {
+			if i%4 == 2 {
+				e.Hoy("run", "--rm", "busybox", "true") // for the events
+			}
+			return c.got.Load() > was
+		})
+	}
+	was := strings.Count(e.Try("logs", "con").Stdout, "\n")
+	e.Eventually("more output of a container whose client does not read", func() bool {
+		return strings.Count(e.Try("logs", "con").Stdout, "\n") > was+100
+	})
+	for _, c := range append(clients, slow...) {
+		c.conn.Close()
+	}
+	wg.Wait()
+	e.Eventually("the engine is as it was", func() bool {
+		now := e.weigh(t)
+		return now.goroutines <= before.goroutines+10 && now.engine <= before.engine+5 && now.keeper <= before.keeper+5
+	})
+	t.Logf("afterwards %+v", e.weigh(t))
+	e.Hoy("rm", "-f", "con")
+}
+
+// weight is what the engine and the keeper hold.
+type weight struct {
+	goroutines     int // of the engine
+	engine, keeper int // descriptors
+	pss            int // kB
+}
+
+func (e *Engine) weigh(t *testing.T) weight {
+	t.Helper()
+	r, err := e.HTTP().Get("http://hoy/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	head, err := bufio.NewReader(r.Body).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := weight{pss: e.pss()}
+	if _, err := fmt.Sscanf(head, "goroutine profile: total %d", &w.goroutines); err != nil {
+		t.Fatalf("%q: %v", head, err)
+	}
+	files := func(pid int) int { es, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid)); return len(es) }
+	w.engine, w.keeper = files(e.Pid()), files(e.KeeperPid())
+	return w
+}

@@ -81,8 +81,11 @@ func (p *process) remember(v *viewer) {
 		p.delivery = d
 	}
 	var resumed bool
-	if v.mark, resumed = p.delivery.take(v.want.Client); resumed {
+	switch v.mark, resumed = p.delivery.take(v.want.Client); {
+	case resumed:
 		v.want.Preread = nil
+	case v.mark == nil: // too many: this one ends with the keeper
+		v.letGo()
 	}
 }
 

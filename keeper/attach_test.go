@@ -1,6 +1,7 @@
 package keeper_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -271,5 +272,40 @@ func TestAttachToNothing(t *testing.T) {
 	}
 	if err := b.c.Ack(b.ctx(), e.ID, e.Generation); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSpectatorDoesNotHoldUpTheProcess: who attaches later and does not read is cut off
+// when it is too far behind; one that reads late, but before that, gets everything.
+func TestSpectatorDoesNotHoldUpTheProcess(t *testing.T) {
+	b := newBed(t)
+	b.spawn(keeper.SpawnRequest{ID: "c", OpenStdin: true, Log: b.logConfig("c"),
+		Plan: shell(t, "read x; for i in `seq 40000`; do echo $i; done; read x; for i in `seq 400000`; do echo 123456789; done; exit 3")})
+	attach := func() *os.File {
+		mine, theirs := pair(t)
+		if err := b.c.Attach(b.ctx(), "c", keeper.Attachment{Conn: theirs, Stdout: true}); err != nil {
+			t.Fatal(err)
+		}
+		return mine
+	}
+	late, never := attach(), attach()
+	write, theirs := pair(t)
+	if err := b.c.Attach(b.ctx(), "c", keeper.Attachment{Conn: theirs, Stdin: true}); err != nil {
+		t.Fatal(err)
+	}
+	send(t, write, "go\n")
+	eventually(t, "40000 lines", func() bool { return strings.HasSuffix(b.logged("c", "stdout"), "40000\n") })
+	got := bufio.NewReader(late)
+	for i := range 40000 {
+		if l, err := got.ReadString('\n'); err != nil || l != fmt.Sprintln(i+1) {
+			t.Fatalf("line %d of a late reader: %q, %v", i+1, l, err)
+		}
+	}
+	send(t, write, "go\n")
+	if e := b.exit(); e.Code != 3 {
+		t.Errorf("exit %+v, want 3", e)
+	}
+	if n, _ := io.Copy(io.Discard, never); n > 3<<20 {
+		t.Errorf("a client that did not read had %d bytes waiting", n)
 	}
 }

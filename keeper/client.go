@@ -129,16 +129,18 @@ func (c *Client) Spawn(ctx context.Context, r SpawnRequest) (*Process, error) {
 }
 
 func (a *Attachment) body(id string, generation uint64) attachBody {
-	return attachBody{id, generation, rand.Uint64() | 1, a.Stdin, a.Stdout, a.Stderr, a.Mux, a.DetachKeys, a.Preread}
+	return attachBody{id, generation, rand.Uint64() | 1, a.Stdin, a.Stdout, a.Stderr, a.Mux, a.DetachKeys, a.Preread, false}
 }
 
 // Attach gives a client's socket to the process id. The keeper closes it when the
-// process ends or the client detaches.
+// process ends, the client detaches, or it does not read and is 1 MiB behind: unlike
+// those of Spawn it does not hold up the process.
 func (c *Client) Attach(ctx context.Context, id string, a Attachment) error {
 	c.mu.Lock()
 	k := c.kept[id]
 	c.mu.Unlock()
 	b := a.body(id, 0)
+	b.Spectator = true
 	if k != nil {
 		b.Generation = k.generation
 		fd, err := unix.FcntlInt(a.Conn.Fd(), unix.F_DUPFD_CLOEXEC, 0)

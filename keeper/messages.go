@@ -48,6 +48,7 @@ type attachBody struct {
 	Mux        bool   `json:"mux,omitempty"`
 	DetachKeys []byte `json:"detachKeys,omitempty"`
 	Preread    []byte `json:"preread,omitempty"`
+	Spectator  bool   `json:"spectator,omitempty"` // it may not hold up the process
 }
 
 // processBody: pidfd if HasPidfd; writing end of standard input if HasStdin;

@@ -159,6 +159,9 @@ func (s *server) bequeath(dups *[]int) (b *bequest, err error) {
 		p.mu.Unlock()
 		h := bequeathProcess{ID: p.ID, Generation: p.Generation, Child: p.child, Pidfd: dup(p.pidfd), Input: dup(input)}
 		for _, v := range viewers {
+			if v.alone.Load() {
+				continue // what it has got is in this program's memory
+			}
 			if raw := dup(v.f); raw >= 0 {
 				c := bequeathClient{v.want, raw}
 				c.Preread = nil

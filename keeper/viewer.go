@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,10 +30,12 @@ type viewer struct {
 	keys *detacher
 	mark *clientMark // what it has got; nil: nobody remembers that
 
-	mu   sync.Mutex // held over writes to the socket: frames of two streams must not mix
-	rest []byte     // once the process has ended: what the client has not taken yet
-	end  bool       // the process has ended
-	gone sync.Once
+	mu     sync.Mutex // held over writes to the socket: frames of two streams must not mix
+	rest   []byte     // of a spectator, or once the process has ended: what the client has not taken yet
+	behind bool       // catchUp sends rest
+	end    bool       // the process has ended
+	gone   sync.Once
+	alone  atomic.Bool // the engine was told to close its duplicate of the socket
 }
 
 func newViewer(p *process, f *os.File, a attachBody) (*viewer, error) {
@@ -79,9 +82,13 @@ func (v *viewer) write(fd int, frame []byte, number uint32) bool {
 			return true
 		}
 	}
-	if n = min(n, len(b)); v.end {
+	n = min(n, len(b))
+	switch {
+	case v.want.Spectator:
+		return v.show(fd, b, n, number)
+	case v.end:
 		n += v.tryWrite(fd, b[n:], n, number)
-	} else {
+	default:
 		var err error
 		if n, err = v.send(fd, b, n, number); err == nil {
 			return true
@@ -146,7 +153,7 @@ func (v *viewer) send(fd int, b []byte, n int, number uint32) (int, error) {
 // tryWrite writes what the socket takes at once.
 func (v *viewer) tryWrite(fd int, b []byte, off int, number uint32) (n int) {
 	switch {
-	case len(v.rest) > 0:
+	case len(v.rest) > 0, len(b) == 0:
 		return 0
 	case v.mark != nil && number != 0:
 		v.raw.Control(func(s uintptr) { n, _ = v.mark.send(s, b) })
@@ -188,7 +195,7 @@ func (v *viewer) leave(unwilling bool) {
 		}
 		v.p.s.linger(1)
 		v.p.s.leaving.Add(1)
-		go func() {
+		go func() { // catchUp, where it is under way, sees that this goes on with it
 			defer v.p.s.linger(-1)
 			defer v.p.s.leaving.Add(-1)
 			v.f.SetWriteDeadline(time.Now().Add(lingerOut))
@@ -202,9 +209,7 @@ func (v *viewer) leave(unwilling bool) {
 // client would see a reset in place of the end.
 // The engine's duplicate has to go too, so that nothing of the connection stays.
 func (v *viewer) shut(tcp bool) {
-	if v.want.Client != 0 {
-		defer func() { go v.p.s.tell(typeLetGo, letGoBody{v.p.ID, v.p.Generation, v.want.Client}, nil) }()
-	}
+	defer v.letGo()
 	if !tcp {
 		v.raw.Control(func(fd uintptr) {
 			unix.Shutdown(int(fd), unix.SHUT_RDWR)

@@ -17,6 +17,7 @@ type dirCache struct {
 	names [cached]string
 	files [cached]*os.File
 	next  int
+	stale []*os.File // forgotten, but still in use by the member at hand
 }
 
 const cached = 16
@@ -43,17 +44,26 @@ func (c *dirCache) put(name string, f *os.File) {
 	c.next = (c.next + 1) % cached
 }
 
-// forget drops everything: a name may lead elsewhere now.
+// forget drops everything: a name may lead elsewhere now. Whoever has a directory
+// goes on using it until the next member.
 func (c *dirCache) forget() {
 	for i, f := range c.files {
 		if f != nil {
-			f.Close()
+			c.stale = append(c.stale, f)
 		}
 		c.names[i], c.files[i] = "", nil
 	}
 }
 
-func (c *dirCache) close() { c.forget() }
+// tidy closes what was forgotten, when the next member begins.
+func (c *dirCache) tidy() {
+	for _, f := range c.stale {
+		f.Close()
+	}
+	c.stale = c.stale[:0]
+}
+
+func (c *dirCache) close() { c.forget(); c.tidy() }
 
 // openIn is openat2(2) confined to root. flags without O_PATH give a descriptor
 // that takes attributes.
@@ -63,6 +73,7 @@ func openIn(root *os.File, name string, flags int) (*os.File, error) {
 
 // parent opens the directory of a member, making what is missing on the way.
 func (u *unpacker) parent(name string) (*os.File, error) {
+	u.dirs.tidy()
 	if f := u.dirs.get(name); f != nil {
 		return f, nil
 	}
@@ -98,6 +109,11 @@ func (u *unpacker) imply(name string, links int) (*os.File, error) {
 	}
 	if err != nil {
 		return nil, os.NewSyscallError("mkdirat", err)
+	}
+	if u.into != nil {
+		if err := u.into.own(int(above.Fd()), path.Base(name)); err != nil {
+			return nil, err
+		}
 	}
 	u.res.Implied = append(u.res.Implied, name)
 	return openIn(u.root, name, unix.O_PATH|unix.O_DIRECTORY)

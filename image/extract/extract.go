@@ -61,6 +61,7 @@ type unpacker struct {
 	dirs   dirCache
 	late   []late // directories' times, set when nothing is created in them any more
 	buf    []byte
+	into   *IntoOptions // nil: a layer
 }
 
 type late struct {
@@ -154,7 +155,7 @@ func (u *unpacker) count(h *tar.Header) error {
 
 // entry unpacks one member.
 func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
-	name, err := inside(h.Name)
+	name, err := u.place(h)
 	if err != nil {
 		return err
 	}
@@ -169,6 +170,9 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 		if h.Typeflag != tar.TypeDir {
 			return fault.New(fault.Invalid, "archive member %q would replace the root directory", h.Name)
 		}
+		if u.into != nil {
+			return nil // the directory unpacked into stays as it is
+		}
 		return u.finishDir(u.root, h, "")
 	}
 	dir, err := u.parent(path.Dir(name))
@@ -176,7 +180,7 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 		return fmt.Errorf("cannot unpack %q: %w", h.Name, err)
 	}
 	base := path.Base(name)
-	if strings.HasPrefix(base, whiteoutPrefix) {
+	if u.into == nil && strings.HasPrefix(base, whiteoutPrefix) {
 		err = u.whiteout(dir, base, path.Dir(name))
 	} else {
 		err = u.member(dir, base, name, h, r)

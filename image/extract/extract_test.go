@@ -130,6 +130,19 @@ func TestLayer(t *testing.T) {
 	}
 }
 
+// A member replaces an earlier one of its name in a directory, whose descriptor is
+// remembered.
+func TestReplaced(t *testing.T) {
+	rootful.Check(t)
+	root, _, err := unpack(t, archive(t, directory("d", 0o755), reg("d/f", "one"), reg("d/f", "two"), link(tar.TypeSymlink, "d/f", "three"), reg("d/f", "four")), Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(root, "d/f")); err != nil || string(b) != "four" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 func TestHostile(t *testing.T) {
 	rootful.Check(t)
 	sparse := member{tar.Header{Name: "sparse", Typeflag: tar.TypeReg, Mode: 0o600, Format: tar.FormatPAX}, ""}

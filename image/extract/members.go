@@ -26,7 +26,10 @@ func (u *unpacker) directory(dir *os.File, base, name string, h *tar.Header) err
 			return os.NewSyscallError("fstatat", err)
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			opaque = st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0
+			if err := u.mayReplace(h, &st); err != nil {
+				return err
+			}
+			opaque = u.into == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0
 			if err := u.replace(dir, base); err != nil {
 				return err
 			}
@@ -62,7 +65,7 @@ func (u *unpacker) regular(dir *os.File, base string, h *tar.Header, r io.Reader
 	const flags = unix.O_CREAT | unix.O_EXCL | unix.O_WRONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := unix.Openat(int(dir.Fd()), base, flags, 0o600)
 	if err == unix.EEXIST {
-		if err := u.replace(dir, base); err != nil {
+		if err := u.replaceBy(dir, base, h); err != nil {
 			return err
 		}
 		fd, err = unix.Openat(int(dir.Fd()), base, flags, 0o600)
@@ -113,7 +116,7 @@ func (u *unpacker) fill(fd int, r io.Reader) error {
 // hardLink links to an earlier member. The target is looked up inside the root and
 // not followed when it is a link itself.
 func (u *unpacker) hardLink(dir *os.File, base string, h *tar.Header) error {
-	target, err := inside(h.Linkname)
+	target, err := u.linkTarget(h)
 	if err != nil || target == "" {
 		return fault.New(fault.Invalid, "hard link to %q leads out of the image's root", h.Linkname)
 	}
@@ -130,7 +133,7 @@ func (u *unpacker) hardLink(dir *os.File, base string, h *tar.Header) error {
 		if same(from, path.Base(target), dir, base) {
 			return nil
 		}
-		if err := u.replace(dir, base); err != nil {
+		if err := u.replaceBy(dir, base, h); err != nil {
 			return err
 		}
 		err = link()
@@ -151,7 +154,7 @@ func same(a *os.File, an string, b *os.File, bn string) bool {
 func (u *unpacker) special(dir *os.File, base string, h *tar.Header, call string, create func(fd int) error) error {
 	err := create(int(dir.Fd()))
 	if err == unix.EEXIST {
-		if err := u.replace(dir, base); err != nil {
+		if err := u.replaceBy(dir, base, h); err != nil {
 			return err
 		}
 		err = create(int(dir.Fd()))
@@ -164,10 +167,8 @@ func (u *unpacker) special(dir *os.File, base string, h *tar.Header, call string
 		return os.NewSyscallError("fchownat", err)
 	}
 	if h.Typeflag != tar.TypeSymlink {
-		// The object was just made by us in a directory that only we write to: it is
-		// no link, so following is harmless (fchmodat has no NOFOLLOW before 6.6).
-		if err := unix.Fchmodat(fd, base, uint32(h.Mode&0o7777), 0); err != nil {
-			return os.NewSyscallError("fchmodat", err)
+		if err := chmodAt(fd, base, uint32(h.Mode&0o7777)); err != nil {
+			return err
 		}
 	}
 	if err := eachXattr(h, func(k string, v []byte) error {
@@ -177,6 +178,17 @@ func (u *unpacker) special(dir *os.File, base string, h *tar.Header, call string
 	}
 	ts := times(h.ModTime)
 	return os.NewSyscallError("utimensat", unix.UtimesNanoAt(fd, base, ts[:], unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// chmodAt is fchmodat(2) that follows no link, which the kernel has since 6.6 only:
+// whoever writes to the directory too may have put one there.
+func chmodAt(dir int, base string, mode uint32) error {
+	fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("openat", err)
+	}
+	defer unix.Close(fd)
+	return os.NewSyscallError("chmod", unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode))
 }
 
 // replace removes what an earlier member of the same name has made.

@@ -88,7 +88,7 @@ func resolve(root *os.File, p string) (Place, string, error) {
 		}
 		place := Place{f, dir, missing}
 		if !straight {
-			if place.Path, err = where(f); err != nil {
+			if place.Path, err = below(root, f); err != nil {
 				f.Close()
 				return Place{}, "", err
 			}
@@ -105,6 +105,19 @@ func resolve(root *os.File, p string) (Place, string, error) {
 		}
 		return place, path.Join("/", target, path.Join(missing[1:]...)), nil
 	}
+}
+
+// below is the path of f from root, which is above it.
+func below(root, f *os.File) (string, error) {
+	top, err := where(root)
+	if err != nil {
+		return "", err
+	}
+	p, err := where(f)
+	if err != nil || top == "/" {
+		return p, err
+	}
+	return path.Join("/", strings.TrimPrefix(p, top)), nil
 }
 
 // where asks the kernel for the path of f. For a file in a detached mount that is

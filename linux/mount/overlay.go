@@ -22,6 +22,20 @@ type OverlayConfig struct {
 	UserNS      *os.File // id-map every layer by this user namespace (5.19); nil: as on disk
 }
 
+// options are those that do not name layers. What is changed must be in the upper
+// layer as it is: some kernels are built to write references to the layers below
+// there instead, which nobody could understand without these.
+func (c OverlayConfig) options() []Option {
+	var o []Option
+	if c.Upper != "" {
+		o = append(o, Option{"redirect_dir", "off"}, Option{"metacopy", "off"})
+	}
+	if c.Volatile {
+		o = append(o, Option{Key: "volatile"})
+	}
+	return o
+}
+
 // Overlay makes a detached overlay mount. It takes the first way that this kernel
 // has: layers by path, one at a time (6.7); layers by descriptor (6.13, id-mapped
 // ones 6.15); or mount(2) with short names in a mount namespace that a thread of
@@ -202,8 +216,8 @@ func overlay(c OverlayConfig, layers func(fs int) error) (*os.File, error) {
 	if err := layers(fs); err != nil {
 		return nil, err
 	}
-	if c.Volatile {
-		if err := setOption(fs, "overlay", Option{Key: "volatile"}); err != nil {
+	for _, o := range c.options() {
+		if err := setOption(fs, "overlay", o); err != nil {
 			return nil, err
 		}
 	}

@@ -114,8 +114,8 @@ func stage(c OverlayConfig) (*os.File, error) {
 		}
 		options += ",upperdir=up/" + filepath.Base(c.Upper) + ",workdir=up/" + filepath.Base(c.Work)
 	}
-	if c.Volatile {
-		options += ",volatile"
+	for _, o := range c.options() {
+		options += "," + strings.TrimSuffix(o.Key+"="+o.Value, "=")
 	}
 	return mountStaged(&undo, options, c.ReadOnly)
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -49,11 +48,11 @@ func newImages(a *app) *cobra.Command {
 		Short: "List images",
 		Args:  args(0, 1),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
-			if o.tree {
-				return errors.New("the tree of images (--tree) is not built yet")
-			}
 			if len(args) > 0 {
 				o.filters.Set("reference=" + args[0])
+			}
+			if o.tree {
+				return a.tree(ctx, c, &o)
 			}
 			return a.images(ctx, c, &o)
 		}),
@@ -65,7 +64,7 @@ func newImages(a *app) *cobra.Command {
 	f.StringVar(&o.format, "format", "", "Format: table, 'table TEMPLATE', json, or a Go template")
 	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "Show ids only")
-	f.BoolVar(&o.tree, "tree", false, "Show the platforms of each image (not built yet)")
+	f.BoolVar(&o.tree, "tree", false, "Show the platforms of each image")
 	return c
 }
 

@@ -29,9 +29,11 @@ func (c *Client) ImageList(ctx context.Context, all bool, f Filters) (out []imag
 func (c *Client) ImageInspect(ctx context.Context, ref, platform string) (out image.InspectResponse, raw json.RawMessage, err error) {
 	q := url.Values{}
 	if platform != "" {
-		q.Set("platform", platform)
+		err = addPlatforms(q, "platform", []string{platform})
 	}
-	err = c.inspect(ctx, "/images/"+escape(ref)+"/json", q, &out, &raw)
+	if err == nil {
+		err = c.inspect(ctx, "/images/"+escape(ref)+"/json", q, &out, &raw)
+	}
 	return out, raw, err
 }
 
@@ -40,8 +42,8 @@ func (c *Client) ImageRemove(ctx context.Context, ref string, force, noPrune boo
 	q := url.Values{}
 	flag(q, "force", force)
 	flag(q, "noprune", noPrune)
-	for _, p := range platforms {
-		q.Add("platforms", p)
+	if err := addPlatforms(q, "platforms", platforms); err != nil {
+		return nil, err
 	}
 	return out, c.call(ctx, http.MethodDelete, "/images/"+escape(ref), q, nil, &out)
 }
@@ -62,8 +64,8 @@ type Progress func(jsonstream.Message) error
 func (c *Client) ImageLoad(ctx context.Context, archive io.Reader, quiet bool, platforms []string, f Progress) error {
 	q := url.Values{}
 	flag(q, "quiet", quiet)
-	for _, p := range platforms {
-		q.Add("platform", p)
+	if err := addPlatforms(q, "platform", platforms); err != nil {
+		return err
 	}
 	return c.progress(ctx, request{method: http.MethodPost, path: "/images/load", query: q, stream: archive}, f)
 }

@@ -17,6 +17,7 @@ import (
 
 	"hoy/container/cdi"
 	"hoy/container/spec"
+	"hoy/image"
 	"hoy/keeper"
 	"hoy/lib/fault"
 	"hoy/linux/cgroup"
@@ -86,6 +87,7 @@ type Containers struct {
 	index   *index
 	seccomp profiles
 	spares  spares
+	walkers walkers
 	now     atomic.Pointer[defaults]
 	tasks   sync.WaitGroup // work behind an answer; Close waits
 	closing chan struct{}
@@ -99,6 +101,7 @@ type Container struct {
 	id     string
 	op     operation // held while the container is created, started, ended, removed
 	saving sync.Mutex
+	views  views // its files in others' hands
 
 	record atomic.Pointer[record] // immutable; replaced under mu
 
@@ -231,6 +234,31 @@ func (c *Containers) Users(imageID string) (ids []string, runs []bool) {
 		}
 	}
 	return ids, runs
+}
+
+// UsersOfManifest returns the containers made from the image manifest with this digest.
+func (c *Containers) UsersOfManifest(digest string) (ids []string) {
+	for _, k := range c.index.all() {
+		if m := k.rec().Image.Manifest; m != nil && m.Digest.String() == digest {
+			ids = append(ids, k.id)
+		}
+	}
+	return ids
+}
+
+// Uses returns which images containers use, and by which names.
+func (c *Containers) Uses() []image.Use {
+	var l []image.Use
+	for _, k := range c.index.all() {
+		r := k.rec()
+		l = append(l, image.Use{ID: r.Image.ID, Name: r.Config.Image})
+		for _, m := range r.Mounts {
+			if m.Image != nil {
+				l = append(l, image.Use{ID: m.Image.ID, Name: m.Name})
+			}
+		}
+	}
+	return l
 }
 
 // Chains returns the chain IDs of the image layers that containers stand on.

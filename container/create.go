@@ -84,7 +84,7 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 	rec := &record{
 		Version: recordVersion, ID: newID(), Created: time.Now().UTC(),
 		Config: r.Config, Host: r.HostConfig,
-		Image: imageRecord{ID: img.ID, Chain: img.ChainID, Layers: img.Layers, Platform: platformOf(img), Size: img.Size},
+		Image: imageRecord{ID: img.ID, Chain: img.ChainID, Layers: img.Layers, Platform: platformOf(img), Size: img.Unpacked},
 		State: state{Status: apicontainer.StateCreated},
 	}
 	if img.Manifest.Digest != "" {

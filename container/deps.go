@@ -20,6 +20,7 @@ import (
 type Images interface {
 	Get(ctx context.Context, ref string) (*image.Image, error)
 	Hold(ctx context.Context, ref string) (img *image.Image, release func(), err error)
+	Commit(ctx context.Context, o image.CommitOptions) (*image.Image, error)
 }
 
 // Layers keeps writable layers (snapshot.Layers).

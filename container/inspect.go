@@ -42,7 +42,7 @@ func (c *Containers) Inspect(ctx context.Context, ref string, size bool) (*apico
 		}
 	}
 	if size {
-		rw, root, err := c.sizes(rec)
+		rw, root, err := c.sizes(ctx, rec)
 		if err != nil {
 			return nil, err
 		}
@@ -62,12 +62,6 @@ func (r *record) shownState() *apicontainer.State {
 		s.Pid = r.State.Running.Pid
 	}
 	return s
-}
-
-// sizes returns the bytes of the writable layer, and with the image's.
-func (c *Containers) sizes(rec *record) (rw, root int64, err error) {
-	rw, _, err = c.o.Layers.Get(rec.ID).Usage()
-	return rw, rw + rec.Image.Size, err
 }
 
 // networkOf returns the container whose network rec shares.

@@ -24,15 +24,12 @@ func (c *Containers) List(ctx context.Context, o ListOptions) ([]apicontainer.Su
 	now := time.Now()
 	l := make([]apicontainer.Summary, 0, len(chosen))
 	for _, rec := range chosen {
-		s := summary(rec, now)
-		if o.Size {
-			if s.SizeRw, s.SizeRootFs, err = c.sizes(rec); err != nil {
-				return nil, err
-			}
-		}
-		l = append(l, s)
+		l = append(l, summary(rec, now))
 	}
-	return l, nil
+	if o.Size {
+		err = c.measure(ctx, chosen, l)
+	}
+	return l, err
 }
 
 // choose returns the records that o asks for, newest first.

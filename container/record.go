@@ -61,7 +61,7 @@ type imageRecord struct {
 	Layers   []string            `json:"layers,omitempty"` // directories, top first
 	Manifest *ocispec.Descriptor `json:"manifest,omitempty"`
 	Platform ocispec.Platform    `json:"platform"`
-	Size     int64               `json:"size,omitempty"`
+	Size     int64               `json:"size,omitempty"` // bytes of the unpacked layers
 }
 
 // state is the part of a record that changes.

@@ -77,6 +77,9 @@ func (c *Containers) removeClaimed(ctx context.Context, k *Container, o RemoveOp
 // removed again, by anybody who tries; a layer without a record at the next start.
 func (c *Containers) removeLocked(k *Container, o RemoveOptions) error {
 	rec := k.rec()
+	if err := k.views.end(context.Background(), 0); err != nil {
+		return c.removeFailed(k, err)
+	}
 	if err := c.o.Layers.Remove(rec.ID); err != nil {
 		return c.removeFailed(k, err)
 	}
@@ -122,6 +125,7 @@ func (c *Containers) forgetTemporary(k *Container) bool {
 
 // removeForgotten removes the files of a forgotten container.
 func (c *Containers) removeForgotten(k *Container) {
+	k.views.end(context.Background(), 0) // whoever copies them knows soon
 	err := failpoint.Hit(failpoint.ContainerForgotten)
 	if err == nil {
 		err = errors.Join(c.o.Layers.Remove(k.id), c.removeDir(k))

@@ -184,6 +184,7 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 	}
 	p := h.Process
 	k.process = &process{Process: &p, cgroup: c.o.Cgroups.Load(run.Cgroup), done: make(chan struct{})}
+	c.resumeCommitted(k)
 	status := apicontainer.StateRunning
 	if frozen, err := k.process.cgroup.Frozen(); err != nil {
 		c.log.Error("cannot see whether a container is paused", "container", k.id, "error", err)

@@ -178,7 +178,10 @@ func (l *launch) userNS() *os.File {
 // prepare makes the root file system, the files under /etc, the mounts and the
 // plan ready.
 func (l *launch) prepare(ctx context.Context) error {
-	var err error
+	err := l.k.views.end(ctx, patience)
+	if err != nil {
+		return err
+	}
 	if l.root, err = l.c.o.Layers.Get(l.k.id).Mount(l.rec.Image.Layers, l.rec.Host.AutoRemove, l.userNS()); err != nil {
 		return err
 	}

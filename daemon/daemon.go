@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -193,7 +194,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if d.id, err = engineID(o.DataRoot); err != nil {
 		return err
 	}
-	imgs := images{store, containers, d.bus}
+	imgs := images{store, containers, d.bus, new(sync.Mutex)}
 	d.containers, d.images = containers, imgs
 	if err := installToolbox(ctx, imgs); err != nil {
 		log.Warn("the built-in image is not available", "error", err)

@@ -23,6 +23,7 @@ const (
 	labelManifestRef  = "containerd.io/gc.ref.content.m."
 	labelSnapshotRef  = "containerd.io/gc.ref.snapshot." + snapshotter
 	labelUncompressed = "containerd.io/uncompressed"
+	labelParent       = "org.mobyproject.image.parent" // docker's, on names
 )
 
 // blobWriter writes one blob whose digest is not known yet.

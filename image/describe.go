@@ -157,6 +157,8 @@ func (s *Store) complete(ctx context.Context, im *Image, target ocispec.Descript
 			return fmt.Errorf("cannot measure layer %s: %w", chain, err)
 		}
 		im.Size += use.Size
+		im.Unpacked += use.Size
+		im.sizes = append([]int64{use.Size}, im.sizes...)
 		layers = append(layers, info.Labels[upperLabel])
 		chain = info.Parent
 	}

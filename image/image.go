@@ -27,12 +27,15 @@ type Image struct {
 	Layers  []string // directories of the unpacked layers, top first; empty when not unpacked
 	ChainID string   // names the top layer; what a container's record pins
 
-	Size        int64 // bytes: blobs and unpacked layers
+	Size        int64  // bytes: blobs and unpacked layers
+	Unpacked    int64  // bytes: unpacked layers alone
+	Parent      string // ID of the image that this one was committed on, "" when it was not
 	Created     time.Time
 	LastTagTime time.Time
 
 	config ocispec.Descriptor
 	blobs  []ocispec.Descriptor // the layers' blobs, bottom first
+	sizes  []int64              // bytes of the unpacked layers, bottom first
 }
 
 // User is a container made from an image.

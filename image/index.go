@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -59,7 +60,7 @@ func (s *Store) refresh(ctx context.Context) error {
 }
 
 func (ix *index) add(im *Image, named []images.Image) {
-	im.RepoTags, im.RepoDigests = nil, nil
+	im.RepoTags, im.RepoDigests, im.Parent = nil, nil, ""
 	ix.targets[im.Target.Digest] = im
 	ix.sorted = append(ix.sorted, im.Target.Digest.Encoded())
 	ix.list = append(ix.list, im)
@@ -67,6 +68,7 @@ func (ix *index) add(im *Image, named []images.Image) {
 	for _, n := range named {
 		ix.stored[n.Name] = im.Target.Digest
 		ix.names[n.Name] = im
+		im.Parent = cmp.Or(n.Labels[labelParent], im.Parent)
 		if n.UpdatedAt.After(im.LastTagTime) {
 			im.LastTagTime = n.UpdatedAt
 		}

@@ -20,7 +20,7 @@ func (s *Store) Tag(ctx context.Context, ref, newRef string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.setName(namespaced(ctx), name.String(), im.Target); err != nil {
+	if err := s.setChild(namespaced(ctx), name.String(), im.Target, im.Parent); err != nil {
 		return fmt.Errorf("cannot tag %s as %s: %w", ref, newRef, err)
 	}
 	return nil
@@ -28,6 +28,15 @@ func (s *Store) Tag(ctx context.Context, ref, newRef string) error {
 
 // setName makes name lead to target; "" makes sure only that target is kept.
 func (s *Store) setName(ctx context.Context, name string, target ocispec.Descriptor) error {
+	return s.setChild(ctx, name, target, "")
+}
+
+// setChild is setName for an image with a parent.
+func (s *Store) setChild(ctx context.Context, name string, target ocispec.Descriptor, parent string) error {
+	var labels map[string]string
+	if parent != "" {
+		labels = map[string]string{labelParent: parent}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if name == "" {
@@ -39,14 +48,14 @@ func (s *Store) setName(ctx context.Context, name string, target ocispec.Descrip
 	before, err := s.images.Get(ctx, name)
 	switch {
 	case errdefs.IsNotFound(err):
-		_, err = s.images.Create(ctx, images.Image{Name: name, Target: target})
+		_, err = s.images.Create(ctx, images.Image{Name: name, Target: target, Labels: labels})
 	case err == nil:
 		if before.Target.Digest != target.Digest && s.named(before.Target) == 1 {
 			if err := s.keepDangling(ctx, before.Target); err != nil {
 				return err
 			}
 		}
-		_, err = s.images.Update(ctx, images.Image{Name: name, Target: target}, "target")
+		_, err = s.images.Update(ctx, images.Image{Name: name, Target: target, Labels: labels}, "target", "labels")
 	}
 	if err != nil {
 		return fmt.Errorf("cannot name image %s: %w", name, err)

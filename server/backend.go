@@ -41,6 +41,15 @@ type Containers interface {
 	Attach(ctx context.Context, ref string, o container.AttachOptions, hijack container.Hijack) error
 	Resize(ctx context.Context, ref string, rows, cols uint16) error
 
+	Changes(ctx context.Context, ref string) ([]apicontainer.FilesystemChange, error)
+	StatPath(ctx context.Context, ref, path string) (*apicontainer.PathStat, error)
+	// Archive and Export give archives that are not read yet, to be closed.
+	Archive(ctx context.Context, ref, path string) (*container.Archive, error)
+	Export(ctx context.Context, ref string) (*container.Archive, error)
+	// Commit makes an image of a container and returns its id.
+	Commit(ctx context.Context, r container.CommitRequest) (string, error)
+	Extract(ctx context.Context, ref string, o container.ExtractOptions, archive io.Reader) error
+
 	ExecCreate(ctx context.Context, ref string, c apicontainer.ExecCreateRequest) (string, error)
 	// ExecStart tells in the stream itself what fails after hijack was called:
 	// docker's clients do not show the body of a refused upgrade.
@@ -52,7 +61,12 @@ type Containers interface {
 // Images is what the server needs for images.
 type Images interface {
 	List(ctx context.Context, o ImageListOptions) ([]apiimage.Summary, error)
-	Inspect(ctx context.Context, ref string, platform *ocispec.Platform) (*apiimage.InspectResponse, error)
+	Inspect(ctx context.Context, ref string, o ImageInspectOptions) (*apiimage.InspectResponse, error)
+	History(ctx context.Context, ref string, platform *ocispec.Platform) ([]apiimage.HistoryResponseItem, error)
+	Attestations(ctx context.Context, ref string, o AttestationOptions) ([]apiimage.AttestationStatement, error)
+	// Save writes an archive; an error before its first byte is an ordinary one.
+	Save(ctx context.Context, refs []string, platforms []ocispec.Platform, w io.Writer) error
+	Prune(ctx context.Context, f filters.Filters) (*apiimage.PruneReport, error)
 	Remove(ctx context.Context, ref string, o ImageRemoveOptions) ([]apiimage.DeleteResponse, error)
 	// Load reads an archive; every image it finds is told to progress.
 	Load(ctx context.Context, r io.Reader, o ImageLoadOptions, progress Progress) error
@@ -70,6 +84,19 @@ type ImageListOptions struct {
 	SharedSize bool // compute what images share
 	Manifests  bool // show the manifests of each platform
 	Filters    filters.Filters
+}
+
+// ImageInspectOptions says what to tell of an image.
+type ImageInspectOptions struct {
+	Platform  *ocispec.Platform // nil: the one that containers get
+	Manifests bool              // also those of each platform
+}
+
+// AttestationOptions chooses among an image's attestations.
+type AttestationOptions struct {
+	Platform   *ocispec.Platform // nil: the one that containers get
+	Types      []string          // predicate types; empty = all
+	Statements bool              // with their text
 }
 
 // ImageRemoveOptions says how an image is removed.

@@ -28,20 +28,23 @@ import (
 // backend stands for the engine: the wire is what is tested here. A nil
 // function answers "no such container".
 type backend struct {
-	create func(container.CreateRequest) (apicontainer.CreateResponse, error)
-	start  func(ctx context.Context, ref string) error
-	update func(h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
-	stop   func(ref, signal string, timeout *int) error
-	remove func(ref string, o container.RemoveOptions) error
-	wait   func(ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)
-	list   func(container.ListOptions) ([]apicontainer.Summary, error)
-	logs   func(ctx context.Context, o container.LogOptions, w container.LogSink) error
-	attach func(o container.AttachOptions, hijack container.Hijack) error
-	exec   func(o container.ExecStartOptions, hijack container.Hijack) error
-	resize func(rows, cols uint16) error
-	events func(ctx context.Context, since, until time.Time, f filters.Filters) ([]events.Message, <-chan events.Message, error)
-	load   func(r io.Reader, o ImageLoadOptions, say Progress) error
-	imp    func(r io.Reader, o ImageImportOptions) (string, error)
+	create  func(container.CreateRequest) (apicontainer.CreateResponse, error)
+	start   func(ctx context.Context, ref string) error
+	update  func(h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
+	stop    func(ref, signal string, timeout *int) error
+	remove  func(ref string, o container.RemoveOptions) error
+	wait    func(ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)
+	list    func(container.ListOptions) ([]apicontainer.Summary, error)
+	logs    func(ctx context.Context, o container.LogOptions, w container.LogSink) error
+	attach  func(o container.AttachOptions, hijack container.Hijack) error
+	exec    func(o container.ExecStartOptions, hijack container.Hijack) error
+	resize  func(rows, cols uint16) error
+	commit  func(container.CommitRequest) (string, error)
+	save    func(refs []string, platforms []ocispec.Platform, w io.Writer) error
+	extract func(o container.ExtractOptions, r io.Reader) error
+	events  func(ctx context.Context, since, until time.Time, f filters.Filters) ([]events.Message, <-chan events.Message, error)
+	load    func(r io.Reader, o ImageLoadOptions, say Progress) error
+	imp     func(r io.Reader, o ImageImportOptions) (string, error)
 }
 
 var errAbsent = fault.New(fault.NotFound, "No such container: x")
@@ -111,6 +114,22 @@ func (b *backend) Attach(_ context.Context, _ string, o container.AttachOptions,
 func (b *backend) Resize(_ context.Context, _ string, rows, cols uint16) error {
 	return b.resize(rows, cols)
 }
+func (b *backend) Commit(_ context.Context, r container.CommitRequest) (string, error) {
+	return b.commit(r)
+}
+func (b *backend) Changes(context.Context, string) ([]apicontainer.FilesystemChange, error) {
+	return nil, errAbsent
+}
+func (b *backend) StatPath(_ context.Context, _, path string) (*apicontainer.PathStat, error) {
+	return &apicontainer.PathStat{Name: path, Mode: 0o644, LinkTarget: "/to"}, nil
+}
+func (b *backend) Archive(context.Context, string, string) (*container.Archive, error) {
+	return nil, errAbsent
+}
+func (b *backend) Export(context.Context, string) (*container.Archive, error) { return nil, errAbsent }
+func (b *backend) Extract(_ context.Context, _ string, o container.ExtractOptions, r io.Reader) error {
+	return b.extract(o, r)
+}
 func (b *backend) ExecCreate(context.Context, string, apicontainer.ExecCreateRequest) (string, error) {
 	return "e1", nil
 }
@@ -129,8 +148,20 @@ type images struct{ *backend }
 func (images) List(context.Context, ImageListOptions) ([]apiimage.Summary, error) {
 	return []apiimage.Summary{{ID: "sha256:1", RepoTags: []string{"a:b"}}}, nil
 }
-func (images) Inspect(_ context.Context, ref string, _ *ocispec.Platform) (*apiimage.InspectResponse, error) {
+func (images) Inspect(_ context.Context, ref string, _ ImageInspectOptions) (*apiimage.InspectResponse, error) {
 	return &apiimage.InspectResponse{ID: ref}, nil
+}
+func (images) History(context.Context, string, *ocispec.Platform) ([]apiimage.HistoryResponseItem, error) {
+	return nil, errAbsent
+}
+func (images) Attestations(context.Context, string, AttestationOptions) ([]apiimage.AttestationStatement, error) {
+	return []apiimage.AttestationStatement{}, nil
+}
+func (i images) Save(_ context.Context, refs []string, p []ocispec.Platform, w io.Writer) error {
+	return i.save(refs, p, w)
+}
+func (images) Prune(context.Context, filters.Filters) (*apiimage.PruneReport, error) {
+	return &apiimage.PruneReport{}, nil
 }
 func (images) Remove(context.Context, string, ImageRemoveOptions) ([]apiimage.DeleteResponse, error) {
 	return nil, nil

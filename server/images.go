@@ -11,7 +11,7 @@ import (
 )
 
 func imageList(r *request) response {
-	f, err := r.filters("before", "dangling", "label", "reference", "since", "until")
+	f, err := r.filters("before", "dangling", "label", "label!", "reference", "since", "until")
 	if err != nil {
 		return failure{err}
 	}
@@ -32,7 +32,14 @@ func imageInspect(r *request) response {
 	if err != nil {
 		return failure{err}
 	}
-	return result(r.server.Images.Inspect(r.Context(), r.vars[0], p))
+	o := ImageInspectOptions{Manifests: r.version >= 48 && r.flag("manifests")}
+	if r.version >= 49 {
+		o.Platform = p
+	}
+	if o.Manifests && o.Platform != nil {
+		return failure{fault.New(fault.Invalid, "conflicting options: manifests and platform options cannot both be set")}
+	}
+	return result(r.server.Images.Inspect(r.Context(), r.vars[0], o))
 }
 
 func imageRemove(r *request) response {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -191,43 +190,6 @@ func (l Layer) likeRoot(lower string) error {
 
 // Upper is the directory with what the container has changed.
 func (l Layer) Upper() string { return filepath.Join(l.dir, "upper") }
-
-// Usage counts the layer: bytes on disk, hard links once, and entries. Files that
-// go away meanwhile are not counted.
-func (l Layer) Usage() (size, entries int64, err error) {
-	type inode struct{ dev, ino uint64 }
-	seen := map[inode]bool{}
-	err = filepath.WalkDir(l.Upper(), func(p string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		fi, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		st := fi.Sys().(*syscall.Stat_t)
-		if st.Nlink > 1 && !d.IsDir() {
-			if k := (inode{st.Dev, st.Ino}); seen[k] {
-				return nil
-			} else {
-				seen[k] = true
-			}
-		}
-		entries++
-		size += st.Blocks * 512
-		return nil
-	})
-	if err != nil {
-		return 0, 0, fmt.Errorf("cannot measure layer: %w", err)
-	}
-	return size, entries, nil
-}
 
 // Remove takes the layer away; its files go in the background. A layer that is not
 // there is no failure.

@@ -65,7 +65,7 @@ func TestLifeOfALayer(t *testing.T) {
 		}
 		m.Close()
 	}
-	size, n, err := l.Usage()
+	size, n, err := l.Usage(t.Context())
 	if err != nil || n != 4 || size < 3*8192 {
 		t.Errorf("usage %d bytes, %d entries, %v", size, n, err)
 	}

@@ -13,6 +13,7 @@ const (
 	ContainerRemoveLayer   Point = "engine.remove.layer"     // writable layer gone, record still there
 	ContainerForgotten     Point = "engine.remove.forgotten" // of a --rm container: answered, files still there
 	ContainerExecPrepared  Point = "engine.exec.prepared"    // plan ready, not sent
+	ImageCommitLayer       Point = "engine.commit.layer"     // layer stored, no image yet
 	KeeperSpawnReceived    Point = "keeper.spawn.received"   // request read, nothing done
 	KeeperSpawnState       Point = "keeper.spawn.state"      // state file written, child not cloned
 	KeeperSpawnCloned      Point = "keeper.spawn.cloned"     // child runs, engine not told
@@ -28,6 +29,6 @@ var All = []Point{
 	ContainerCreateLayer, ContainerCreateRecord, ContainerStartNetwork, ContainerStartPrepared,
 	ContainerStartSpawned, ContainerExit, ContainerStopSignalled, ContainerRemoveLayer,
 	ContainerForgotten, ContainerExecPrepared,
-	KeeperSpawnReceived, KeeperSpawnState, KeeperSpawnCloned, KeeperLogWritten, KeeperExitReaped, KeeperExitRecorded,
+	ImageCommitLayer, KeeperSpawnReceived, KeeperSpawnState, KeeperSpawnCloned, KeeperLogWritten, KeeperExitReaped, KeeperExitRecorded,
 	KeeperUpgradeReady, KeeperUpgradeResumed,
 }

@@ -204,7 +204,8 @@ func TestEveryFailpoint(t *testing.T) {
 func life(e *Engine, name string) {
 	e.Try("create", "--name", name, "busybox", "sh", "-c", "echo hello; trap 'exit 0' TERM; while :; do sleep 0.05; done")
 	e.Try("start", name)
-	e.Try("exec", name, "true")
+	e.Try("exec", name, "touch", "/new")
+	e.Try("commit", name, "committed")
 	e.Try("stop", "-t", "1", name)
 	e.Try("rm", "-f", name)
 	e.Try("run", "--rm", "--name", name, "busybox", "true")

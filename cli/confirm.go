@@ -1,0 +1,19 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"strings"
+)
+
+// confirm asks whether to go on, and returns an error that says so when not.
+func (a *app) confirm(warning, what string) error {
+	fmt.Fprintf(a.Out, "%s\nAre you sure you want to continue? [y/N] ", warning)
+	answer, _ := bufio.NewReader(a.In).ReadString('\n') // no answer is a no
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	fmt.Fprintln(a.Out)
+	return &exit{codeFailure, fmt.Errorf("%s has been cancelled", what)}
+}

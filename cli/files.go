@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"hoy/client"
+)
+
+func newDiff(a *app) *cobra.Command {
+	return &cobra.Command{Use: "diff CONTAINER", Short: "Inspect changes to files or directories on a container's filesystem", Args: args(1, 1),
+		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			changes, err := c.ContainerChanges(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			for _, ch := range changes {
+				if _, err := fmt.Fprintln(a.Out, ch.Kind, ch.Path); err != nil {
+					return err
+				}
+			}
+			return nil
+		})}
+}
+
+func newExport(a *app) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{Use: "export [OPTIONS] CONTAINER", Short: "Export a container's filesystem as a tar archive", Args: args(1, 1),
+		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			return a.toFile(output, func() (io.ReadCloser, error) { return c.ContainerExport(ctx, args[0]) })
+		})}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "Write to this file, not to standard output")
+	return cmd
+}
+
+// toFile writes what get gives to a file, or to standard output when that has no name
+// and is no terminal. A file is whole or not there.
+func (a *app) toFile(name string, get func() (io.ReadCloser, error)) error {
+	if name == "" && isTerminal(a.Out) {
+		return errors.New("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+	}
+	if name != "" {
+		if err := checkOutput(name); err != nil {
+			return err
+		}
+	}
+	in, err := get()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if name == "" {
+		_, err := io.Copy(a.Out, in)
+		return err
+	}
+	part := name + ".part"
+	if fi, err := os.Stat(name); err == nil && !fi.Mode().IsRegular() {
+		part = name // a FIFO: written as it comes
+	}
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, in)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if part == name {
+		return err
+	}
+	if err != nil {
+		os.Remove(part)
+		return err
+	}
+	return os.Rename(part, name)
+}
+
+// checkOutput refuses files that cannot be written, before anything is asked for.
+func checkOutput(name string) error {
+	t, err := localTarget(name)
+	if err != nil {
+		return err
+	}
+	if t.isDir {
+		return fmt.Errorf("invalid output path: %q is a directory", name)
+	}
+	return nil
+}

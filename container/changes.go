@@ -1,0 +1,25 @@
+package container
+
+import (
+	"context"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+)
+
+// Changes lists what a container's file system has otherwise than its image, running
+// or not. It reads the writable layer and waits for nobody.
+func (c *Containers) Changes(ctx context.Context, ref string) ([]apicontainer.FilesystemChange, error) {
+	k, err := c.index.get(ref)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := c.o.Layers.Get(k.id).Changes(ctx, k.rec().Image.Layers)
+	if err != nil {
+		return nil, err
+	}
+	l := make([]apicontainer.FilesystemChange, len(changes))
+	for i, ch := range changes {
+		l[i] = apicontainer.FilesystemChange{Kind: apicontainer.ChangeType(ch.Kind), Path: ch.Path}
+	}
+	return l, nil
+}

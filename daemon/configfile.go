@@ -58,18 +58,18 @@ func nested(key string) bool {
 
 // readFile sets flags from the configuration file, as dockerd does: an unknown key,
 // or one that is also on the command line, is an error. The default file may be
-// missing. It returns warnings.
+// missing. It returns warnings. The words of its errors are dockerd's.
 func (f *flags) readFile() ([]string, error) {
 	b, err := os.ReadFile(f.configFile)
 	if errors.Is(err, fs.ErrNotExist) && !f.Changed("config-file") {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("unable to configure the engine with file %s: %w", f.configFile, err)
+		return nil, fmt.Errorf("unable to configure the Docker daemon with file %s: %w", f.configFile, err)
 	}
 	warnings, err := f.applyFile(b)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "unable to configure the engine with file %s: %w", f.configFile, err)
+		return nil, fault.New(fault.Invalid, "unable to configure the Docker daemon with file %s: %w", f.configFile, err)
 	}
 	return warnings, nil
 }

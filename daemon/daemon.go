@@ -268,7 +268,7 @@ func engineID(root string) (string, error) {
 	rand.Read(b[:]) // never fails: crypto/rand ends the process instead
 	h := hex.EncodeToString(b[:])
 	id := fmt.Sprintf("%s-%s-%s-%s-%s", h[:8], h[8:12], h[12:16], h[16:20], h[20:])
-	return id, atomicfile.WriteSync(path, []byte(id+"\n"), 0o600)
+	return id, atomicfile.WriteSync(path, []byte(id), 0o600)
 }
 
 // Close ends the engine. The containers run on, held by the keeper.

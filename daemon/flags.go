@@ -145,13 +145,13 @@ func Parse(args []string) (o Options, warnings []string, err error) {
 			warnings = append(warnings, fmt.Sprintf("--%s has no effect: images are not pulled yet", name))
 		}
 	}
+	o.values = map[string]string{}
+	f.VisitAll(func(flag *pflag.Flag) { o.values[flag.Name] = flag.Value.String() })
 	more, err := f.finish()
 	if err != nil {
 		return o, warnings, err
 	}
 	o.complete()
-	o.values = map[string]string{}
-	f.VisitAll(func(flag *pflag.Flag) { o.values[flag.Name] = flag.Value.String() })
 	return o, append(warnings, more...), nil
 }
 

@@ -7,9 +7,11 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/events"
+	"github.com/spf13/pflag"
 )
 
 // setting is an option that takes effect while the engine runs.
@@ -78,8 +80,23 @@ func (d *Daemon) reload() error {
 		attributes["name"] = name
 	}
 	d.bus.Publish(events.DaemonEventType, events.ActionReload, d.id, attributes)
-	d.log.Info("the configuration was read again", "settings", attributes)
+	d.log.Info("Reloaded configuration", "config", read.shown())
 	return nil
+}
+
+// shown are the flags and keys that are not at their defaults, as a log may have them.
+func (o *Options) shown() map[string]string {
+	set := map[string]string{}
+	Flags().VisitAll(func(f *pflag.Flag) {
+		v := o.values[f.Name]
+		if strings.HasSuffix(f.Name, "-proxy") {
+			v = maskCredentials(v)
+		}
+		if v != f.DefValue {
+			set[f.Name] = v
+		}
+	})
+	return set
 }
 
 // apply makes options the present ones.

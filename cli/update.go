@@ -19,9 +19,10 @@ func newUpdate(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		request := client.UpdateConfig{UpdateConfig: config, OnUnhealthy: o.OnUnhealthy()}
 		var warnings []string
 		err = a.each(args, func(name string) error {
-			r, err := c.ContainerUpdate(ctx, name, config)
+			r, err := c.ContainerUpdate(ctx, name, request)
 			warnings = append(warnings, r.Warnings...)
 			return err
 		})

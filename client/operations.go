@@ -23,8 +23,14 @@ func (c *Client) ContainerRename(ctx context.Context, ref, name string) error {
 	return c.call(ctx, http.MethodPost, "/containers/"+escape(ref)+"/rename", url.Values{"name": {name}}, nil, nil)
 }
 
+// UpdateConfig is docker's, and what docker has not.
+type UpdateConfig struct {
+	container.UpdateConfig
+	OnUnhealthy string `json:",omitempty"` // none, restart, stop; "" leaves what is
+}
+
 // ContainerUpdate changes limits and the restart policy of a container; zero values
 // leave what is.
-func (c *Client) ContainerUpdate(ctx context.Context, ref string, u container.UpdateConfig) (out container.UpdateResponse, err error) {
+func (c *Client) ContainerUpdate(ctx context.Context, ref string, u UpdateConfig) (out container.UpdateResponse, err error) {
 	return out, c.call(ctx, http.MethodPost, "/containers/"+escape(ref)+"/update", nil, u, &out)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 
 	"hoy/container/spec"
+	"hoy/lib/fault"
 )
 
 // Between two probes a health check is one timer: a thousand containers with checks
@@ -169,8 +170,10 @@ func (k *Container) setOnUnhealthy(action string) error {
 	defer k.mu.Unlock()
 	config := *k.rec().Config
 	config.Labels = unite(map[string]string{spec.OnUnhealthyLabel: action}, config.Labels)
-	if _, err := spec.OnUnhealthy(&config, k.rec().Host); err != nil {
+	if warning, err := spec.OnUnhealthy(&config, k.rec().Host); err != nil {
 		return err
+	} else if warning != "" {
+		return fault.New(fault.Conflict, "the container has no health check: on-unhealthy would have no effect")
 	}
 	k.updateLocked(func(r *record) { r.Config = &config })
 	return nil

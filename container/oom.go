@@ -16,7 +16,10 @@ const settling = 50 * time.Millisecond
 // watchOOM lets the kernel tell of kills in p's group, if there is a limit to reach.
 // It may be called again when there is one.
 func (c *Containers) watchOOM(k *Container, p *process) {
-	if k.rec().Host.Memory <= 0 {
+	k.mu.Lock()
+	watched := p.unwatch != nil
+	k.mu.Unlock()
+	if k.rec().Host.Memory <= 0 || watched {
 		return
 	}
 	stop, err := p.cgroup.WatchOOM(func() { c.oomSoon(k, p) })

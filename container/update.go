@@ -13,8 +13,9 @@ import (
 
 // Update changes limits and the restart policy of a container, which it does at once
 // if it runs. The kernel is asked first, then the record is written; if either fails
-// everything stays as it was. Of h only Resources and RestartPolicy count: zero values
-// leave what is.
+// everything stays as it was. Of h only Resources, RestartPolicy and the annotation
+// spec.OnUnhealthyLabel count, which for a container that is there stands for its
+// label: zero values leave what is.
 func (c *Containers) Update(ctx context.Context, ref string, h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error) {
 	warnings, err := spec.ValidateUpdate(h, c.host())
 	if err != nil {
@@ -44,7 +45,7 @@ func (c *Containers) update(k *Container, h *apicontainer.HostConfig) error {
 	if gone {
 		return fault.New(fault.Conflict, `container is marked for removal and cannot be "update"`)
 	}
-	old := k.rec().Host
+	old, config := k.rec().Host, k.rec().Config
 	merged, changed, err := spec.Update(old.Resources, h.Resources)
 	if err != nil {
 		return err
@@ -53,8 +54,14 @@ func (c *Containers) update(k *Container, h *apicontainer.HostConfig) error {
 		merged.MemorySwap = 2 * merged.Memory // as for a container that is created
 		changed.MemorySwap = merged.MemorySwap
 	}
+	if action := h.Annotations[spec.OnUnhealthyLabel]; action != "" {
+		if err := k.setOnUnhealthy(action); err != nil {
+			return err
+		}
+	}
 	if h.RestartPolicy.Name != "" {
 		if err := k.setRestartPolicy(h.RestartPolicy); err != nil {
+			k.update(func(r *record) { r.Config = config })
 			return err
 		}
 	}
@@ -65,11 +72,15 @@ func (c *Containers) update(k *Container, h *apicontainer.HostConfig) error {
 	if err == nil {
 		k.setHost(func(h *apicontainer.HostConfig) { h.Resources = merged })
 		if err = c.save(k); err == nil {
+			if p != nil {
+				c.watchOOM(k, p)
+			}
 			return nil
 		}
 		err = errors.Join(err, undo())
 	}
 	k.setHost(func(h *apicontainer.HostConfig) { h.Resources, h.RestartPolicy = old.Resources, old.RestartPolicy })
+	k.update(func(r *record) { r.Config = config })
 	return err
 }
 

@@ -2,12 +2,17 @@ package server
 
 import (
 	apicontainer "github.com/moby/moby/api/types/container"
+
+	"hoy/container/spec"
 )
 
 // containerUpdate changes limits. Versions up to 1.54 did not know those of single
 // block devices here.
 func containerUpdate(r *request) response {
-	var u apicontainer.UpdateConfig
+	var u struct {
+		apicontainer.UpdateConfig
+		OnUnhealthy string // not docker's
+	}
 	if err := r.body(&u); err != nil {
 		return failure{err}
 	}
@@ -17,6 +22,9 @@ func containerUpdate(r *request) response {
 		u.BlkioDeviceReadBps, u.BlkioDeviceWriteBps, u.BlkioDeviceReadIOps, u.BlkioDeviceWriteIOps = nil, nil, nil, nil
 	}
 	h := &apicontainer.HostConfig{Resources: u.Resources, RestartPolicy: u.RestartPolicy}
+	if u.OnUnhealthy != "" {
+		h.Annotations = map[string]string{spec.OnUnhealthyLabel: u.OnUnhealthy}
+	}
 	answer, err := r.server.Containers.Update(r.Context(), r.vars[0], h)
 	if r.version < 55 && given > 0 {
 		answer.Warnings = append(answer.Warnings, "Block I/O limits of devices can be updated from API version 1.55 on. Limits discarded.")

@@ -142,8 +142,12 @@ func (o *Create) health(f *pflag.FlagSet) {
 	f.Var(&o.healthStartPeriod, "health-start-period", "Time to start, in which failures do not count (ms, s, m, h)")
 	f.Var(&o.healthStartInterval, "health-start-interval", "Time between checks while it starts (ms, s, m, h)")
 	f.IntVar(&o.healthRetries, "health-retries", 0, "Failures in a row that make it unhealthy")
-	f.Var(newOneOf(&o.onUnhealthy, "", "none", "restart", "stop"), "on-unhealthy", "What becomes of it when it is unhealthy: none, restart, stop")
+	o.unhealthy(f)
 	f.BoolVar(&o.noHealthcheck, "no-healthcheck", false, "Do not check, whatever the image says")
+}
+
+func (o *Create) unhealthy(f *pflag.FlagSet) {
+	f.Var(newOneOf(&o.onUnhealthy, "", "none", "restart", "stop"), "on-unhealthy", "What becomes of it when it is unhealthy: none, restart, stop")
 }
 
 // foreign are docker's flags that have no meaning for Linux containers here: they

@@ -15,7 +15,11 @@ func (u *Update) Register(f *pflag.FlagSet) {
 	u.limits.flags = f
 	u.limits.changeable(f)
 	f.StringVar(&u.limits.restart, "restart", "", "Restart when it ends: no, on-failure[:max-retries], always, unless-stopped")
+	u.limits.unhealthy(f)
 }
+
+// OnUnhealthy is what should become of the container when it is unhealthy; "": as is.
+func (u *Update) OnUnhealthy() string { return u.limits.onUnhealthy }
 
 // Config is what to ask the engine for. What no option names stays as it is.
 func (u *Update) Config(f *pflag.FlagSet) (c container.UpdateConfig, err error) {

@@ -96,6 +96,11 @@ func TestOnUnhealthy(t *testing.T) {
 	if s := e.state("restarted"); !strings.HasPrefix(s, "exited ") {
 		t.Errorf("stopped by hand: %s", s)
 	}
+	e.Hoy("update", "--on-unhealthy", "none", "restarted")
+	e.Hoy("start", "restarted")
+	e.healthIs("restarted", "unhealthy")
+	e.Hoy("update", "--on-unhealthy", "stop", "restarted")
+	e.stateIs("restarted", "exited 7 0")
 	if r := e.Try("create", "--rm", "--on-unhealthy", "restart", "busybox", "true"); r.Code != 125 || !strings.Contains(r.Stderr, "AutoRemove") {
 		t.Errorf("--rm: %+v", r)
 	}

@@ -88,7 +88,9 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 		State: state{Status: apicontainer.StateCreated},
 	}
 	if img.Manifest.Digest != "" {
-		rec.Image.Manifest = &img.Manifest
+		manifest := img.Manifest
+		manifest.Platform = &rec.Image.Platform
+		rec.Image.Manifest = &manifest
 	}
 	if r.NetworkingConfig != nil {
 		for _, e := range r.NetworkingConfig.EndpointsConfig {

@@ -40,6 +40,9 @@ func devices(h *apicontainer.HostConfig) ([]spec.Device, error) {
 			continue
 		}
 		dev, ok, err := device(d.PathOnHost, inside, access)
+		if e, isPath := errors.AsType[*fs.PathError](err); isPath {
+			err = e.Err // docker does not name the call
+		}
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "error gathering device information while adding custom device %q: %w", d.PathOnHost, err)
 		}

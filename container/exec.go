@@ -18,7 +18,6 @@ import (
 	"hoy/keeper"
 	"hoy/lib/failpoint"
 	"hoy/lib/fault"
-	"hoy/linux/pidfd"
 	"hoy/runtime"
 )
 
@@ -33,6 +32,7 @@ type exec struct {
 
 	mu      sync.Mutex
 	started bool
+	begun   chan struct{}   // closed when the start is through
 	process *keeper.Process // while it runs
 	code    *int            // once it has ended
 	done    chan struct{}   // closed when it has
@@ -72,7 +72,7 @@ func (c *Containers) ExecCreate(ctx context.Context, ref string, r apicontainer.
 	}
 	p, err := k.running()
 	if err == nil {
-		err = k.unpaused(execPaused, k.id)
+		err = k.unpaused(execPaused, ref)
 	}
 	if err != nil {
 		return "", err
@@ -91,6 +91,9 @@ func (c *Containers) ExecCreate(ctx context.Context, ref string, r apicontainer.
 	keys, err := detachKeys(r.DetachKeys)
 	if err != nil {
 		return "", err
+	}
+	if _, _, err := execUser(k, p, r.User); err != nil {
+		return "", fault.New(fault.Invalid, "%w", err)
 	}
 	x := &exec{id: newID(), container: k, generation: p.Generation, config: r, keys: keys, done: make(chan struct{})}
 	c.index.addExec(x)
@@ -128,12 +131,13 @@ func (c *Containers) ExecStart(ctx context.Context, id string, o ExecStartOption
 	if o.Detach {
 		return c.execStart(ctx, x, p, o, nil)
 	}
-	s, err := hijack(x.config.Tty)
+	// Whether the stream has frames is up to who reads it.
+	s, err := hijack(o.TTY)
 	if err != nil {
 		c.execFailed(x, 126)
 		return err
 	}
-	mux := !x.config.Tty && !s.Raw
+	mux := !o.TTY && !s.Raw
 	a, err := s.attachment()
 	if err != nil {
 		c.execFailed(x, 126)
@@ -142,7 +146,7 @@ func (c *Containers) ExecStart(ctx context.Context, id string, o ExecStartOption
 	a.Stdin, a.Stdout, a.Stderr = x.config.AttachStdin, x.config.AttachStdout, x.config.AttachStderr
 	a.Mux, a.DetachKeys = mux, x.keys
 	if err := c.execStart(ctx, x, p, o, []keeper.Attachment{a}); err != nil {
-		a.Conn.Write(frame(mux, 2, []byte(err.Error()+"\r\n")))
+		a.Conn.Write(frame(mux, 1, []byte(err.Error()+"\r\n"))) // as docker: on standard output
 		a.Conn.Close()
 	}
 	return nil
@@ -168,11 +172,12 @@ func (x *exec) begin() (*process, error) {
 	case x.started:
 		return nil, fault.New(fault.Conflict, "Error: Exec command %s is already running", x.id)
 	}
-	x.started = true
+	x.started, x.begun = true, make(chan struct{})
 	return p, nil
 }
 
 func (c *Containers) execStart(ctx context.Context, x *exec, p *process, o ExecStartOptions, clients []keeper.Attachment) error {
+	defer close(x.begun)
 	k := x.container
 	c.event(k, events.Action("exec_start: "+strings.Join(x.config.Cmd, " ")), "execID", x.id)
 	made, err := c.spawnExec(ctx, x, p, o, clients)
@@ -243,17 +248,9 @@ func (c *Containers) spawnExec(ctx context.Context, x *exec, p *process, o ExecS
 // execProcess resolves the exec's user in the container's files.
 func (c *Containers) execProcess(x *exec, p *process, s *specs.Spec, o ExecStartOptions) (*specs.Process, error) {
 	r := spec.ExecRequest{Config: x.container.rec().Config, Args: x.config.Cmd, Env: x.config.Env, Cwd: x.config.WorkingDir, Terminal: x.config.Tty, Privileged: x.config.Privileged}
-	if x.config.User != "" {
-		root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", p.Pid), unix.O_PATH|unix.O_DIRECTORY, 0)
-		if err != nil {
-			return nil, fmt.Errorf("cannot open the container's root: %w", err)
-		}
-		defer root.Close()
-		user, home, err := runtime.LookupUser(root, x.config.User, x.container.rec().Host.GroupAdd)
-		if err != nil {
-			return nil, err
-		}
-		r.User, r.Home = &user, home
+	var err error
+	if r.User, r.Home, err = execUser(x.container, p, x.config.User); err != nil {
+		return nil, err
 	}
 	process, err := spec.ExecProcess(s, r)
 	if err != nil {
@@ -267,6 +264,23 @@ func (c *Containers) execProcess(x *exec, p *process, s *specs.Spec, o ExecStart
 		process.ConsoleSize = &specs.Box{Height: size[0], Width: size[1]}
 	}
 	return process, nil
+}
+
+// execUser finds an exec's user in the container's files; nil: the container's own.
+func execUser(k *Container, p *process, name string) (*specs.User, string, error) {
+	if name == "" {
+		return nil, "", nil
+	}
+	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", p.Pid), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot open the container's root: %w", err)
+	}
+	defer root.Close()
+	user, home, err := runtime.LookupUser(root, name, k.rec().Host.GroupAdd)
+	if err != nil {
+		return nil, "", err
+	}
+	return &user, home, nil
 }
 
 // specOf returns the parts of the container's specification that an exec needs:
@@ -337,50 +351,6 @@ func (c *Containers) execExited(x *exec, e keeper.Exit) {
 	if err := writeJSON(c.execPath(x.id), r); err != nil {
 		c.log.Warn("cannot save exec", "exec", x.id, "error", err)
 	}
-}
-
-// ExecInspect describes an exec. A client asks when its stream has ended, which may
-// be before the exit has come here: then this waits for it, a moment only.
-func (c *Containers) ExecInspect(ctx context.Context, id string) (*apicontainer.ExecInspectResponse, error) {
-	x, err := c.index.exec(id)
-	if err != nil {
-		return nil, err
-	}
-	x.mu.Lock()
-	p := x.process
-	x.mu.Unlock()
-	if p != nil && pidfd.Signal(p.Pidfd, 0) != nil {
-		ended(&process{done: x.done}, patience/5)
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	r := &apicontainer.ExecInspectResponse{
-		ID: x.id, ContainerID: x.container.id, Running: x.process != nil, ExitCode: x.code,
-		OpenStdin: x.config.AttachStdin, OpenStdout: x.config.AttachStdout, OpenStderr: x.config.AttachStderr,
-		DetachKeys: x.keys, CanRemove: x.code != nil,
-		ProcessConfig: &apicontainer.ExecProcessConfig{
-			Tty: x.config.Tty, Entrypoint: x.config.Cmd[0], Arguments: x.config.Cmd[1:], Privileged: &x.config.Privileged, User: x.config.User,
-		},
-	}
-	if x.process != nil {
-		r.Pid = x.process.Pid
-	}
-	return r, nil
-}
-
-// ExecResize sets the size of an exec's terminal.
-func (c *Containers) ExecResize(ctx context.Context, id string, rows, cols uint16) error {
-	x, err := c.index.exec(id)
-	if err != nil {
-		return err
-	}
-	x.mu.Lock()
-	runs := x.process != nil
-	x.mu.Unlock()
-	if !runs {
-		return fault.New(fault.Conflict, "exec %s is not running", id)
-	}
-	return c.o.Keeper.Resize(ctx, id, rows, cols)
 }
 
 // execError puts a failure to start into docker's words.

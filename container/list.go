@@ -23,13 +23,36 @@ func (c *Containers) List(ctx context.Context, o ListOptions) ([]apicontainer.Su
 	}
 	now := time.Now()
 	l := make([]apicontainer.Summary, 0, len(chosen))
+	named := c.imageNames(ctx)
 	for _, rec := range chosen {
-		l = append(l, summary(rec, now))
+		s := summary(rec, now)
+		s.Image = named(rec)
+		l = append(l, s)
 	}
 	if o.Size {
 		err = c.measure(ctx, chosen, l)
 	}
 	return l, err
+}
+
+// imageNames returns what tells a container's image: the name it was made from as long
+// as that is still the same image's, else the id. It asks once for each name.
+func (c *Containers) imageNames(ctx context.Context) func(*record) string {
+	ids := map[string]string{}
+	return func(r *record) string {
+		name := r.Config.Image
+		id, known := ids[name]
+		if !known {
+			if img, err := c.o.Images.Get(ctx, name); err == nil {
+				id = img.ID
+			}
+			ids[name] = id
+		}
+		if id != r.Image.ID {
+			return r.Image.ID
+		}
+		return name
+	}
 }
 
 // choose returns the records that o asks for, newest first.
@@ -229,7 +252,7 @@ func summary(r *record, now time.Time) apicontainer.Summary {
 	s := apicontainer.Summary{
 		ID: r.ID, Names: []string{"/" + r.Name}, Image: r.Config.Image, ImageID: r.Image.ID,
 		ImageManifestDescriptor: r.Image.Manifest,
-		Command:                 strings.Join(append([]string{path}, arguments...), " "),
+		Command:                 shownCommand(path, arguments),
 		Created:                 r.Created.Unix(), Ports: r.shownPorts(), Labels: r.Config.Labels,
 		State: r.State.Status, Status: r.status(now),
 		Health:          r.healthSummary(),
@@ -239,6 +262,19 @@ func summary(r *record, now time.Time) apicontainer.Summary {
 	s.HostConfig.NetworkMode = string(r.Host.NetworkMode)
 	s.HostConfig.Annotations = r.Host.Annotations
 	return s
+}
+
+// shownCommand joins a command's words as docker does, those with a space in quotes.
+func shownCommand(path string, arguments []string) string {
+	var b strings.Builder
+	b.WriteString(path)
+	for _, a := range arguments {
+		if strings.Contains(a, " ") {
+			a = "'" + a + "'"
+		}
+		b.WriteString(" " + a)
+	}
+	return b.String()
 }
 
 // shownPorts are the exposed ports of a running container with a network of its own.

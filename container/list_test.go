@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -9,14 +10,45 @@ import (
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
 
+	"hoy/image"
 	"hoy/lib/fault"
 	"hoy/lib/filters"
 )
+
+// namedImages are image ids by name.
+type namedImages struct {
+	Images
+	ids map[string]string
+}
+
+func (n namedImages) Get(_ context.Context, ref string) (*image.Image, error) {
+	if n.ids[ref] == "" {
+		return nil, fault.New(fault.NotFound, "No such image: %s", ref)
+	}
+	return &image.Image{ID: n.ids[ref]}, nil
+}
+
+// TestListImage shows the name that a container was made from while it is its image's.
+func TestListImage(t *testing.T) {
+	c := &Containers{index: newIndex()}
+	c.o.Images = namedImages{ids: map[string]string{"img": "sha256:1"}}
+	for _, tc := range []struct{ name, id, want string }{
+		{"img", "sha256:1", "img"},
+		{"img", "sha256:2", "sha256:2"}, // the name is another's now
+		{"gone", "sha256:1", "sha256:1"},
+	} {
+		r := &record{Config: &apicontainer.Config{Image: tc.name}, Image: imageRecord{ID: tc.id}}
+		if got := c.imageNames(t.Context())(r); got != tc.want {
+			t.Errorf("%s of %s: %s, want %s", tc.name, tc.id, got, tc.want)
+		}
+	}
+}
 
 // listed has three containers: old (exited with 3), mid (running), new (created).
 func listed() *Containers {
 	now := time.Now()
 	c := &Containers{index: newIndex()}
+	c.o.Images = namedImages{ids: map[string]string{"img": "sha256:1"}}
 	for i, r := range []*record{
 		{ID: "aaa", Name: "old", State: state{Status: "exited", ExitCode: 3}},
 		{ID: "bbb", Name: "mid", State: state{Status: "running"}},

@@ -17,7 +17,7 @@ import (
 // Remove removes a container that does not run, or with Force kills it first.
 func (c *Containers) Remove(ctx context.Context, ref string, o RemoveOptions) error {
 	if o.Link {
-		return fault.New(fault.NotImplemented, "removing a link is not built: there are no links")
+		return fault.New(fault.Conflict, "Conflict, cannot remove the default link name of the container")
 	}
 	k, err := c.index.get(ref)
 	if err != nil {
@@ -49,9 +49,9 @@ func (c *Containers) claimRemoval(ctx context.Context, k *Container, ref string,
 	case k.removing:
 		return fault.New(fault.Conflict, "removal of container %s is already in progress", ref)
 	case k.process != nil && !force && k.rec().isPaused():
-		return fault.New(fault.Conflict, `cannot remove container "/%s": container is paused and must be unpaused first`, k.rec().Name)
+		return fault.New(fault.Conflict, `cannot remove container "%s": container is paused and must be unpaused first`, ref)
 	case (k.process != nil || k.comeback != nil) && !force:
-		return fault.New(fault.Conflict, `cannot remove container "/%s": container is %s: stop the container before removing or force remove`, k.rec().Name, k.rec().State.Status)
+		return fault.New(fault.Conflict, `cannot remove container "%s": container is %s: stop the container before removing or force remove`, ref, k.rec().State.Status)
 	}
 	k.removing = true
 	k.callOffLocked()
@@ -106,6 +106,7 @@ func (c *Containers) forget(k *Container, o RemoveOptions) {
 	}
 	closeAttachments(k.takePending())
 	c.event(k, events.ActionDestroy)
+	k.update(func(r *record) { r.State.Error = "" }) // who waits for the removal has it
 	k.answer(apicontainer.WaitConditionRemoved, apicontainer.WaitConditionNextExit, apicontainer.WaitConditionNotRunning)
 }
 

@@ -32,7 +32,7 @@ func (c *Containers) Rename(ctx context.Context, ref, name string) error {
 	case old == strings.TrimPrefix(name, "/"):
 		return fault.New(fault.Invalid, "Renaming a container with the same name as its current name")
 	}
-	if name, err = checkName(name); err == nil {
+	if name, err = checkName("/" + strings.TrimPrefix(name, "/")); err == nil {
 		err = c.index.reserve(name, k.id)
 	}
 	if err != nil {

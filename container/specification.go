@@ -47,7 +47,7 @@ func (c *Containers) share(rec *record) (s sharedNamespaces, err error) {
 		}
 		other := k.rec()
 		if other.State.Running == nil || !other.Host.IpcMode.IsShareable() && !other.Host.IpcMode.IsHost() {
-			return s, fault.New(fault.Conflict, "cannot join IPC namespace of container %s: non-shareable IPC (hint: use IpcMode:shareable for the donor container)", k.id)
+			return s, fault.New(fault.Conflict, "failed to join IPC namespace: container %s: non-shareable IPC (hint: use IpcMode:shareable for the donor container)", k.id)
 		}
 		s.ipc, s.shm = nsPath(p.Pid, "ipc"), other.State.Running.Shm
 	}

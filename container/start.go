@@ -253,7 +253,10 @@ func (c *Containers) startFailed(k *Container, err error) error {
 }
 
 func startError(r *record, err error) (code int, _ error) {
-	const task = "failed to create task for container: "
+	task := "failed to create task for container: "
+	if fault.KindOf(err) != fault.Internal {
+		task = "" // the request was wrong
+	}
 	if e, ok := errors.AsType[*runtime.ExecError](err); ok {
 		if errors.Is(err, unix.ENOEXEC) && r.Image.Platform.Architecture != goruntime.GOARCH {
 			err = fmt.Errorf("%w (the image is for %s)", err, platformName(r.Image.Platform))
@@ -277,7 +280,7 @@ func startError(r *record, err error) (code int, _ error) {
 // codeWords makes sure that the text holds the words by which docker's command line
 // finds the exit code.
 func codeWords(err error, code int) error {
-	words := []string{"permission denied", "not a directory", "is a directory"}
+	words := []string{"permission denied", "not a directory"}
 	if code == 127 {
 		words = []string{"executable file not found", "no such file or directory"}
 	}

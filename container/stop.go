@@ -140,6 +140,13 @@ func kill(f *os.File) { pidfd.Signal(f, unix.SIGKILL) }
 
 // Kill sends a signal, SIGKILL when sig is empty, and for that one waits for the end.
 func (c *Containers) Kill(ctx context.Context, ref, sig string) error {
+	if err := c.kill(ctx, ref, sig); err != nil {
+		return fmt.Errorf("cannot kill container: %s: %w", ref, err)
+	}
+	return nil
+}
+
+func (c *Containers) kill(ctx context.Context, ref, sig string) error {
 	number, err := signalNumber(first(sig, "SIGKILL"))
 	if err != nil {
 		return err
@@ -151,27 +158,23 @@ func (c *Containers) Kill(ctx context.Context, ref, sig string) error {
 	p, err := c.toSignal(ctx, k, number)
 	switch {
 	case err != nil:
-		return fault.New(fault.Conflict, "cannot kill container: %s: %w", ref, err)
+		return fault.New(fault.Conflict, "%w", err)
 	case p == nil: // it waited for a restart that will not be
+		return nil
 	case number == unix.SIGKILL:
-		err = c.end(context.WithoutCancel(ctx), k, p)
-	default:
-		err = c.signal(k, p, number)
+		return c.end(context.WithoutCancel(ctx), k, p)
 	}
-	if err != nil {
-		return fmt.Errorf("cannot kill container: %s: %w", ref, err)
-	}
-	return nil
+	return c.signal(k, p, number)
 }
 
 // signalNumber reads a signal's name, with or without SIG, or number.
 func signalNumber(s string) (unix.Signal, error) {
 	n, err := signal.ParseSignal(s)
 	if err != nil {
-		return 0, fault.New(fault.Invalid, "Invalid signal: %s", s)
+		return 0, fault.New(fault.Invalid, "invalid signal: %s", s)
 	}
 	if n < 1 || n > 64 {
-		return 0, fault.New(fault.Invalid, "the Linux daemon does not support signal %d", n)
+		return 0, fault.New(fault.Invalid, "the linux daemon does not support signal %d", n)
 	}
 	return n, nil
 }

@@ -76,7 +76,7 @@ func TestParseRefuses(t *testing.T) {
 		"--host=ftp://x":                         "--host ftp://x",
 		"--host=unix://relative":                 "--host",
 		"--log-level=loud":                       "--log-level",
-		"--log-driver=nonsense":                  "no log driver named 'nonsense'",
+		"--log-driver=nonsense":                  `plugin "nonsense" not found`,
 		"--min-api-version=1.23":                 "minimum supported API version is 1.24",
 		"--min-api-version=1.99":                 "maximum supported API version is 1.56",
 		"--exec-opt=x":                           "must be formatted 'opt=value'",

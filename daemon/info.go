@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	goruntime "runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -46,7 +47,8 @@ func (a *about) Info(ctx context.Context) (*system.Info, error) {
 		Plugins:  system.PluginsInfo{Volume: []string{"local"}, Network: []string{"bridge", "host", "null"}, Log: spec.LogDrivers()},
 		Runtimes: runtimes(), DefaultRuntime: "runc",
 		Swarm: swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive}, LiveRestoreEnabled: true,
-		InitBinary: a.initPath, ContainerdCommit: system.Commit{ID: "N/A"}, RuncCommit: system.Commit{ID: "N/A"}, InitCommit: system.Commit{ID: "N/A"},
+		InitBinary: a.initPath, ContainerdCommit: system.Commit{ID: libraryVersion("github.com/containerd/containerd/v2")},
+		RuncCommit: system.Commit{ID: version.Commit}, InitCommit: system.Commit{ID: version.Commit}, // parts of this engine
 		SecurityOptions: a.security(o), CDISpecDirs: append([]string{}, o.CDISpecDirs...),
 		DiscoveredDevices: []system.DeviceInfo{}, FirewallBackend: &system.FirewallInfo{Driver: "nftables"},
 	}
@@ -165,4 +167,16 @@ func (a *about) warnings(o *Options) []string {
 		}
 	}
 	return l
+}
+
+// libraryVersion is the version of a module that is linked in.
+func libraryVersion(path string) string {
+	if b, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range b.Deps {
+			if m.Path == path {
+				return m.Version
+			}
+		}
+	}
+	return ""
 }

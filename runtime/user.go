@@ -36,7 +36,7 @@ func LookupUser(root *os.File, name string, groups []string) (u specs.User, home
 	}
 	found, err := user.GetExecUser(name, &user.ExecUser{Home: "/"}, strings.NewReader(passwd), strings.NewReader(group))
 	if err != nil {
-		return u, "", fault.New(fault.Invalid, "cannot find user %q: %w", name, err)
+		return u, "", fault.New(fault.Invalid, "%w", err) // it says what it did not find, in docker's words
 	}
 	u.UID, u.GID = uint32(found.Uid), uint32(found.Gid)
 	extra, err := user.GetAdditionalGroups(groups, strings.NewReader(group))

@@ -59,13 +59,13 @@ func TestLookupUser(t *testing.T) {
 		{full, "5000", "", "5000 0 [0] /"},
 		{full, "5000:5001", "", "5000 5001 [5001] /"},
 		{full, "77", "", "77 0 [0] /"}, // a number is never a name
-		{full, "nobody", "", `cannot find user "nobody": `},
-		{full, "web:nogroup", "", `cannot find user "web:nogroup": `},
-		{full, "-5", "", `cannot find user "-5": `},
+		{full, "nobody", "", `unable to find user nobody: `},
+		{full, "web:nogroup", "", `unable to find group nogroup: `},
+		{full, "-5", "", ``},
 		{full, "web", "nogroup", `cannot find groups ["nogroup"]: `},
 		{none, "", "", "0 0 [0] /"},
 		{none, "7:8", "9", "7 8 [8 9] /"},
-		{none, "web", "", `cannot find user "web": `},
+		{none, "web", "", `unable to find user web: `},
 	} {
 		u, home, err := LookupUser(tc.root, tc.user, strings.Fields(tc.groups))
 		got := fmt.Sprintf("%d %d %v %s", u.UID, u.GID, u.AdditionalGids, home)
@@ -88,12 +88,12 @@ func TestLookupUserInAHostileImage(t *testing.T) {
 		trap func(etc string) error
 		want string
 	}{
-		"a link to the host's": {func(etc string) error { return os.Symlink("/../../../../etc/hostname", etc+"/passwd") }, `cannot find user "daemon"`},
+		"a link to the host's": {func(etc string) error { return os.Symlink("/../../../../etc/hostname", etc+"/passwd") }, `unable to find user daemon`},
 		"a FIFO":               {func(etc string) error { return unix.Mkfifo(etc+"/passwd", 0o644) }, "cannot read the container's /etc/passwd: it is not a regular file"},
 		"a device":             {func(etc string) error { return unix.Mknod(etc+"/passwd", unix.S_IFCHR|0o644, 1<<8|5) }, "cannot read the container's /etc/passwd: it is not a regular file"},
 		"a directory":          {func(etc string) error { return os.Mkdir(etc+"/passwd", 0o755) }, "cannot read the container's /etc/passwd: it is not a regular file"},
 		"a huge file":          {func(etc string) error { return hugeFile(etc + "/passwd") }, "cannot read the container's /etc/passwd: it is larger than"},
-		"a link of procfs":     {func(etc string) error { return os.Symlink("/proc/self/root/etc/passwd", etc+"/passwd") }, `cannot find user "daemon"`},
+		"a link of procfs":     {func(etc string) error { return os.Symlink("/proc/self/root/etc/passwd", etc+"/passwd") }, `unable to find user daemon`},
 	} {
 		root, dir := image(t, map[string]string{"etc/group": ""})
 		if err := tc.trap(filepath.Join(dir, "etc")); err != nil {

@@ -18,6 +18,11 @@ func noSwarm(*request) response {
 	return failure{fault.New(fault.Unavailable, `This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.`)}
 }
 
+// swarmLeave answers a node that never was in one.
+func swarmLeave(*request) response {
+	return failure{fault.New(fault.Unavailable, "This node is not part of a swarm")}
+}
+
 // pluginList answers that there are none: clients ask for the list in passing.
 func pluginList(*request) response { return ok([]struct{}{}) }
 

@@ -44,6 +44,9 @@ func (b *createBody) decode(body io.Reader, v version) error {
 
 func containerCreate(r *request) response {
 	var b createBody
+	if r.ContentLength == 0 {
+		return failure{fault.New(fault.Invalid, "invalid JSON: %w", io.EOF)}
+	}
 	if err := r.json(func(body io.Reader) error { return b.decode(body, r.version) }); err != nil {
 		return failure{err}
 	}

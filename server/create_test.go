@@ -71,7 +71,7 @@ func same(t *testing.T, got, want any) bool {
 func TestCreateRefusesBadBodies(t *testing.T) {
 	socket, _ := serve(t, &backend{})
 	for _, c := range []struct{ kind, body, want string }{
-		{"application/json", "", "config cannot be empty in order to create a container"},
+		{"application/json", "", "invalid JSON: EOF"},
 		{"application/json", "{", "invalid JSON"},
 		{"application/json", "null", "config cannot be empty"},
 		{"application/json", `{"HostConfig":{}}`, "config cannot be empty"},

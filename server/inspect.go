@@ -4,6 +4,8 @@ import (
 	"net/netip"
 
 	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/storage"
 
 	"hoy/container"
 )
@@ -15,24 +17,19 @@ type inspected struct {
 }
 
 // legacyInspect is a container as versions up to 1.51 show it: the default
-// bridge's addresses stand beside the list of networks.
+// bridge's addresses stand beside the list of networks, if it is in that one.
 type legacyInspect struct {
 	inspected
-	NetworkSettings *legacyNetworks
+	NetworkSettings any
 }
 
 type legacyNetworks struct {
 	*apicontainer.NetworkSettings
-	EndpointID, MacAddress              string
-	Gateway, IPAddress                  string
-	IPPrefixLen                         int
-	IPv6Gateway, GlobalIPv6Address      string
-	GlobalIPv6PrefixLen                 int
-	Bridge                              string
-	HairpinMode                         bool
-	LinkLocalIPv6Address                string
-	LinkLocalIPv6PrefixLen              int
-	SecondaryIPAddresses, SecondaryIPv6 []string
+	EndpointID, MacAddress         string
+	Gateway, IPAddress             string
+	IPPrefixLen                    int
+	IPv6Gateway, GlobalIPv6Address string
+	GlobalIPv6PrefixLen            int
 }
 
 // inspectFor shapes c for version v. c is the caller's own copy.
@@ -48,13 +45,24 @@ func inspectFor(c inspected, v version) any {
 	if v >= 52 || c.NetworkSettings == nil {
 		return c
 	}
-	legacy := &legacyNetworks{NetworkSettings: c.NetworkSettings}
-	if e := c.NetworkSettings.Networks["bridge"]; e != nil {
-		legacy.EndpointID, legacy.MacAddress = e.EndpointID, e.MacAddress.String()
-		legacy.Gateway, legacy.IPAddress, legacy.IPPrefixLen = text(e.Gateway), text(e.IPAddress), e.IPPrefixLen
-		legacy.IPv6Gateway, legacy.GlobalIPv6Address, legacy.GlobalIPv6PrefixLen = text(e.IPv6Gateway), text(e.GlobalIPv6Address), e.GlobalIPv6PrefixLen
+	response := *c.InspectResponse
+	c.InspectResponse = &response
+	if c.Storage != nil && c.Storage.RootFS != nil && c.Storage.RootFS.Snapshot != nil {
+		c.GraphDriver, c.Storage = &storage.DriverData{Name: c.Storage.RootFS.Snapshot.Name}, nil
 	}
-	return legacyInspect{c, legacy}
+	legacy := legacyInspect{c, c.NetworkSettings}
+	if e := c.NetworkSettings.Networks["bridge"]; e != nil {
+		legacy.NetworkSettings = bridgeBeside(c.NetworkSettings, e)
+	}
+	return legacy
+}
+
+func bridgeBeside(s *apicontainer.NetworkSettings, e *network.EndpointSettings) *legacyNetworks {
+	return &legacyNetworks{
+		NetworkSettings: s, EndpointID: e.EndpointID, MacAddress: e.MacAddress.String(),
+		Gateway: text(e.Gateway), IPAddress: text(e.IPAddress), IPPrefixLen: e.IPPrefixLen,
+		IPv6Gateway: text(e.IPv6Gateway), GlobalIPv6Address: text(e.GlobalIPv6Address), GlobalIPv6PrefixLen: e.GlobalIPv6PrefixLen,
+	}
 }
 
 // text is the address, or nothing: the zero Addr calls itself "invalid IP".

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -102,13 +103,26 @@ func (r *request) time(name string) (time.Time, error) {
 
 // size reads rows and columns of a terminal.
 func (r *request) size() (rows, cols uint16, err error) {
-	var n [2]uint64
-	for i, name := range []string{"h", "w"} {
-		if n[i], err = strconv.ParseUint(r.value(name), 10, 16); err != nil {
-			return 0, 0, fault.New(fault.Invalid, "invalid resize %s %q: %w", [2]string{"height", "width"}[i], r.value(name), err)
-		}
+	if rows, err = r.extent("h"); err != nil {
+		return 0, 0, fault.New(fault.Invalid, "invalid resize height %q: %w", r.value("h"), err)
 	}
-	return uint16(n[0]), uint16(n[1]), nil
+	if cols, err = r.extent("w"); err != nil {
+		return 0, 0, fault.New(fault.Invalid, "invalid resize width %q: %w", r.value("w"), err)
+	}
+	return rows, cols, nil
+}
+
+// extent reads a number of 32 bits, as docker allows; a terminal has 16.
+func (r *request) extent(name string) (uint16, error) {
+	digits, negative := strings.CutPrefix(r.value(name), "-")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	switch {
+	case err != nil:
+		return 0, errors.Unwrap(err) // without the name of the function
+	case negative:
+		return 0, strconv.ErrRange
+	}
+	return uint16(min(n, math.MaxUint16)), nil
 }
 
 // body decodes the JSON body into v; no body leaves v as it is.

@@ -126,7 +126,7 @@ func routes() []route {
 		{get, "/swarm", noSwarm, 0},
 		{post, "/swarm/init", absent("swarm mode"), 0},
 		{post, "/swarm/join", absent("swarm mode"), 0},
-		{post, "/swarm/leave", noSwarm, 0},
+		{post, "/swarm/leave", swarmLeave, 0},
 		{post, "/swarm/update", noSwarm, 0},
 		{get, "/swarm/unlockkey", noSwarm, 0},
 		{post, "/swarm/unlock", noSwarm, 0},

@@ -28,7 +28,13 @@ func ping(r *request) response {
 	})
 }
 
-func info(r *request) response { return result(r.server.System.Info(r.Context())) }
+func info(r *request) response {
+	i, err := r.server.System.Info(r.Context())
+	if err != nil {
+		return failure{err}
+	}
+	return result(infoFor(i, r.version), nil)
+}
 
 func engineVersion(r *request) response { return result(r.server.System.Version(r.Context())) }
 

@@ -142,7 +142,11 @@ func ParseBind(raw string) (MountRequest, error) {
 		return m, invalid("invalid mode: %s", m.Mode)
 	}
 	if err := checkTarget(m.Target); err != nil {
-		return m, invalid("invalid volume specification: '%s': %w", raw, err)
+		kind := mount.TypeVolume
+		if path.IsAbs(m.Source) {
+			kind = mount.TypeBind
+		}
+		return m, invalid("invalid volume specification: '%s': invalid mount config for type %q: %w", raw, kind, err)
 	}
 	m.Type = mount.TypeVolume
 	if path.IsAbs(m.Source) {

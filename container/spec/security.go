@@ -40,13 +40,17 @@ func parseSecurity(h *container.HostConfig) (security, error) {
 		var err error
 		switch {
 		case key == "no-new-privileges":
-			s.noNewPrivileges, err = boolean(value, set)
+			if s.noNewPrivileges, err = boolean(value, set); err != nil {
+				return s, fault.New(fault.Invalid, "invalid --security-opt 2: %q", o)
+			}
 		case key == "writable-cgroups":
-			s.writableCgroups, err = boolean(value, set)
+			if s.writableCgroups, err = boolean(value, set); err != nil {
+				return s, fault.New(fault.Invalid, "invalid --security-opt 2: %q", o)
+			}
 		case o == "disable":
 			s.labels = append(s.labels, "disable")
 		case !set:
-			return s, fault.New(fault.Invalid, "invalid --security-opt: %q", o)
+			return s, fault.New(fault.Invalid, "invalid --security-opt 1: %q", o)
 		case key == "label":
 			s.labels = append(s.labels, value)
 		case key == "apparmor":
@@ -54,7 +58,7 @@ func parseSecurity(h *container.HostConfig) (security, error) {
 		case key == "seccomp":
 			s.seccomp, err = value, checkProfile(value)
 		default:
-			return s, fault.New(fault.Invalid, "invalid --security-opt: %q", o)
+			return s, fault.New(fault.Invalid, "invalid --security-opt 2: %q", o)
 		}
 		if err != nil {
 			return s, fault.New(fault.Invalid, "invalid --security-opt: %q: %w", shorten(o), err)

@@ -154,12 +154,12 @@ func parseList(text string) (map[int]bool, error) {
 		first, last, isRange := strings.Cut(part, "-")
 		low, err := strconv.Atoi(first)
 		if err != nil {
-			return nil, err
+			return nil, invalid("invalid format: %s", text)
 		}
 		high := low
 		if isRange {
 			if high, err = strconv.Atoi(last); err != nil {
-				return nil, err
+				return nil, invalid("invalid format: %s", text)
 			}
 		}
 		if low < 0 || high < low || high >= most {

@@ -41,7 +41,7 @@ func ValidateLog(l container.LogConfig) (warnings []string, err error) {
 	case slices.Contains([]string{"awslogs", "splunk", "gcplogs"}, l.Type):
 		return nil, fault.New(fault.NotImplemented, "the log driver %s sends to one company's service and is not part of hoy: fluentd, gelf or syslog reach it", l.Type)
 	case !slices.Contains(LogDrivers(), l.Type):
-		return nil, invalid("logger: no log driver named '%s' is registered", l.Type)
+		return nil, invalid("error looking up logging plugin %s: plugin %q not found", l.Type, l.Type)
 	}
 	for key, value := range l.Config {
 		if !knownLogOption(l.Type, key) {

@@ -63,11 +63,11 @@ func tweak(base, add, drop []string, privileged bool, held Set) ([]string, error
 	}
 	add, err := normalize(add, held)
 	if err != nil {
-		return nil, err
+		return nil, fault.New(fault.Invalid, "invalid CapAdd: %w", err)
 	}
 	drop, err = normalize(drop, ^Set(0))
 	if err != nil {
-		return nil, err
+		return nil, fault.New(fault.Invalid, "invalid CapDrop: %w", err)
 	}
 	switch {
 	case slices.Contains(add, all):
@@ -92,7 +92,7 @@ func normalize(list []string, held Set) ([]string, error) {
 		}
 		i := slices.Index(names[:], n)
 		if i < 0 {
-			return nil, fault.New(fault.Invalid, "unknown capability: %q", name)
+			return nil, fault.New(fault.Invalid, "unknown capability: %q", n)
 		}
 		if held>>i&1 == 0 {
 			return nil, fault.New(fault.Invalid, "capability not supported by your kernel or not available in the current environment: %q", n)

@@ -111,6 +111,17 @@ func Wait(ctx context.Context, f *os.File) error {
 	return nil
 }
 
+// Dead tells whether the process has ended, though maybe not been reaped: a signal
+// reaches even a zombie.
+func Dead(f *os.File) bool {
+	n := 0
+	err := control(f, func(fd int) (err error) {
+		n, err = ready(fd)
+		return err
+	})
+	return err == nil && n > 0
+}
+
 // ready polls without waiting.
 func ready(fd int) (int, error) {
 	for {

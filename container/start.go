@@ -18,6 +18,7 @@ import (
 	"hoy/lib/cleanup"
 	"hoy/lib/failpoint"
 	"hoy/lib/fault"
+	"hoy/lib/filelimit"
 	"hoy/network"
 	"hoy/runtime"
 )
@@ -92,6 +93,7 @@ func (c *Containers) start(ctx context.Context, k *Container, clients []keeper.A
 	unpinned := make(chan struct{})
 	defer func() {
 		l.undo.Run()
+		err = filelimit.Explain("the engine", err)
 		if err != nil {
 			l.files.Run()
 			return

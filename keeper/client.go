@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/lib/fault"
+	"hoy/lib/filelimit"
 )
 
 // Client is the engine's side of a keeper.
@@ -101,8 +102,12 @@ func (c *Client) Spawn(ctx context.Context, r SpawnRequest) (*Process, error) {
 		b.Attach = append(b.Attach, a.body(r.ID, r.Generation))
 		fds = append(fds, int(a.Conn.Fd()))
 	}
+	// What comes back must find room: a process that nobody holds would be half a start.
+	if err := filelimit.Room(keptFiles + len(r.Attach)); err != nil {
+		return nil, filelimit.Explain("the engine", fmt.Errorf("cannot start %s: %w", r.ID, err))
+	}
 	if err := c.keepBefore(r, b.Attach); err != nil {
-		return nil, err
+		return nil, filelimit.Explain("the engine", err)
 	}
 	if r.OnTimeout != nil {
 		deadline := r.Deadline
@@ -243,6 +248,9 @@ func (c *Client) tell(e Exit) {
 }
 
 var errClosed = fault.New(fault.Unavailable, "the connection to the keeper is closed")
+
+// keptFiles is how many duplicates are kept of a process, besides its clients' sockets.
+const keptFiles = 8
 
 const (
 	restartPause = 100 * time.Millisecond

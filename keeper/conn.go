@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/lib/fault"
+	"hoy/lib/filelimit"
 )
 
 // serve reads requests until the engine goes. Those that may take long are answered
@@ -19,6 +20,12 @@ func (c *conn) serve() {
 	defer c.Close()
 	for {
 		msg, fds, err := c.receive()
+		if errors.Is(err, errFilesLost) {
+			if h, _, perr := parse(msg); perr == nil {
+				c.fail(h, err)
+				continue
+			}
+		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, os.ErrClosed) {
 				fmt.Fprintf(os.Stderr, "hoy-keeper: connection ended: %v\n", err)
@@ -269,6 +276,6 @@ func (c *conn) reply(h header, status uint32, body any, fds []int) error {
 }
 
 func (c *conn) fail(h header, err error) {
-	status, body := failure(err)
+	status, body := failure(filelimit.Explain("the keeper", err))
 	c.reply(h, status, body, nil)
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -90,6 +91,10 @@ func (s *socket) accept() (*socket, error) {
 			nfd, _, err = unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			return err != unix.EAGAIN && err != unix.EINTR && err != unix.ECONNABORTED
 		})
+		if rerr == nil && (err == unix.EMFILE || err == unix.ENFILE) {
+			time.Sleep(acceptPause) // until something is closed; what runs goes on
+			continue
+		}
 		if rerr != nil {
 			return nil, rerr
 		}
@@ -150,6 +155,10 @@ func (s *socket) receive() ([]byte, []int, error) {
 		return nil, nil, err
 	}
 	fds, err := rights(s.oob[:oobn])
+	if err == nil && flags&unix.MSG_CTRUNC != 0 && flags&unix.MSG_TRUNC == 0 && n > 0 && len(fds) < maxFiles {
+		closeAll(fds) // the kernel leaves out what finds no number
+		return s.buf[:n], nil, errFilesLost
+	}
 	if err == nil && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
 		err = errors.New("message too long")
 	}
@@ -162,6 +171,10 @@ func (s *socket) receive() ([]byte, []int, error) {
 	}
 	return s.buf[:n], fds, nil
 }
+
+var errFilesLost = fmt.Errorf("cannot receive descriptors: %w", unix.EMFILE)
+
+const acceptPause = 50 * time.Millisecond
 
 func rights(oob []byte) (fds []int, err error) {
 	if len(oob) == 0 {

@@ -12,11 +12,16 @@ import (
 	"hoy/lib/cleanup"
 	"hoy/lib/failpoint"
 	"hoy/lib/fault"
+	"hoy/lib/filelimit"
 	"hoy/linux/pidfd"
 	"hoy/linux/spawn"
 )
 
 const defaultDeadline = 30 * time.Second
+
+// startFiles is how many files a start opens here at most, those of its script too,
+// besides what came with the request.
+const startFiles = 24
 
 // spawnFiles are the descriptors that came with a spawn request.
 type spawnFiles struct {
@@ -121,6 +126,9 @@ func (p *process) start(b *spawnBody, f *spawnFiles) (err error) {
 	var undo cleanup.Stack
 	defer undo.Run()
 	undo.Add(p.removeFiles)
+	if err := filelimit.Room(startFiles); err != nil {
+		return fmt.Errorf("cannot start %s: %w", p.ID, err)
+	}
 	theirs, err := p.openStdio(f.console, &undo)
 	if err != nil {
 		return err

@@ -116,7 +116,7 @@ func (l *logger) settle(e *journalEntry) (n int, err error) {
 		e.written()
 	}
 	if e.phase.Load() == journalWritten {
-		return int(e.n), nil
+		return int(min(e.n, 2*batch)), nil // more is never under way
 	}
 	return 0, nil
 }

@@ -31,7 +31,7 @@ func (c *Containers) Export(ctx context.Context, ref string) (*Archive, error) {
 	root, err := mount.OpenIn(v.base, "/", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("Error exporting container %s: %w", ref, err)
+		return nil, fmt.Errorf("error exporting container %s: %w", ref, err)
 	}
 	return &Archive{v: v, pack: c.exporter(k, v, root), close: func() { root.Close(); release() }}, nil
 }

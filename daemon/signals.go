@@ -28,7 +28,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	signal.Notify(told, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1)
 	// Whoever reads our log may go away (a journal that restarts): the write fails then.
 	// Not by ignoring the signal: that would be passed on to the keeper.
-	signal.Notify(make(chan os.Signal), unix.SIGPIPE)
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	ended := make(chan error, len(d.listeners))
 	for _, l := range d.listeners {
 		d.log.Info("API listen", "address", l.Addr().String())

@@ -26,7 +26,7 @@ func TestLevel(t *testing.T) {
 	if len(seen) < 990 {
 		t.Errorf("%d levels for 1000 containers", len(seen))
 	}
-	if Level("a") != Level("a") {
+	if first, second := Level("a"), Level("a"); first != second {
 		t.Error("a container's level changes")
 	}
 }

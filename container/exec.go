@@ -127,6 +127,7 @@ func (c *Containers) ExecStart(ctx context.Context, id string, o ExecStartOption
 	if err != nil {
 		return err
 	}
+	defer close(x.begun)
 	ctx = context.WithoutCancel(ctx)
 	if o.Detach {
 		return c.execStart(ctx, x, p, o, nil)
@@ -177,7 +178,6 @@ func (x *exec) begin() (*process, error) {
 }
 
 func (c *Containers) execStart(ctx context.Context, x *exec, p *process, o ExecStartOptions, clients []keeper.Attachment) error {
-	defer close(x.begun)
 	k := x.container
 	c.event(k, events.Action("exec_start: "+strings.Join(x.config.Cmd, " ")), "execID", x.id)
 	made, err := c.spawnExec(ctx, x, p, o, clients)

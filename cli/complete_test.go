@@ -49,7 +49,7 @@ func TestComplete(t *testing.T) {
 		"run --network=ba|":                     "back",
 		"run --restart |":                       "always no on-failure unless-stopped",
 		"inspect |":                             "back bridge data db nginx nginx:latest redis:7 web",
-		"container st|":                         "start stop",
+		"container st|":                         "start stats stop",
 		"stop --sig|":                           "--signal",
 		"version |":                             "",
 		"--log-level debug volume rm |":         "data",

@@ -34,6 +34,8 @@ func entries() []entry {
 		{"container", "unpause", nil, "unpause", newUnpause},
 		{"container", "rename", nil, "rename", newRename},
 		{"container", "update", nil, "update", newUpdate},
+		{"container", "top", nil, "top", newTop},
+		{"container", "stats", nil, "stats", newStats},
 		{"container", "rm", []string{"remove"}, "rm", newRm},
 		{"container", "wait", nil, "wait", newWait},
 		{"container", "inspect", nil, "", newContainerInspect},
@@ -67,8 +69,8 @@ func entries() []entry {
 
 // unbuilt are docker's commands that hoy does not have yet, by group.
 var unbuilt = [...]struct{ group, names string }{
-	{"", "attest bake build builder buildx checkpoint compose config context login logout manifest node plugin port pull push search secret service stack stats swarm top trust machine kubernetes dashboard anatomy why"},
-	{"container", "port prune stats top"},
+	{"", "attest bake build builder buildx checkpoint compose config context login logout manifest node plugin port pull push search secret service stack swarm trust machine kubernetes dashboard anatomy why"},
+	{"container", "port prune"},
 	{"image", "build pull push"},
 	{"volume", "prune update"},
 	{"network", "connect create disconnect prune rm"},

@@ -2,8 +2,13 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/moby/moby/api/types/container"
 )
@@ -33,4 +38,35 @@ type UpdateConfig struct {
 // leave what is.
 func (c *Client) ContainerUpdate(ctx context.Context, ref string, u UpdateConfig) (out container.UpdateResponse, err error) {
 	return out, c.call(ctx, http.MethodPost, "/containers/"+escape(ref)+"/update", nil, u, &out)
+}
+
+// ContainerTop lists the processes of a container by options of ps, "" for the usual.
+func (c *Client) ContainerTop(ctx context.Context, ref, psOptions string) (out container.TopResponse, err error) {
+	q := url.Values{}
+	if psOptions != "" {
+		q.Set("ps_args", psOptions)
+	}
+	return out, c.call(ctx, http.MethodGet, "/containers/"+escape(ref)+"/top", q, nil, &out)
+}
+
+// ContainerStats tells f what a container uses: once, or every second until ctx ends
+// or the container is removed.
+func (c *Client) ContainerStats(ctx context.Context, ref string, stream bool, f func(*container.StatsResponse) error) error {
+	q := url.Values{"stream": {strconv.FormatBool(stream)}}
+	resp, err := c.do(ctx, request{method: http.MethodGet, path: "/containers/" + escape(ref) + "/stats", query: q})
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	for d := json.NewDecoder(resp.Body); ; {
+		var s container.StatsResponse
+		if err := d.Decode(&s); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("cannot read the engine's statistics: %w", err)
+		}
+		if err := f(&s); err != nil {
+			return err
+		}
+	}
 }

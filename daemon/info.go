@@ -17,6 +17,7 @@ import (
 	"hoy/container/cdi"
 	"hoy/container/spec"
 	"hoy/lib/version"
+	"hoy/linux/proc"
 	"hoy/network"
 )
 
@@ -39,7 +40,7 @@ func (a *about) Info(ctx context.Context) (*system.Info, error) {
 		CgroupDriver: "cgroupfs", CgroupVersion: "1", LoggingDriver: o.LogDriver,
 		Debug: o.Debug, NFd: openFiles(), NGoroutines: goruntime.NumGoroutine(), NEventsListener: d.bus.Listeners(),
 		SystemTime: time.Now().Format(time.RFC3339Nano), KernelVersion: kernelVersion(),
-		OSType: goruntime.GOOS, Architecture: architecture(), NCPU: goruntime.NumCPU(), MemTotal: memory(),
+		OSType: goruntime.GOOS, Architecture: architecture(), NCPU: goruntime.NumCPU(), MemTotal: int64(proc.Memory()),
 		RegistryConfig: o.registryConfig(),
 		DockerRootDir:  o.DataRoot, Labels: append([]string{}, o.Labels...), ExperimentalBuild: o.Experimental,
 		HTTPProxy:  maskCredentials(orEnv(o.HTTPProxy, "HTTP_PROXY")),

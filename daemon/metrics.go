@@ -16,6 +16,7 @@ import (
 	"hoy/container"
 	"hoy/lib/metrics"
 	"hoy/lib/version"
+	"hoy/linux/proc"
 )
 
 // measures are the metrics of an engine, by dockerd's names, which people's dashboards
@@ -46,7 +47,7 @@ func newMeasures(d *Daemon) *measures {
 			metrics.Label{Name: "os_type", Value: goruntime.GOOS}, metrics.Label{Name: "os_version", Value: systemVersion},
 			metrics.Label{Name: "version", Value: version.Version})
 	})
-	s.Gauge("engine_daemon_engine_memory_bytes", "The number of bytes of memory that the host system of the engine has", func() float64 { return float64(memory()) })
+	s.Gauge("engine_daemon_engine_memory_bytes", "The number of bytes of memory that the host system of the engine has", func() float64 { return float64(int64(proc.Memory())) })
 	s.Gauge("engine_daemon_events_subscribers_total", "The number of current subscribers to events", func() float64 { return float64(d.bus.Listeners()) })
 	s.CounterFunc("engine_daemon_events_total", "The number of events logged", func() float64 { return float64(d.bus.Published()) })
 	s.CounterFunc("engine_daemon_health_checks_failed_total", "The total number of failed health checks", func() float64 {

@@ -76,14 +76,6 @@ func kernelAtLeast(major, minor int) bool {
 	return a > major || a == major && b >= minor
 }
 
-func memory() int64 {
-	var s unix.Sysinfo_t
-	if unix.Sysinfo(&s) != nil {
-		return 0
-	}
-	return int64(s.Totalram) * int64(s.Unit)
-}
-
 func openFiles() int {
 	l, _ := os.ReadDir("/proc/self/fd")
 	return len(l)

@@ -29,6 +29,8 @@ type Containers interface {
 	Pause(ctx context.Context, ref string) error
 	Unpause(ctx context.Context, ref string) error
 	Rename(ctx context.Context, ref, name string) error
+	Top(ctx context.Context, ref, psOptions string) (*apicontainer.TopResponse, error)
+	Stats(ctx context.Context, ref string, o container.StatsOptions, send func(*apicontainer.StatsResponse) error) error
 	Update(ctx context.Context, ref string, h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
 	Remove(ctx context.Context, ref string, o container.RemoveOptions) error
 	// Wait has registered the waiter when it returns.

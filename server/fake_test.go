@@ -30,6 +30,7 @@ import (
 type backend struct {
 	create  func(container.CreateRequest) (apicontainer.CreateResponse, error)
 	start   func(ctx context.Context, ref string) error
+	stats   func(o container.StatsOptions, send func(*apicontainer.StatsResponse) error) error
 	update  func(h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
 	stop    func(ref, signal string, timeout *int) error
 	remove  func(ref string, o container.RemoveOptions) error
@@ -75,6 +76,15 @@ func (b *backend) Restart(_ context.Context, ref, signal string, timeout *int) e
 func (b *backend) Pause(context.Context, string) error          { return errAbsent }
 func (b *backend) Unpause(context.Context, string) error        { return errAbsent }
 func (b *backend) Rename(context.Context, string, string) error { return errAbsent }
+func (b *backend) Top(context.Context, string, string) (*apicontainer.TopResponse, error) {
+	return nil, errAbsent
+}
+func (b *backend) Stats(_ context.Context, _ string, o container.StatsOptions, send func(*apicontainer.StatsResponse) error) error {
+	if b.stats == nil {
+		return errAbsent
+	}
+	return b.stats(o, send)
+}
 func (b *backend) Update(_ context.Context, _ string, h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error) {
 	if b.update == nil {
 		return apicontainer.UpdateResponse{}, errAbsent

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"github.com/moby/moby/api/types"
 	apicontainer "github.com/moby/moby/api/types/container"
 
+	"hoy/container"
 	"hoy/container/spec"
 )
 
@@ -30,4 +32,28 @@ func containerUpdate(r *request) response {
 		answer.Warnings = append(answer.Warnings, "Block I/O limits of devices can be updated from API version 1.55 on. Limits discarded.")
 	}
 	return result(answer, err)
+}
+
+// containerStats streams samples unless the client says otherwise.
+func containerStats(r *request) response {
+	o := container.StatsOptions{Stream: r.value("stream") == "" || r.flag("stream"), OneShot: r.version >= 41 && r.flag("one-shot")}
+	return streamed(func(r *request) error {
+		ctx, cancel := r.streaming()
+		defer cancel()
+		var out *jsonStream
+		err := r.server.Containers.Stats(ctx, r.vars[0], o, func(s *apicontainer.StatsResponse) error {
+			if out == nil {
+				out = r.jsonStream(types.MediaTypeJSON)
+			}
+			return out.send(s)
+		})
+		if r.started && ctx.Err() != nil {
+			return nil // the client has gone
+		}
+		return err
+	})
+}
+
+func containerTop(r *request) response {
+	return result(r.server.Containers.Top(r.Context(), r.vars[0], r.value("ps_args")))
 }

@@ -14,10 +14,11 @@ import (
 // the machine lacks the controller.
 type Stats struct {
 	CPU struct {
-		Usage, User, System uint64 // ns
-		Periods             uint64 // of the quota
-		Throttled           uint64 // periods in which the quota was used up
-		ThrottledTime       uint64 // ns
+		Usage, User, System uint64   // ns
+		PerCPU              []uint64 // ns; v1 only
+		Periods             uint64   // of the quota
+		Throttled           uint64   // periods in which the quota was used up
+		ThrottledTime       uint64   // ns
 	}
 	Memory struct {
 		Usage   uint64            // bytes, with page cache
@@ -105,6 +106,11 @@ func (g *Group) Stats() (Stats, error) {
 
 func (r *reader) v1(s *Stats) {
 	s.CPU.Usage = r.number("cpuacct", "cpuacct.usage")
+	for f := range strings.FieldsSeq(r.text("cpuacct", "cpuacct.usage_percpu")) {
+		n, err := strconv.ParseUint(f, 10, 64)
+		r.keep(err)
+		s.CPU.PerCPU = append(s.CPU.PerCPU, n)
+	}
 	s.CPU.User = r.number("cpuacct", "cpuacct.usage_user")
 	s.CPU.System = r.number("cpuacct", "cpuacct.usage_sys")
 	cpu := r.table("cpu", "cpu.stat")

@@ -34,55 +34,80 @@ func (s sharedNamespaces) close() {
 func (c *Containers) share(rec *record) (s sharedNamespaces, err error) {
 	h := rec.Host
 	if h.PidMode.IsContainer() {
-		_, p, err := c.joined("PID", h.PidMode.Container())
+		_, p, err := c.donor(h.PidMode.Container())
 		if err != nil {
-			return s, err
+			return s, fmt.Errorf("failed to join PID namespace: %w", err)
 		}
 		s.pid = nsPath(p.Pid, "pid")
 	}
 	if h.IpcMode.IsContainer() {
-		k, p, err := c.joined("IPC", h.IpcMode.Container())
+		k, p, err := c.donor(h.IpcMode.Container())
+		if err == nil {
+			s.shm, err = shareableShm(k)
+		}
 		if err != nil {
-			return s, err
+			return s, fmt.Errorf("failed to join IPC namespace: %w", err)
 		}
-		other := k.rec()
-		if other.State.Running == nil || !other.Host.IpcMode.IsShareable() && !other.Host.IpcMode.IsHost() {
-			return s, fault.New(fault.Conflict, "failed to join IPC namespace: container %s: non-shareable IPC (hint: use IpcMode:shareable for the donor container)", k.id)
-		}
-		s.ipc, s.shm = nsPath(p.Pid, "ipc"), other.State.Running.Shm
+		s.ipc = nsPath(p.Pid, "ipc")
 	}
 	if h.NetworkMode.IsContainer() {
-		k, p, err := c.joined("network", h.NetworkMode.ConnectedContainer())
-		if err != nil {
-			return s, err
-		}
-		s.network = k
-		k.mu.Lock()
-		k.shared = true
-		k.mu.Unlock()
-		if s.netNS, err = os.Open(nsPath(p.Pid, "net")); err != nil {
-			return s, fmt.Errorf("cannot join the network of container %s: %w", k.id, err)
-		}
-		if c.userMap(rec) != nil {
-			if s.userNS, err = os.Open(nsPath(p.Pid, "user")); err != nil {
-				s.close()
-				return s, fmt.Errorf("cannot join the user namespace of container %s: %w", k.id, err)
-			}
-		}
+		err = c.shareNetwork(rec, &s)
 	}
-	return s, nil
+	return s, err
 }
 
-func (c *Containers) joined(what, ref string) (*Container, *process, error) {
+// donor finds a container whose namespaces another joins.
+func (c *Containers) donor(ref string) (*Container, *process, error) {
 	k, err := c.index.get(ref)
 	if err != nil {
 		return nil, nil, err
 	}
 	p, err := k.running()
-	if err != nil {
-		return nil, nil, fault.New(fault.Conflict, "cannot join %s namespace of a non running container: %s", what, k.id)
+	return k, p, err
+}
+
+// hostShm is the machine's /dev/shm.
+const hostShm = "/dev/shm"
+
+// shareableShm is the directory of k's /dev/shm, if it has one that others may have.
+func shareableShm(k *Container) (string, error) {
+	r := k.rec()
+	if r.Host.IpcMode.IsHost() {
+		return hostShm, nil
 	}
-	return k, p, nil
+	if r.State.Running == nil || r.State.Running.Shm == "" {
+		return "", fault.New(fault.Invalid, "container %s: non-shareable IPC (hint: use IpcMode:shareable for the donor container)", k.id)
+	}
+	return r.State.Running.Shm, nil
+}
+
+// shareNetwork joins the network, and with user namespaces the one that owns it.
+func (c *Containers) shareNetwork(rec *record, s *sharedNamespaces) error {
+	k, p, err := c.donor(rec.Host.NetworkMode.ConnectedContainer())
+	switch {
+	case k == nil:
+		return fmt.Errorf("joining network namespace of container: %w", err)
+	case k.id == rec.ID:
+		return fault.New(fault.Invalid, "cannot join own network namespace")
+	case err != nil && k.rec().State.Status != apicontainer.StateRestarting:
+		return fault.New(fault.Conflict, "cannot join network namespace of a non running container: container %s is %s", k.rec().Name, k.rec().State.Status)
+	case err != nil:
+		return fmt.Errorf("cannot join network namespace of container: %w", err)
+	}
+	s.network = k
+	k.mu.Lock()
+	k.shared = true
+	k.mu.Unlock()
+	if s.netNS, err = os.Open(nsPath(p.Pid, "net")); err != nil {
+		return fmt.Errorf("cannot join the network of container %s: %w", k.id, err)
+	}
+	if c.userMap(rec) != nil {
+		if s.userNS, err = os.Open(nsPath(p.Pid, "user")); err != nil {
+			s.close()
+			return fmt.Errorf("cannot join the user namespace of container %s: %w", k.id, err)
+		}
+	}
+	return nil
 }
 
 func nsPath(pid int, ns string) string { return "/proc/" + strconv.Itoa(pid) + "/ns/" + ns }
@@ -100,7 +125,12 @@ func (l *launch) specification() (*specs.Spec, error) {
 	if err := l.etc(&in); err != nil {
 		return nil, err
 	}
-	if rec.Host.IpcMode.IsShareable() {
+	switch m := rec.Host.IpcMode; {
+	case m.IsHost():
+		in.ShmPath = hostShm
+	case m.IsContainer():
+		l.state.Shm = l.shared.shm // whoever joins this container has the same
+	case m.IsShareable():
 		if in.ShmPath, err = l.shareShm(); err != nil {
 			return nil, err
 		}

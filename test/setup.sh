@@ -8,6 +8,7 @@ need debootstrap debootstrap
 need qemu-system-x86_64 qemu-system-x86
 need qemu-aarch64-static qemu-user-static
 need gcc 'gcc libc6-dev'
+need mkfs.ext4 e2fsprogs
 need xz xz-utils
 need zstd zstd
 need ip iproute2

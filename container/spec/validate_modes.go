@@ -44,7 +44,7 @@ func (v *validation) namespaces() error {
 	case h.ShmSize < 0:
 		return invalid("SHM size can not be less than 0")
 	case h.Cgroup != "":
-		return later("joining another container's cgroup")
+		return invalid("invalid cgroup %q: a container has a cgroup of its own; --cgroup-parent puts several below one", h.Cgroup)
 	}
 	if h.CgroupnsMode.IsPrivate() && !v.host.CgroupNamespaces {
 		v.warn("Your kernel does not support cgroup namespaces.  Cgroup namespace setting discarded.")

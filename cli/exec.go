@@ -27,7 +27,7 @@ func newExec(a *app) *cobra.Command {
 		Args:  args(2, -1),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
 			var err error
-			if o.Env, err = a.env().Variables(o.envFile.Values(), o.env.Values()); err != nil {
+			if o.Env, err = options.System().Variables(o.envFile.Values(), o.env.Values()); err != nil {
 				return &usage{"hoy exec", err.Error(), codeEngine}
 			}
 			o.Cmd = args[1:]

@@ -50,7 +50,7 @@ func newCreate(a *app) *cobra.Command {
 		Short: "Create a new container",
 		Args:  args(1, -1),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
-			req, err := o.Request(args, a.env())
+			req, err := o.Request(args, a.env(c))
 			if err != nil {
 				return &usage{"hoy create", err.Error(), codeEngine}
 			}
@@ -65,9 +65,12 @@ func newCreate(a *app) *cobra.Command {
 	return c
 }
 
-// env is what the flags may refer to.
-func (a *app) env() options.Env {
+// env is what the flags may refer to; of an engine that we reach by a socket, that too.
+func (a *app) env(c *client.Client) options.Env {
 	e := options.System()
+	if path, ok := strings.CutPrefix(c.Host(), "unix://"); ok {
+		e.Socket = path
+	}
 	e.Console = func() (rows, cols uint) {
 		r, c := terminal.Size(a.Out)
 		return uint(r), uint(c)
@@ -173,7 +176,7 @@ func (i *idFile) close() {
 }
 
 func (a *app) runContainer(ctx context.Context, c *client.Client, o *runFlags, args []string) error {
-	r, err := o.Request(args, a.env())
+	r, err := o.Request(args, a.env(c))
 	if err == nil && o.detach && o.Attached() {
 		err = errors.New("conflicting options: cannot specify both --attach and --detach")
 	}

@@ -16,6 +16,9 @@ type Env struct {
 	Lookup func(string) (string, bool)
 	Open   func(string) (fs.File, error)
 	Abs    func(string) (string, error)
+	// Socket is the path of the engine's socket on the engine's machine; "" if we reach it
+	// in another way.
+	Socket string
 	// Console returns the size of our terminal, rows and columns; 0, 0 if none.
 	Console func() (rows, cols uint)
 }

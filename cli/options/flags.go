@@ -51,6 +51,7 @@ func (o *Create) process(f *pflag.FlagSet) {
 	f.VarP(o.env.of("list", checkEnv), "env", "e", "Set an environment variable, NAME=value; NAME alone takes ours")
 	f.Var(o.envFile.of("list", nil), "env-file", "Read environment variables from a file")
 	f.StringVarP(&o.user, "user", "u", "", "User: name or uid[:group or gid]")
+	f.Var(&o.umask, "umask", "File mode mask of its processes, in octal")
 	f.StringVarP(&o.workdir, "workdir", "w", "", "Working directory")
 	f.StringVarP(&o.hostname, "hostname", "h", "", "Host name")
 	f.StringVar(&o.domainname, "domainname", "", "NIS domain name")
@@ -67,6 +68,7 @@ func (o *Create) storage(f *pflag.FlagSet) {
 	f.StringVar(&o.volumeDriver, "volume-driver", "", "Driver of the container's volumes")
 	f.BoolVar(&o.readOnly, "read-only", false, "Make the root file system read-only")
 	f.Var(&o.shmSize, "shm-size", "Size of /dev/shm")
+	f.BoolVar(&o.useAPISocket, "use-api-socket", false, "Mount the engine's socket, at /var/run/docker.sock")
 	f.Var(o.storageOpt.of("list", checkPair("storage option", "size=10G")), "storage-opt", "Option of the storage driver, key=value")
 }
 
@@ -91,7 +93,7 @@ func (o *Create) isolationFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.privileged, "privileged", false, "Give it every right that the engine has")
 	f.Var(o.capAdd.of("list", checkNotEmpty("capability", "NET_ADMIN")), "cap-add", "Add a capability")
 	f.Var(o.capDrop.of("list", checkNotEmpty("capability", "NET_RAW")), "cap-drop", "Drop a capability")
-	f.Var(o.securityOpt.of("list", checkNotEmpty("security option", "no-new-privileges")), "security-opt", "Security option: seccomp=, apparmor=, label=, no-new-privileges, systempaths=unconfined")
+	f.Var(o.securityOpt.of("list", checkNotEmpty("security option", "no-new-privileges")), "security-opt", "Security option: seccomp=, apparmor=, label=, no-new-privileges, systempaths=unconfined, writable-cgroups=true")
 	f.Var(o.groupAdd.of("list", checkNotEmpty("group", "audio")), "group-add", "Join a further group")
 	f.Var(o.sysctl.of("map", checkPair("sysctl", "net.core.somaxconn=1024")), "sysctl", "Kernel parameter of its namespaces, key=value")
 	f.StringVar(&o.cgroupns, "cgroupns", "", "Cgroup namespace: host, private")
@@ -162,7 +164,4 @@ func (o *Create) foreign(f *pflag.FlagSet) {
 	} {
 		f.Var(&refuse{"option " + help, "int"}, name, "Refused: "+help)
 	}
-	const socket = "is not built yet: mount the socket by -v /run/hoy/hoy.sock:/var/run/docker.sock"
-	f.Var(&refuse{"option " + socket, "bool"}, "use-api-socket", "Refused: "+socket)
-	f.Lookup("use-api-socket").NoOptDefVal = "true"
 }

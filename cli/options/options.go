@@ -24,6 +24,8 @@ type Create struct {
 	user, workdir, hostname, domainname  string
 	entrypoint, stopSignal               string
 	stopTimeout                          int
+	umask                                octal
+	useAPISocket                         bool
 	env, envFile, label, labelFile       list
 	annotation                           list
 	init, privileged, readOnly           bool

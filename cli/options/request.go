@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/blkiodev"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
 )
 
 // Request makes the create request of the flags, the image and its command.
@@ -147,6 +149,15 @@ func (o *Create) hostConfig(e Env) (*container.HostConfig, error) {
 	if unconfined {
 		h.MaskedPaths, h.ReadonlyPaths = []string{}, []string{}
 	}
+	if o.umask.set {
+		h.Umask = &o.umask.value
+	}
+	if o.useAPISocket {
+		if e.Socket == "" {
+			return nil, errors.New("--use-api-socket: the engine is not reached by a socket of this machine")
+		}
+		h.Mounts = append(slices.Clone(h.Mounts), mount.Mount{Type: mount.TypeBind, Source: e.Socket, Target: apiSocket, BindOptions: &mount.BindOptions{}})
+	}
 	if o.changed("init") {
 		h.Init = &o.init
 	}
@@ -155,6 +166,9 @@ func (o *Create) hostConfig(e Env) (*container.HostConfig, error) {
 	}
 	return h, nil
 }
+
+// apiSocket is where clients in containers look for an engine.
+const apiSocket = "/var/run/docker.sock"
 
 func (o *Create) limits() (*container.Resources, error) {
 	devices, requests, err := o.devices()

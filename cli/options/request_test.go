@@ -35,6 +35,7 @@ func world() Env {
 		},
 		Open:    func(n string) (fs.File, error) { return files.Open(n) },
 		Abs:     func(p string) (string, error) { return filepath.Join("/here", p), nil },
+		Socket:  "/run/engine.sock",
 		Console: func() (uint, uint) { return 24, 80 },
 	}
 }

@@ -16,7 +16,7 @@ func (o *Create) security(e Env) (opts []string, unconfinedPaths bool, err error
 		if !ok {
 			k, v, ok = strings.Cut(s, ":") // docker's old way
 		}
-		if !ok && k != "no-new-privileges" {
+		if !ok && k != "no-new-privileges" && k != "writable-cgroups" {
 			return nil, false, fmt.Errorf("invalid --security-opt: %q: write one like seccomp=unconfined, apparmor=PROFILE, label=disable or no-new-privileges", s)
 		}
 		switch k {
@@ -34,9 +34,9 @@ func (o *Create) security(e Env) (opts []string, unconfinedPaths bool, err error
 				}
 				s = "seccomp=" + profile
 			}
-		case "apparmor", "label", "no-new-privileges", "credentialspec":
+		case "apparmor", "label", "no-new-privileges", "writable-cgroups", "credentialspec":
 		default:
-			return nil, false, fmt.Errorf("invalid --security-opt: %q: known are seccomp, apparmor, label, no-new-privileges, systempaths", s)
+			return nil, false, fmt.Errorf("invalid --security-opt: %q: known are seccomp, apparmor, label, no-new-privileges, systempaths, writable-cgroups", s)
 		}
 		opts = append(opts, s)
 	}

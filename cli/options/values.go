@@ -62,6 +62,30 @@ func (b *size) Set(s string) error {
 	return nil
 }
 
+// octal is a number in octal.
+type octal struct {
+	value uint32
+	set   bool
+}
+
+func (o *octal) Type() string { return "octal" }
+
+func (o *octal) String() string {
+	if !o.set {
+		return ""
+	}
+	return fmt.Sprintf("%04o", o.value)
+}
+
+func (o *octal) Set(s string) error {
+	n, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || n > 0o777 {
+		return fmt.Errorf("%q is no mask: write it in octal, like 0027", s)
+	}
+	o.value, o.set = uint32(n), true
+	return nil
+}
+
 // swapSize is a size, or -1 for no limit.
 type swapSize struct{ size }
 

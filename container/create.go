@@ -98,6 +98,7 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 		}
 	}
 	c.referByID(rec.Host)
+	c.pinDonors(rec.Host)
 	if err := c.nameHost(rec); err != nil {
 		return nil, nil, err
 	}
@@ -122,6 +123,26 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 			platformName(rec.Image.Platform), platformName(own)))
 	}
 	return rec, warnings, nil
+}
+
+// pinDonors names the containers whose namespaces are joined by their ids: names change.
+// One that is not there yet may be when the container starts.
+func (c *Containers) pinDonors(h *apicontainer.HostConfig) {
+	pin := func(ref string) string {
+		if k, err := c.index.get(ref); err == nil {
+			ref = k.id
+		}
+		return "container:" + ref
+	}
+	if m := h.PidMode; m.IsContainer() {
+		h.PidMode = apicontainer.PidMode(pin(m.Container()))
+	}
+	if m := h.IpcMode; m.IsContainer() {
+		h.IpcMode = apicontainer.IpcMode(pin(m.Container()))
+	}
+	if m := h.NetworkMode; m.IsContainer() {
+		h.NetworkMode = apicontainer.NetworkMode(pin(m.ConnectedContainer()))
+	}
 }
 
 // nameHost gives the container the host name it will have.

@@ -79,6 +79,9 @@ func (v *validation) defaults() {
 			h.CgroupnsMode = container.CgroupnsModeHost
 		}
 	}
+	if h.OomKillDisable == nil {
+		h.OomKillDisable = new(bool)
+	}
 	if h.RestartPolicy.Name == "" {
 		h.RestartPolicy.Name = container.RestartPolicyDisabled
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/container/spec"
+	"hoy/linux/selinux"
 	"hoy/network"
 )
 
@@ -53,6 +54,15 @@ func (l *launch) etc(in *spec.Input) error {
 func (l *launch) writeEtc(path string, content []byte) error {
 	if err := overwrite(path, content, 0o644); err != nil {
 		return err
+	}
+	label, err := l.c.fileLabel(l.rec)
+	if err != nil {
+		return err
+	}
+	if label != "" {
+		if err := selinux.Relabel(path, label); err != nil {
+			return err
+		}
 	}
 	m := l.c.userMap(l.rec)
 	if m == nil {
@@ -127,6 +137,13 @@ func (l *launch) shareShm() (string, error) {
 		uid, _ := m.UID(0)
 		gid, _ := m.GID(0)
 		options += fmt.Sprintf(",uid=%d,gid=%d", uid, gid)
+	}
+	label, err := l.c.fileLabel(l.rec)
+	if err != nil {
+		return "", err
+	}
+	if label != "" {
+		options += fmt.Sprintf(",context=%q", label)
 	}
 	if err := unix.Mount("shm", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, options); err != nil {
 		return "", fmt.Errorf("cannot make /dev/shm: mount %s: %w", dir, err)

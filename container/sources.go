@@ -106,6 +106,9 @@ func (l *launch) relabel(m mountPoint) error {
 		return nil
 	}
 	level := ""
+	if m.Type == mount.TypeVolume && m.Mode == "" {
+		level = "s0" // docker's default
+	}
 	for o := range strings.SplitSeq(m.Mode, ",") {
 		switch o {
 		case "z":
@@ -119,6 +122,14 @@ func (l *launch) relabel(m mountPoint) error {
 		return err
 	}
 	return selinux.Relabel(m.Source, label)
+}
+
+// fileLabel is the SELinux label of the container's own files, "" for none.
+func (c *Containers) fileLabel(rec *record) (string, error) {
+	if !c.o.Host.SELinux {
+		return "", nil
+	}
+	return spec.FileLabel(rec.Host, selinux.Level(rec.ID))
 }
 
 // mountPart finds m's subpath below root, once and for all.

@@ -180,11 +180,14 @@ func (l *launch) userNS() *os.File {
 // prepare makes the root file system, the files under /etc, the mounts and the
 // plan ready.
 func (l *launch) prepare(ctx context.Context) error {
-	err := l.k.views.end(ctx, patience)
+	if err := l.k.views.end(ctx, patience); err != nil {
+		return err
+	}
+	label, err := l.c.fileLabel(l.rec)
 	if err != nil {
 		return err
 	}
-	if l.root, err = l.c.o.Layers.Get(l.k.id).Mount(l.rec.Image.Layers, l.rec.Host.AutoRemove, l.userNS()); err != nil {
+	if l.root, err = l.c.o.Layers.Get(l.k.id).Labelled(label).Mount(l.rec.Image.Layers, l.rec.Host.AutoRemove, l.userNS()); err != nil {
 		return err
 	}
 	l.files.Add(func() { l.root.Close() })

@@ -87,6 +87,7 @@ func (f *flags) containers() {
 	f.StringArrayVar(&f.ulimits, "default-ulimit", nil, "`name=soft:hard` (repeatable)")
 	f.BoolVar(&o.Init, "init", false, "an init in every container")
 	f.StringVar(&o.InitPath, "init-path", "", "`path` of a static init")
+	f.BoolVar(&o.SELinux, "selinux-enabled", false, "SELinux labels for containers and their files, where the kernel has SELinux")
 	f.BoolVar(&o.NoNewPrivileges, "no-new-privileges", false, "no_new_privs in every container")
 	f.StringVar(&o.LogDriver, "log-driver", o.LogDriver, "default `driver` of logs: json-file, local, journald, syslog, gelf, fluentd or none")
 	f.StringArrayVar(&f.logOpts, "log-opt", nil, "`key=value` of the log driver (repeatable)")

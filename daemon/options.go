@@ -57,6 +57,7 @@ type Options struct {
 	Init            bool // default for containers
 	InitPath        string
 	NoNewPrivileges bool
+	SELinux         bool // label containers
 	LogDriver       string
 	LogOpts         map[string]string
 	SeccompProfile  string // builtin, unconfined or the path of a profile

@@ -72,7 +72,6 @@ func unusedFlags() []unused {
 		{"raw-logs", "", takesBool, "true", false, "logs are always plain"},
 		{"restart", "r", takesBool, "true", false, "containers have restart policies of their own"},
 		{"rootless", "", takesBool, "false", true, "the engine needs root"},
-		{"selinux-enabled", "", takesBool, "true", false, "labels are set wherever the kernel has SELinux"},
 		{"storage-driver", "s", takesText, "overlay2", false, "the storage is always overlayfs"},
 		{"storage-opt", "", takesList, "", false, "the storage is always overlayfs"},
 		{"swarm-default-advertise-addr", "", takesText, "", false, noSwarm},

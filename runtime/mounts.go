@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -78,6 +79,9 @@ func (b *builder) instance(m specs.Mount, a attributes) error {
 	data, err := b.mapIDs(a.data)
 	if err != nil {
 		return err
+	}
+	if label := b.spec.Linux.MountLabel; label != "" && (m.Type == "tmpfs" || m.Type == "devpts") {
+		data = append(slices.Clone(data), mount.Option{Key: "context", Value: label})
 	}
 	// Read-only comes later: mount points inside may have to be created first.
 	f, err := mount.New(m.Type, m.Source, int(a.set&^unix.MOUNT_ATTR_RDONLY), data...)

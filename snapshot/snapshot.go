@@ -45,7 +45,17 @@ type Layers struct {
 }
 
 // Layer is the writable layer of one container.
-type Layer struct{ dir string }
+type Layer struct {
+	dir   string
+	label string
+}
+
+// Labelled returns the layer so that Mount gives all files the SELinux label; "" leaves
+// them theirs.
+func (l Layer) Labelled(label string) Layer {
+	l.label = label
+	return l
+}
 
 const (
 	trashDir = ".trash"
@@ -129,7 +139,7 @@ func (l *Layers) Create(id string, durable bool, size int64) (Layer, error) {
 		}
 	}
 	undo.Release()
-	return Layer{dir}, nil
+	return Layer{dir: dir}, nil
 }
 
 // valid refuses ids that are no single, visible file name.
@@ -141,7 +151,7 @@ func valid(id string) error {
 }
 
 // Get returns the layer with this id, which Create has made.
-func (l *Layers) Get(id string) Layer { return Layer{filepath.Join(l.root, filepath.Base(id))} }
+func (l *Layers) Get(id string) Layer { return Layer{dir: filepath.Join(l.root, filepath.Base(id))} }
 
 // Mount mounts the layer over the image's, given top first, as a detached mount. Below
 // all of them are the mount points that every container needs.
@@ -162,7 +172,7 @@ func (l Layer) Mount(lowers []string, volatile bool, userns *os.File) (*os.File,
 	points := filepath.Join(filepath.Dir(l.dir), pointsDir)
 	return mount.Overlay(mount.OverlayConfig{
 		Lower: append(slices.Clip(lowers), points), Upper: filepath.Join(l.dir, "upper"), Work: work,
-		Volatile: volatile, UserNS: userns,
+		Volatile: volatile, UserNS: userns, Context: l.label,
 	})
 }
 

@@ -19,6 +19,7 @@ type OverlayConfig struct {
 	Upper, Work string   // two directories in one folder; both empty: an overlay without upper layer
 	Volatile    bool     // no fsync at the end: for layers that need not survive a crash
 	ReadOnly    bool
+	Context     string   // SELinux label of all files; "": as on disk
 	UserNS      *os.File // id-map every layer by this user namespace (5.19); nil: as on disk
 }
 
@@ -212,6 +213,11 @@ func overlay(c OverlayConfig, layers func(fs int) error) (*os.File, error) {
 	defer unix.Close(fs)
 	if err := setString(fs, "overlay", Option{"source", "overlay"}); err != nil {
 		return nil, err
+	}
+	if c.Context != "" {
+		if err := setString(fs, "overlay", Option{"context", c.Context}); err != nil {
+			return nil, err
+		}
 	}
 	if err := layers(fs); err != nil {
 		return nil, err

@@ -117,6 +117,9 @@ func stage(c OverlayConfig) (*os.File, error) {
 	for _, o := range c.options() {
 		options += "," + strings.TrimSuffix(o.Key+"="+o.Value, "=")
 	}
+	if c.Context != "" {
+		options += `,context="` + c.Context + `"`
+	}
 	return mountStaged(&undo, options, c.ReadOnly)
 }
 

@@ -65,7 +65,9 @@ func (l *launch) prepareVolume(m mountPoint) error {
 	if err := c.o.Volumes.Mount(m.Name, l.k.id); err != nil {
 		return err
 	}
-	l.undo.Add(func() { c.o.Volumes.Unmount(m.Name, l.k.id) })
+	if _, err := l.k.running(); err != nil { // else it is the running container's mount, seen by a view
+		l.undo.Add(func() { c.o.Volumes.Unmount(m.Name, l.k.id) })
+	}
 	if err := l.relabel(m); err != nil {
 		return err
 	}
@@ -122,6 +124,15 @@ func (l *launch) relabel(m mountPoint) error {
 		return err
 	}
 	return selinux.Relabel(m.Source, label)
+}
+
+// mountRoot mounts the container's root file system.
+func (l *launch) mountRoot() (*os.File, error) {
+	label, err := l.c.fileLabel(l.rec)
+	if err != nil {
+		return nil, err
+	}
+	return l.c.o.Layers.Get(l.k.id).Labelled(label).Mount(l.rec.Image.Layers, l.rec.Host.AutoRemove, l.userNS())
 }
 
 // fileLabel is the SELinux label of the container's own files, "" for none.

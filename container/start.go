@@ -183,11 +183,8 @@ func (l *launch) prepare(ctx context.Context) error {
 	if err := l.k.views.end(ctx, patience); err != nil {
 		return err
 	}
-	label, err := l.c.fileLabel(l.rec)
-	if err != nil {
-		return err
-	}
-	if l.root, err = l.c.o.Layers.Get(l.k.id).Labelled(label).Mount(l.rec.Image.Layers, l.rec.Host.AutoRemove, l.userNS()); err != nil {
+	var err error
+	if l.root, err = l.mountRoot(); err != nil {
 		return err
 	}
 	l.files.Add(func() { l.root.Close() })

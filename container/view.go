@@ -169,7 +169,7 @@ func (c *Containers) newView(k *Container) (_ *view, err error) {
 // baseOf opens the root file system: that of the process, or the layer's when p is nil.
 func (l *launch) baseOf(p *process) (*os.File, error) {
 	if p == nil {
-		return l.c.o.Layers.Get(l.k.id).Mount(l.rec.Image.Layers, l.rec.Host.AutoRemove, l.userNS())
+		return l.mountRoot()
 	}
 	f, err := mount.RootOf(p.Pidfd)
 	if errors.Is(err, unix.ESRCH) {

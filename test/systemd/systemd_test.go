@@ -179,6 +179,7 @@ func (m *machine) startWeb(group string) *web {
 	m.want("systemctl is-active hoy.service", "active") // the socket has started it
 	w := &web{machine: m, pid: m.sh("hoy inspect -f '{{.State.Pid}}' web"),
 		address: m.sh("hoy inspect -f '{{.NetworkSettings.Networks.bridge.IPAddress}}' web")}
+	m.e.Eventually("the container serves", func() bool { return w.request().Code == 0 })
 	if got := m.sh("grep ^0:: /proc/" + w.pid + "/cgroup"); !strings.HasPrefix(got, "0::"+group) {
 		m.t.Errorf("the container's group is %s", got)
 	}
@@ -209,10 +210,9 @@ func (w *web) survives(what, command string) {
 
 // ask asks the container until done is closed, and returns what failed.
 func (w *web) ask(done <-chan struct{}) (failures []string) {
-	const get = `exec 3<>/dev/tcp/$0/80 && printf 'GET /etc/hostname HTTP/1.0\r\n\r\n' >&3 && head -n 1 <&3 | grep ' 200 '`
-	for n := 0; ; n++ {
-		if r := w.e.Try("exec", "machine", "bash", "-c", get, w.address); r.Code != 0 {
-			failures = append(failures, r.Stdout+r.Stderr)
+	for {
+		if r := w.request(); r.Code != 0 {
+			failures = append(failures, r.Stdout+r.Stderr+w.sh("cat /proc/net/tcp /proc/"+w.pid+"/net/tcp /proc/net/arp"))
 		}
 		select {
 		case <-done:
@@ -220,6 +220,12 @@ func (w *web) ask(done <-chan struct{}) (failures []string) {
 		default:
 		}
 	}
+}
+
+// request asks the container once.
+func (w *web) request() engine.Result {
+	const get = `exec 3<>/dev/tcp/$0/80 && printf 'GET /etc/hostname HTTP/1.0\r\n\r\n' >&3 && head -n 1 <&3 | grep ' 200 '`
+	return w.e.Try("exec", "machine", "timeout", "30", "bash", "-c", get, w.address)
 }
 
 // logged returns how far the container has counted in its log, in which no number may

@@ -98,7 +98,7 @@ func TestOneOperationAtATime(t *testing.T) {
 		{"a signal that is none", c.Kill(t.Context(), "old", "SIGNONSENSE"), fault.Invalid},
 		{"exec in a stopped one", second(c.ExecCreate(t.Context(), "old", apicontainer.ExecCreateRequest{Cmd: []string{"x"}})), fault.Conflict},
 		{"exec of nothing", second(c.ExecCreate(t.Context(), "mid", apicontainer.ExecCreateRequest{})), fault.Invalid},
-		{"removal of a link", c.Remove(t.Context(), "old", RemoveOptions{Link: true}), fault.NotImplemented},
+		{"removal of a link", c.Remove(t.Context(), "old", RemoveOptions{Link: true}), fault.Conflict},
 	} {
 		if !fault.Is(tc.err, tc.kind) {
 			t.Errorf("%s: %v", tc.what, tc.err)

@@ -23,6 +23,7 @@ import (
 	"hoy/keeper"
 	"hoy/lib/atomicfile"
 	"hoy/lib/cleanup"
+	"hoy/lib/fault"
 	"hoy/lib/version"
 	"hoy/linux/cgroup"
 	"hoy/network"
@@ -246,14 +247,24 @@ func (d *Daemon) closing(what string, c io.Closer) {
 	})
 }
 
-// installToolbox brings in the built-in image where it is missing or older.
+// installToolbox brings in the built-in image where it is missing or older. The older
+// one goes, unless containers use it or it has another name.
 func installToolbox(ctx context.Context, i images) error {
-	present := ""
+	present, old := "", ""
 	if img, err := i.store.Get(ctx, toolbox.Ref); err == nil {
-		present = img.Config.Config.Labels[toolbox.Label]
+		present, old = img.Config.Config.Labels[toolbox.Label], img.ID
 	}
 	return toolbox.Install(ctx, present, func(ctx context.Context, archive io.Reader, changes []string, created time.Time) error {
 		_, err := i.store.Import(ctx, archive, image.ImportOptions{Ref: toolbox.Ref, Message: "built into hoyd", Changes: changes, Created: created})
+		if err != nil || old == "" {
+			return err
+		}
+		if left, err := i.store.Get(ctx, old); err != nil || len(left.RepoTags) > 0 {
+			return nil
+		}
+		if _, err = i.Remove(ctx, old, server.ImageRemoveOptions{}); fault.Is(err, fault.Conflict) {
+			return nil
+		}
 		return err
 	})
 }

@@ -237,13 +237,14 @@ func (c *Containers) Users(imageID string) (ids []string, runs []bool) {
 }
 
 // UsersOfManifest returns the containers made from the image manifest with this digest.
-func (c *Containers) UsersOfManifest(digest string) (ids []string) {
+func (c *Containers) UsersOfManifest(digest string) (ids []string, runs []bool) {
 	for _, k := range c.index.all() {
-		if m := k.rec().Image.Manifest; m != nil && m.Digest.String() == digest {
-			ids = append(ids, k.id)
+		r := k.rec()
+		if m := r.Image.Manifest; m != nil && m.Digest.String() == digest {
+			ids, runs = append(ids, r.ID), append(runs, r.isRunning())
 		}
 	}
-	return ids
+	return ids, runs
 }
 
 // Uses returns which images containers use, and by which names.

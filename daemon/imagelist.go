@@ -82,7 +82,8 @@ func (i images) manifests(ctx context.Context, img *image.Image) ([]apiimage.Man
 	}
 	for n := range l {
 		if data := l[n].ImageData; data != nil {
-			data.Containers = append(data.Containers, i.containers.UsersOfManifest(l[n].ID)...)
+			ids, _ := i.containers.UsersOfManifest(l[n].ID)
+			data.Containers = append(data.Containers, ids...)
 		}
 	}
 	return l, nil

@@ -15,7 +15,6 @@ import (
 
 	"hoy/container"
 	"hoy/image"
-	"hoy/lib/fault"
 	"hoy/server"
 )
 
@@ -69,21 +68,16 @@ func (i images) Inspect(ctx context.Context, ref string, o server.ImageInspectOp
 
 // Remove removes a name or an image.
 func (i images) Remove(ctx context.Context, ref string, o server.ImageRemoveOptions) ([]apiimage.DeleteResponse, error) {
-	if len(o.Platforms) > 0 {
-		return nil, fault.New(fault.NotImplemented, "removing single platforms of an image is not built yet")
-	}
 	img, err := i.store.Get(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	removed, err := i.store.Remove(ctx, ref, o.Force, func(id string) []image.User {
-		var l []image.User
-		ids, runs := i.containers.Users(id)
-		for n := range ids {
-			l = append(l, image.User{Container: ids[n], Running: runs[n]})
-		}
-		return l
-	})
+	if len(o.Platforms) > 0 {
+		return i.store.RemovePlatforms(ctx, ref, o.Platforms, o.Force, func(manifest string) []image.User {
+			return users(i.containers.UsersOfManifest(manifest))
+		})
+	}
+	removed, err := i.store.Remove(ctx, ref, o.Force, func(id string) []image.User { return users(i.containers.Users(id)) })
 	for _, r := range removed {
 		if r.Untagged != "" {
 			i.event(events.ActionUnTag, img.ID, r.Untagged, nil)
@@ -93,6 +87,13 @@ func (i images) Remove(ctx context.Context, ref string, o server.ImageRemoveOpti
 		}
 	}
 	return removed, err
+}
+
+func users(ids []string, runs []bool) (l []image.User) {
+	for n := range ids {
+		l = append(l, image.User{Container: ids[n], Running: runs[n]})
+	}
+	return l
 }
 
 // Load brings in the images of an archive.

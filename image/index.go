@@ -25,8 +25,9 @@ type index struct {
 	list    []*Image // newest first
 }
 
-// refresh reads the metadata into a new index. Callers hold s.mu, except Open.
-func (s *Store) refresh(ctx context.Context) error {
+// refresh reads the metadata into a new index. Callers hold s.mu, except Open. changed
+// are the targets of which content has come or gone.
+func (s *Store) refresh(ctx context.Context, changed ...digest.Digest) error {
 	all, err := s.images.List(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot list images: %w", err)
@@ -39,7 +40,7 @@ func (s *Store) refresh(ctx context.Context) error {
 	old := s.index.Load()
 	for d, named := range byTarget {
 		var im *Image
-		if old != nil && old.targets[d] != nil && len(old.targets[d].Layers) > 0 {
+		if old != nil && old.targets[d] != nil && !slices.Contains(changed, d) && len(old.targets[d].Layers) > 0 {
 			copied := *old.targets[d] // content never changes under a digest
 			im = &copied
 		} else if im, err = s.describe(ctx, named[0].Target); err != nil {

@@ -41,7 +41,7 @@ func (s *Store) setChild(ctx context.Context, name string, target ocispec.Descri
 	defer s.mu.Unlock()
 	if name == "" {
 		if s.named(target) > 0 {
-			return s.refresh(ctx)
+			return s.refresh(ctx, target.Digest)
 		}
 		name = danglingName(target.Digest)
 	}
@@ -65,7 +65,7 @@ func (s *Store) setChild(ctx context.Context, name string, target ocispec.Descri
 			return err
 		}
 	}
-	return s.refresh(ctx)
+	return s.refresh(ctx, target.Digest)
 }
 
 // named counts the names of target, by the index. The caller holds s.mu.

@@ -1,0 +1,113 @@
+package image
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	apiimage "github.com/moby/moby/api/types/image"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"hoy/lib/fault"
+)
+
+// RemovePlatforms removes the content of an image for the given platforms, and leaves
+// its names. users returns the containers made from a manifest. What other images or
+// platforms have too stays.
+func (s *Store) RemovePlatforms(ctx context.Context, ref string, wanted []ocispec.Platform, force bool, users func(manifest string) []User) ([]apiimage.DeleteResponse, error) {
+	ctx = namespaced(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	im, err := s.Get(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if !images.IsIndexType(im.Target.MediaType) {
+		return nil, fault.New(fault.Invalid, "image %s is for one platform only: remove it as a whole", ref)
+	}
+	going, err := s.platformManifests(ctx, im, wanted)
+	if err != nil {
+		return nil, err
+	}
+	for d := range going {
+		if err := conflict(im, users(d.String()), force, false); err != nil {
+			return nil, err
+		}
+	}
+	kept, err := s.keptWithout(ctx, im, going)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.deleteContents(ctx, going, kept)
+	if err := s.refresh(ctx, im.Target.Digest); err != nil {
+		return out, err
+	}
+	s.collectSoon()
+	return out, err
+}
+
+// platformManifests finds the manifests of an image for the wanted platforms.
+func (s *Store) platformManifests(ctx context.Context, im *Image, wanted []ocispec.Platform) (map[digest.Digest]ocispec.Descriptor, error) {
+	all, err := s.candidates(ctx, im.Target, 0)
+	if err != nil {
+		return nil, err
+	}
+	going := map[digest.Digest]ocispec.Descriptor{}
+	for _, p := range wanted {
+		m := choose(all, []ocispec.Platform{p})
+		if m == nil {
+			return nil, fault.New(fault.NotFound, "image with reference %s was found but does not provide the specified platform (%s)", im.ID, formatAll([]ocispec.Platform{p})[0])
+		}
+		going[m.Manifest.Digest] = m.Manifest
+	}
+	return going, nil
+}
+
+// keptWithout lists the content of all images but the manifests of im that go.
+func (s *Store) keptWithout(ctx context.Context, im *Image, going map[digest.Digest]ocispec.Descriptor) (map[digest.Digest]bool, error) {
+	kept := map[digest.Digest]bool{}
+	keep := func(d ocispec.Descriptor) error {
+		blobs, err := s.contents(ctx, d)
+		for _, b := range blobs {
+			kept[b.Digest] = true
+		}
+		return err
+	}
+	for d, other := range s.index.Load().targets {
+		if d != im.Target.Digest {
+			if err := keep(other.Target); err != nil {
+				return nil, err
+			}
+		}
+	}
+	manifests, err := s.manifests(ctx, im.Target, 0)
+	for _, m := range manifests {
+		if _, goes := going[m.Digest]; !goes && err == nil {
+			err = keep(m)
+		}
+	}
+	return kept, err
+}
+
+func (s *Store) deleteContents(ctx context.Context, going map[digest.Digest]ocispec.Descriptor, kept map[digest.Digest]bool) (out []apiimage.DeleteResponse, err error) {
+	for _, m := range going {
+		blobs, err := s.contents(ctx, m)
+		if err != nil {
+			return out, err
+		}
+		for _, b := range blobs {
+			if kept[b.Digest] {
+				continue
+			}
+			if err := s.content.Delete(ctx, b.Digest); err != nil && !errdefs.IsNotFound(err) {
+				return out, fmt.Errorf("cannot remove %s: %w", b.Digest, err)
+			}
+			if images.IsManifestType(b.MediaType) {
+				out = append(out, apiimage.DeleteResponse{Deleted: b.Digest.String()})
+			}
+		}
+	}
+	return out, nil
+}

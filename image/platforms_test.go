@@ -1,0 +1,97 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"hoy/lib/fault"
+	"hoy/test/rootful"
+)
+
+// configs counts the blobs of an archive that are configurations of a platform.
+func configs(t *testing.T, b []byte) map[string]int {
+	t.Helper()
+	n := map[string]int{}
+	for r := tar.NewReader(bytes.NewReader(b)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return n
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(h.Name, "blobs/") || h.Size > 4096 {
+			continue
+		}
+		c, _ := io.ReadAll(r)
+		for _, arch := range []string{"amd64", "arm64"} {
+			if strings.Contains(string(c), `"rootfs"`) && strings.Contains(string(c), arch) {
+				n[arch]++
+			}
+		}
+	}
+}
+
+// One image for two platforms: each is described, saved and removed by itself.
+func TestPlatforms(t *testing.T) {
+	rootful.Check(t)
+	s := open(t, Options{})
+	layer := archive(t, file("f", strings.Repeat("x", 10_000)))
+	load := func() *Image {
+		l, err := s.Load(t.Context(), bytes.NewReader(layoutArchive(t, "many:1", layer, arm64, amd64)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l[0].Image
+	}
+	im := load()
+	m, err := s.Manifests(t.Context(), im)
+	if err != nil || len(m) != 2 || !m[0].Available || m[0].ImageData.Platform.Architecture != "arm64" || m[1].ImageData.Size.Unpacked == 0 {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	for want, wanted := range map[string][]ocispec.Platform{"amd64 arm64": nil, "arm64": {arm64}, "amd64": {amd64}} {
+		var b bytes.Buffer
+		if err := s.Save(t.Context(), []string{"many:1"}, wanted, &b, func(*Image) {}); err != nil {
+			t.Fatal(err)
+		}
+		n := configs(t, b.Bytes())
+		if n["amd64"] != strings.Count(want, "amd64") || n["arm64"] != strings.Count(want, "arm64") {
+			t.Errorf("saved for %v: %v", wanted, n)
+		}
+	}
+	if got, err := s.GetPlatform(t.Context(), "many:1", &arm64); err != nil || got.Config.Architecture != "arm64" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	none := func(string) []User { return nil }
+	for _, tc := range []struct {
+		wanted ocispec.Platform
+		users  []User
+		kind   fault.Kind
+	}{
+		{ocispec.Platform{OS: "linux", Architecture: "s390x"}, nil, fault.NotFound},
+		{amd64, []User{{"c", false}}, fault.Conflict},
+	} {
+		if _, err := s.RemovePlatforms(t.Context(), "many:1", []ocispec.Platform{tc.wanted}, false, func(string) []User { return tc.users }); fault.KindOf(err) != tc.kind {
+			t.Errorf("%v: %v", tc.wanted, err)
+		}
+	}
+	gone, err := s.RemovePlatforms(t.Context(), "many:1", []ocispec.Platform{amd64}, false, none)
+	if err != nil || len(gone) != 1 || gone[0].Deleted != m[1].ID {
+		t.Errorf("%+v, %v", gone, err)
+	}
+	left, err := s.Get(t.Context(), "many:1")
+	if err != nil || left.Config.Architecture != "arm64" || left.ID != im.ID {
+		t.Errorf("left: %+v, %v", left, err)
+	}
+	if m, err = s.Manifests(t.Context(), left); err != nil || m[1].Available || !m[0].Available {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if again := load(); again.Config.Architecture != "amd64" || again.ID != im.ID {
+		t.Errorf("loaded again: %+v", again)
+	}
+}

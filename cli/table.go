@@ -35,6 +35,8 @@ func entries() []entry {
 		{"container", "rename", nil, "rename", newRename},
 		{"container", "update", nil, "update", newUpdate},
 		{"container", "top", nil, "top", newTop},
+		{"container", "port", nil, "port", newPort},
+		{"container", "prune", nil, "", newContainerPrune},
 		{"container", "stats", nil, "stats", newStats},
 		{"container", "rm", []string{"remove"}, "rm", newRm},
 		{"container", "wait", nil, "wait", newWait},
@@ -55,6 +57,7 @@ func entries() []entry {
 		{"volume", "create", nil, "", newVolumeCreate},
 		{"volume", "ls", []string{"list"}, "", newVolumeLs},
 		{"volume", "inspect", nil, "", newVolumeInspect},
+		{"volume", "prune", nil, "", newVolumePrune},
 		{"volume", "rm", []string{"remove"}, "", newVolumeRm},
 		{"network", "ls", []string{"list"}, "", newNetworkLs},
 		{"network", "inspect", nil, "", newNetworkInspect},
@@ -69,10 +72,9 @@ func entries() []entry {
 
 // unbuilt are docker's commands that hoy does not have yet, by group.
 var unbuilt = [...]struct{ group, names string }{
-	{"", "attest bake build builder buildx checkpoint compose config context login logout manifest node plugin port pull push search secret service stack swarm trust machine kubernetes dashboard anatomy why"},
-	{"container", "port prune"},
+	{"", "attest bake build builder buildx checkpoint compose config context login logout manifest node plugin pull push search secret service stack swarm trust machine kubernetes dashboard anatomy why"},
 	{"image", "build pull push"},
-	{"volume", "prune update"},
+	{"volume", "update"},
 	{"network", "connect create disconnect prune rm"},
 	{"system", "df prune"},
 }

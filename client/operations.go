@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/volume"
 )
 
 // ContainerPause freezes the processes of a container.
@@ -69,4 +70,18 @@ func (c *Client) ContainerStats(ctx context.Context, ref string, stream bool, f 
 			return err
 		}
 	}
+}
+
+// ContainerPrune removes containers that do not run.
+func (c *Client) ContainerPrune(ctx context.Context, f Filters) (out container.PruneReport, err error) {
+	q := url.Values{}
+	f.encode(q)
+	return out, c.call(ctx, http.MethodPost, "/containers/prune", q, nil, &out)
+}
+
+// VolumePrune removes volumes that no container uses.
+func (c *Client) VolumePrune(ctx context.Context, f Filters) (out volume.PruneReport, err error) {
+	q := url.Values{}
+	f.encode(q)
+	return out, c.call(ctx, http.MethodPost, "/volumes/prune", q, nil, &out)
 }

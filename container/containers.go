@@ -91,6 +91,7 @@ type Containers struct {
 	now     atomic.Pointer[defaults]
 	tasks   sync.WaitGroup // work behind an answer; Close waits
 	closing chan struct{}
+	pruning sync.Mutex // held by the one Prune at a time
 	loop    sync.WaitGroup
 
 	supervisor supervisor

@@ -29,6 +29,7 @@ type Containers interface {
 	Pause(ctx context.Context, ref string) error
 	Unpause(ctx context.Context, ref string) error
 	Rename(ctx context.Context, ref, name string) error
+	Prune(ctx context.Context, f filters.Filters) (*apicontainer.PruneReport, error)
 	Top(ctx context.Context, ref, psOptions string) (*apicontainer.TopResponse, error)
 	Stats(ctx context.Context, ref string, o container.StatsOptions, send func(*apicontainer.StatsResponse) error) error
 	Update(ctx context.Context, ref string, h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
@@ -127,6 +128,7 @@ type Volumes interface {
 	Create(ctx context.Context, r apivolume.CreateRequest) (*apivolume.Volume, error)
 	List(ctx context.Context, f filters.Filters) (apivolume.ListResponse, error)
 	Inspect(ctx context.Context, name string) (*apivolume.Volume, error)
+	Prune(ctx context.Context, f filters.Filters) (*apivolume.PruneReport, error)
 	Remove(ctx context.Context, name string, force bool) error
 }
 

@@ -76,6 +76,9 @@ func (b *backend) Restart(_ context.Context, ref, signal string, timeout *int) e
 func (b *backend) Pause(context.Context, string) error          { return errAbsent }
 func (b *backend) Unpause(context.Context, string) error        { return errAbsent }
 func (b *backend) Rename(context.Context, string, string) error { return errAbsent }
+func (b *backend) Prune(context.Context, filters.Filters) (*apicontainer.PruneReport, error) {
+	return &apicontainer.PruneReport{}, nil
+}
 func (b *backend) Top(context.Context, string, string) (*apicontainer.TopResponse, error) {
 	return nil, errAbsent
 }
@@ -196,6 +199,10 @@ func (volumes) Inspect(_ context.Context, name string) (*apivolume.Volume, error
 	return nil, fault.New(fault.NotFound, "get %s: no such volume", name)
 }
 func (volumes) Remove(context.Context, string, bool) error { return nil }
+
+func (volumes) Prune(_ context.Context, f filters.Filters) (*apivolume.PruneReport, error) {
+	return &apivolume.PruneReport{VolumesDeleted: f.Get("all")}, nil
+}
 
 type networks struct{}
 

@@ -40,7 +40,7 @@ func routes() []route {
 
 		{get, "/containers/json", containerList, 0},
 		{post, "/containers/create", containerCreate, 0},
-		{post, "/containers/prune", absent("pruning containers"), 0},
+		{post, "/containers/prune", containerPrune, 0},
 		{get, "/containers/{id}/json", containerInspect, 0},
 		{get, "/containers/{id}/top", containerTop, 0},
 		{get, "/containers/{id}/logs", containerLogs, 0},
@@ -95,7 +95,7 @@ func routes() []route {
 
 		{get, "/volumes", volumeList, 0},
 		{post, "/volumes/create", volumeCreate, 0},
-		{post, "/volumes/prune", absent("pruning volumes"), 0},
+		{post, "/volumes/prune", volumePrune, 0},
 		{get, "/volumes/{name}", volumeInspect, 0},
 		{put, "/volumes/{name}", noSwarm, 0},
 		{del, "/volumes/{name}", volumeRemove, 0},

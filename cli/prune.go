@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"hoy/client"
+)
+
+func newContainerPrune(a *app) *cobra.Command {
+	return a.pruning("Remove all stopped containers", "container prune", "Deleted Containers:", nil,
+		func(ctx context.Context, c *client.Client, f client.Filters, _ bool) ([]string, uint64, error) {
+			r, err := c.ContainerPrune(ctx, f)
+			return r.ContainersDeleted, r.SpaceReclaimed, err
+		})
+}
+
+func newVolumePrune(a *app) *cobra.Command {
+	var all bool
+	cmd := a.pruning("Remove unused local volumes", "volume prune", "Deleted Volumes:", &all,
+		func(ctx context.Context, c *client.Client, f client.Filters, all bool) ([]string, uint64, error) {
+			if all {
+				f["all"] = []string{"true"}
+			}
+			r, err := c.VolumePrune(ctx, f)
+			return r.VolumesDeleted, r.SpaceReclaimed, err
+		})
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "Remove volumes with a name, too")
+	return cmd
+}
+
+// pruning is a command that removes what is not used. all is its flag --all, nil: it
+// has none.
+func (a *app) pruning(about, what, title string, all *bool,
+	prune func(ctx context.Context, c *client.Client, f client.Filters, all bool) ([]string, uint64, error)) *cobra.Command {
+	var force bool
+	var filters filterFlag
+	cmd := &cobra.Command{Use: "prune [OPTIONS]", Short: about, Args: args(0, 0),
+		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
+			if !force {
+				if err := a.confirm(pruneWarning(what, all != nil && *all), what); err != nil {
+					return err
+				}
+			}
+			f := client.Filters{}
+			for k, v := range filters.f {
+				f[k] = v
+			}
+			gone, size, err := prune(ctx, c, f, all != nil && *all)
+			if err != nil {
+				return err
+			}
+			if len(gone) > 0 {
+				fmt.Fprintln(a.Out, title)
+				for _, name := range gone {
+					fmt.Fprintln(a.Out, name)
+				}
+				fmt.Fprintln(a.Out)
+			}
+			fmt.Fprintln(a.Out, "Total reclaimed space:", units.HumanSize(float64(size)))
+			return nil
+		})}
+	cmd.Flags().Var(&filters, "filter", "Remove those only that a condition holds for, like label=a")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Do not ask")
+	return cmd
+}
+
+func pruneWarning(what string, all bool) string {
+	switch {
+	case what == "container prune":
+		return "WARNING! This will remove all stopped containers."
+	case all:
+		return "WARNING! This will remove all local volumes not used by at least one container."
+	}
+	return "WARNING! This will remove anonymous local volumes not used by at least one container."
+}

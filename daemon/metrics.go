@@ -110,6 +110,18 @@ func (t timed) Remove(ctx context.Context, ref string, o container.RemoveOptions
 	return t.Containers.Remove(ctx, ref, o)
 }
 
+// Changes times Containers.Changes.
+func (t timed) Changes(ctx context.Context, ref string) ([]apicontainer.FilesystemChange, error) {
+	defer t.timer.Time("changes")()
+	return t.Containers.Changes(ctx, ref)
+}
+
+// Commit times Containers.Commit.
+func (t timed) Commit(ctx context.Context, r container.CommitRequest) (string, error) {
+	defer t.timer.Time("commit")()
+	return t.Containers.Commit(ctx, r)
+}
+
 // serveMetrics answers Prometheus on --metrics-addr, until the engine ends.
 func (d *Daemon) serveMetrics() error {
 	if d.o.MetricsAddr == "" {

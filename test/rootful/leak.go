@@ -149,7 +149,7 @@ func cgroups() []string {
 			return nil
 		}
 		rel, _ := filepath.Rel(root, p)
-		if slices.Contains(others, d.Name()) || strings.HasPrefix(d.Name(), "hoy-reference") {
+		if slices.Contains(others, d.Name()) || strings.HasPrefix(d.Name(), "hoy-reference") || strings.HasPrefix(d.Name(), "hoy-suite") {
 			return fs.SkipDir
 		}
 		if strings.Contains(rel, "hoy") {
@@ -164,7 +164,7 @@ func cgroups() []string {
 }
 
 // neighbours returns the names of the groups of engines and keepers that run on this
-// machine and are no test's: their exec root is not a temporary directory.
+// machine and are no test's, by their exec roots.
 func neighbours() []string {
 	var names []string
 	commands, _ := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -172,12 +172,17 @@ func neighbours() []string {
 		b, _ := os.ReadFile(path)
 		_, rest, found := strings.Cut(string(b), "\x00--exec-root\x00")
 		root, _, _ := strings.Cut(rest, "\x00")
-		if found && !strings.HasPrefix(root, os.TempDir()+"/") {
+		if found && !ofTest(root) {
 			h := sha256.Sum256([]byte(root))
 			names = append(names, "hoy-"+hex.EncodeToString(h[:4])) // as daemon names an engine's group
 		}
 	}
 	return names
+}
+
+// ofTest tells whether a directory is one that tests make: t.TempDir's, or an engine's.
+func ofTest(dir string) bool {
+	return strings.HasPrefix(dir, os.TempDir()+"/Test") || strings.HasPrefix(dir, os.TempDir()+"/hoy-engine")
 }
 
 func links() []string {
@@ -239,7 +244,8 @@ func children(pid int) []string {
 			}
 		}
 		if cmd, err := os.ReadFile("/proc/" + p + "/cmdline"); err == nil && p != self {
-			if s := string(cmd); strings.Contains(s, "\x00"+os.TempDir()) && (strings.Contains(s, "hoyd") || strings.Contains(s, "hoy-keeper")) {
+			s := string(cmd)
+			if slices.ContainsFunc(strings.Split(s, "\x00"), ofTest) && (strings.Contains(s, "hoyd") || strings.Contains(s, "hoy-keeper")) {
 				l = append(l, p+" "+name[p])
 			}
 		}

@@ -31,6 +31,7 @@ type Options struct {
 	Experimental bool         // as clients are told
 	Debug        func() bool  // whether /debug is answered now; nil: never
 	Log          *slog.Logger // nil: nothing is logged
+	Calm         func()       // called when no request has ended for a while; nil: nothing is
 }
 
 // Server answers the API on any number of listeners. Serve may be called for
@@ -50,7 +51,11 @@ type Server struct {
 	// ever (events, followed logs, waits) end with it, operations are finished.
 	streams context.Context
 	end     context.CancelFunc
+	calm    *time.Timer
 }
+
+// calmAfter is how long no request ends before it is called calm.
+const calmAfter = 5 * time.Second
 
 // New returns a server that listens nowhere yet.
 func New(o Options) *Server {
@@ -59,6 +64,10 @@ func New(o Options) *Server {
 	}
 	s := &Server{Options: o, routes: newTable(routes()), oldest: parseVersion(o.MinAPI)}
 	s.streams, s.end = context.WithCancel(context.Background())
+	if o.Calm == nil {
+		s.Calm = func() {}
+	}
+	s.calm = time.AfterFunc(calmAfter, s.Calm)
 	s.http = http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: time.Minute, // a client that sends nothing holds no connection for ever
@@ -81,6 +90,7 @@ func (s *Server) Serve(l net.Listener) error {
 // server's: attached clients stay with their container.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.end()
+	s.calm.Stop()
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(err, s.http.Close())
 	}
@@ -95,6 +105,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	h.Set("Ostype", "linux")
 	h.Set("Server", "hoy/"+s.Version+" (linux)")
 	r := &request{Request: hr, server: s, w: w}
+	defer s.calm.Reset(calmAfter)
 	defer s.recover(r)
 	r.answer(s.respond(r))
 }

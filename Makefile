@@ -10,8 +10,10 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env "PATH=$$PATH")
 GOBUILD  = go build -trimpath -ldflags '$(LDFLAGS)'
 TOOLBOX  = toolbox/embed/hoy-toolbox.zst
 TIMEOUT ?= 20m
+# Where the engine is that docker's behaviour is read off.
+REFERENCE ?= $(HOME)/.cache/hoy-reference
 
-.PHONY: help build run test check bench fuzz soak package clean go-present tools
+.PHONY: help build run test check bench fuzz soak package clean go-present tools reference transcripts suite-moby suite-moby-reference
 
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'
@@ -22,6 +24,8 @@ help:
 	@echo 'make bench  start and exec against the C floor and the peers that are installed'
 	@echo 'make fuzz   every fuzz target for a minute each'
 	@echo 'make soak   1,000 containers at once, and 1,000 runs in a row'
+	@echo 'make suite-moby   moby'"'"'s own integration tests against hoy'
+	@echo 'make transcripts  records from the reference engine what test/docker compares hoy with'
 
 go-present:
 	@command -v go >/dev/null || { echo 'hoy needs Go 1.26 or newer and finds none on the PATH: see go.dev/doc/install' >&2; exit 1; }
@@ -66,6 +70,18 @@ package: build
 	@for format in deb rpm; do \
 		VERSION=$(VERSION) ARCH=$$(go env GOARCH) go tool -modfile=tools/go.mod nfpm package -f packaging/nfpm.yaml -p $$format -t dist/ || exit 1; \
 	done
+
+reference: go-present
+	@$(SUDO) test/reference.sh $(REFERENCE)
+
+transcripts: build tools reference
+	$(SUDO) go test -count 1 -timeout $(TIMEOUT) ./test/docker -reference $(REFERENCE)/bin
+
+suite-moby: build tools
+	@$(SUDO) go run ./test/suites/moby
+
+suite-moby-reference: build tools reference
+	@$(SUDO) go run ./test/suites/moby -reference $(REFERENCE)/bin
 
 clean:
 	rm -rf bin dist toolbox/embed/*.zst

@@ -70,8 +70,8 @@ func (c *Containers) imageFor(ctx context.Context, r CreateRequest) (*image.Imag
 	}
 	if p := r.Platform; p != nil && !samePlatform(*p, platformOf(img)) {
 		release()
-		return nil, nil, fault.New(fault.NotFound, "image with reference %s was found but its platform (%s) does not match the specified platform (%s)",
-			r.Config.Image, platformName(platformOf(img)), platformName(*p))
+		return nil, nil, fault.New(fault.NotFound, "image with reference %s was found but does not provide the specified platform (%s)",
+			familiar(r.Config.Image), platformName(*p))
 	}
 	return img, release, nil
 }

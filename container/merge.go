@@ -22,7 +22,9 @@ func merge(c *apicontainer.Config, image dockerspec.DockerOCIImageConfig) error 
 	c.StopSignal = first(c.StopSignal, image.StopSignal)
 	c.Env = mergeEnv(c.Env, image.Env)
 	c.Labels = unite(c.Labels, image.Labels)
-	c.Volumes = unite(c.Volumes, image.Volumes)
+	if c.Volumes = unite(c.Volumes, image.Volumes); len(c.Volumes) == 0 {
+		c.Volumes = nil
+	}
 	if len(image.ExposedPorts) > 0 {
 		ports := network.PortSet{}
 		for p := range image.ExposedPorts {

@@ -104,7 +104,7 @@ func (c *Containers) volumesFrom(h *apicontainer.HostConfig) ([]mountPoint, erro
 		}
 		k, err := c.index.get(from.Container)
 		if err != nil {
-			return nil, err
+			return nil, fault.New(fault.Invalid, "%w", err) // not found would mean the image to clients
 		}
 		for _, m := range k.rec().Mounts {
 			if m.Type == mount.TypeTmpfs {

@@ -26,5 +26,10 @@ func swarmLeave(*request) response {
 // pluginList answers that there are none: clients ask for the list in passing.
 func pluginList(*request) response { return ok([]struct{}{}) }
 
+// noSuchPlugin answers for any name: clients ask for what might be one.
+func noSuchPlugin(r *request) response {
+	return failure{fault.New(fault.NotFound, "plugin %q not found", r.vars[0])}
+}
+
 // options answers a browser that asks beforehand.
 func options(*request) response { return empty(http.StatusOK) }

@@ -1,12 +1,15 @@
 package server
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 
 	apiimage "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/jsonstream"
+	"github.com/moby/moby/api/types/storage"
 
+	"hoy/container"
 	"hoy/lib/fault"
 )
 
@@ -15,16 +18,40 @@ func imageList(r *request) response {
 	if err != nil {
 		return failure{err}
 	}
+	if r.version >= 54 && r.flag("identity") && !r.flag("manifests") {
+		return failure{fault.New(fault.Invalid, "conflicting options: identity requires manifests=1")}
+	}
 	list, err := r.server.Images.List(r.Context(), ImageListOptions{
 		All:        r.flag("all"),
 		SharedSize: r.version >= 42 && r.flag("shared-size"),
 		Manifests:  r.version >= 47 && r.flag("manifests"),
 		Filters:    f,
 	})
+	if err != nil {
+		return failure{err}
+	}
+	return ok(imagesFor(list, r.version))
+}
+
+// imagesFor shapes a list, which is the caller's own copy, for version v.
+func imagesFor(list []apiimage.Summary, v version) any {
 	if list == nil {
 		list = []apiimage.Summary{}
 	}
-	return result(list, err)
+	old := make([]extended, len(list))
+	for i := range list {
+		if v < 48 {
+			list[i].Descriptor = nil
+		}
+		if v < 51 {
+			list[i].Containers = -1 // not counted for them
+		}
+		old[i] = extended{&list[i], map[string]any{"VirtualSize": list[i].Size}}
+	}
+	if v < 44 {
+		return old
+	}
+	return list
 }
 
 func imageInspect(r *request) response {
@@ -39,7 +66,41 @@ func imageInspect(r *request) response {
 	if o.Manifests && o.Platform != nil {
 		return failure{fault.New(fault.Invalid, "conflicting options: manifests and platform options cannot both be set")}
 	}
-	return result(r.server.Images.Inspect(r.Context(), r.vars[0], o))
+	i, err := r.server.Images.Inspect(r.Context(), r.vars[0], o)
+	if err != nil {
+		return failure{err}
+	}
+	return ok(imageFor(i, r.version))
+}
+
+// imageFor shapes i, which is the caller's own copy, for version v.
+func imageFor(i *apiimage.InspectResponse, v version) any {
+	if v < 48 {
+		i.Descriptor = nil
+	}
+	if v >= 52 {
+		return i
+	}
+	if i.GraphDriver == nil {
+		i.GraphDriver = &storage.DriverData{Name: container.Driver}
+	}
+	config := map[string]any{
+		"Cmd": nil, "Entrypoint": nil, "Env": nil, "Labels": nil, "OnBuild": nil, "User": "", "Volumes": nil, "WorkingDir": "",
+	}
+	extra := map[string]any{"Parent": "", "Comment": "", "DockerVersion": "", "Author": "", "Config": config}
+	if v < 50 {
+		maps.Copy(config, map[string]any{
+			"AttachStderr": false, "AttachStdin": false, "AttachStdout": false, "Domainname": "", "Hostname": "", "Image": "",
+			"OpenStdin": false, "StdinOnce": false, "Tty": false,
+		})
+	}
+	if v < 45 {
+		extra["Container"], extra["ContainerConfig"] = "", nil
+	}
+	if v < 44 {
+		extra["VirtualSize"] = i.Size
+	}
+	return extended{i, extra}
 }
 
 func imageRemove(r *request) response {

@@ -15,13 +15,15 @@ var update = flag.Bool("update", false, "write the parity page anew")
 
 // TestParityPage holds the page's list of endpoints to the route table.
 func TestParityPage(t *testing.T) {
-	var built, missing, swarm grouped
+	var built, missing, swarm, plugins grouped
 	for _, r := range routes() {
 		switch name := runtime.FuncForPC(reflect.ValueOf(r.handle).Pointer()).Name(); {
 		case strings.Contains(name, ".absent."): // a closure, maybe inlined
 			missing.add(r)
 		case strings.HasSuffix(name, "server.noSwarm"), strings.HasSuffix(name, "server.swarmLeave"):
 			swarm.add(r)
+		case strings.HasSuffix(name, "server.noSuchPlugin"):
+			plugins.add(r)
 		default:
 			built.add(r)
 		}
@@ -30,6 +32,7 @@ func TestParityPage(t *testing.T) {
 	built.print(&b, "Built")
 	missing.print(&b, "Not built yet, answered by 501 and a message that names the feature")
 	swarm.print(&b, "Swarm, answered as an engine outside a swarm does")
+	plugins.print(&b, "Plugins, answered that there is none of this name")
 	page(t, "endpoints", b.Bytes())
 }
 

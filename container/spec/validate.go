@@ -92,7 +92,7 @@ func (v *validation) defaults() {
 		h.NetworkMode = network.NetworkBridge
 	}
 	if h.Runtime == "" {
-		h.Runtime = "hoy"
+		h.Runtime = "runc" // what info calls the one there is
 	}
 	v.paths()
 }

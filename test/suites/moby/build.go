@@ -1,0 +1,99 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// module is where the tests come from. It is not among the project's own.
+const (
+	name   = "github.com/moby/moby/v2"
+	module = name + "@v2.0.0-beta.24"
+)
+
+// build makes the tests' programs and copies what they read, where that is not done.
+func (o *options) build() error {
+	out, err := command("/", "go", "mod", "download", "-json", module).Output()
+	if err != nil {
+		return fmt.Errorf("cannot download %s: %w", module, err)
+	}
+	var m struct{ Dir string }
+	if err := json.Unmarshal(out, &m); err != nil {
+		return err
+	}
+	for _, p := range o.packages {
+		if _, err := os.Stat(o.program(p)); err == nil {
+			continue
+		}
+		fmt.Println("building", p)
+		dir := o.folder(p)
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join(m.Dir, "integration", p))); err != nil {
+			return err
+		}
+		// Where the programs look for their sources, to show what did not hold.
+		sources := filepath.Join(dir, filepath.Dir(name))
+		if err := os.MkdirAll(sources, 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(m.Dir, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+		c := command(m.Dir, "go", "test", "-trimpath", "-c", "-o", o.program(p), "./integration/"+p)
+		c.Env = append(os.Environ(), "CGO_ENABLED=1")
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("cannot build moby's tests of %s: %w\n%s", p, err, out)
+		}
+	}
+	hello := command("", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(o.cache, "hello"), "./test/suites/moby/hello")
+	if out, err := hello.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build the stand-in of hello-world: %w\n%s", err, out)
+	}
+	return o.link()
+}
+
+// link puts hoyd under the name of dockerd into a directory of its own.
+func (o *options) link() error {
+	if o.reference != "" {
+		return nil
+	}
+	if err := os.MkdirAll(o.bin(), 0o755); err != nil {
+		return err
+	}
+	hoyd, err := filepath.Abs("bin/hoyd")
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(o.bin(), "dockerd")
+	if err := os.Remove(name); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return os.Symlink(hoyd, name)
+}
+
+// bin is the directory of the engine under test.
+func (o *options) bin() string {
+	if o.reference != "" {
+		return o.reference
+	}
+	return filepath.Join(o.cache, "bin")
+}
+
+func (o *options) program(p string) string {
+	return filepath.Join(o.cache, strings.ReplaceAll(p, "/", "-")+".test")
+}
+
+// folder is a package's copy, where its tests run.
+func (o *options) folder(p string) string { return filepath.Join(o.cache, "integration", p) }
+
+func command(dir, name string, args ...string) *exec.Cmd {
+	c := exec.Command(name, args...)
+	c.Dir = dir
+	return c
+}

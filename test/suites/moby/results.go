@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// results are outcomes (pass, fail, skip) by PACKAGE/TEST[/SUBTEST].
+type results map[string]string
+
+type result struct{ test, outcome string }
+
+var (
+	started = regexp.MustCompile(`(?m)^=== RUN\s+(\S+)`)
+	ended   = regexp.MustCompile(`(?m)^\s*--- (PASS|FAIL|SKIP): (\S+)`)
+)
+
+// parse reads what a test program printed with -test.v. A test that began and has no
+// outcome has failed. Where a subtest failed, the test around it does not count.
+func parse(p, out string) (l []result) {
+	outcomes := map[string]string{}
+	for _, m := range started.FindAllStringSubmatch(out, -1) {
+		outcomes[m[1]] = "fail"
+	}
+	for _, m := range ended.FindAllStringSubmatch(out, -1) {
+		outcomes[m[2]] = strings.ToLower(m[1])
+	}
+	for _, name := range slices.Sorted(maps.Keys(outcomes)) {
+		below := func(n string) bool { return strings.HasPrefix(n, name+"/") && outcomes[n] == "fail" }
+		if outcomes[name] == "fail" && slices.ContainsFunc(slices.Collect(maps.Keys(outcomes)), below) {
+			continue
+		}
+		l = append(l, result{p + "/" + name, outcomes[name]})
+	}
+	return l
+}
+
+// show writes what did not pass, one test a line.
+func (r results) show(w io.Writer) error {
+	for _, name := range slices.Sorted(maps.Keys(r)) {
+		if r[name] != "pass" {
+			if _, err := fmt.Fprintln(w, r[name], name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r results) writeFile(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fmt.Fprintf(f, "# What of %s does not pass on the reference engine itself:\n# written by `make suite-moby-reference`.\n", module)
+	return r.show(f)
+}
+
+// expected is what should come of the tests.
+type expected struct {
+	reference results           // fail and skip only
+	reasons   map[string]string // why hoy's outcome may be another
+}
+
+func readExpected(reference, ours string) (*expected, error) {
+	e := &expected{reference: results{}, reasons: map[string]string{}}
+	err := eachLine(reference, func(line string) error {
+		outcome, test, ok := strings.Cut(line, " ")
+		if !ok || outcome != "fail" && outcome != "skip" {
+			return fmt.Errorf("%s: want `fail TEST` or `skip TEST`: %q", reference, line)
+		}
+		e.reference[test] = outcome
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e, eachLine(ours, func(line string) error {
+		test, reason, ok := strings.Cut(line, ": ")
+		if !ok || reason == "" {
+			return fmt.Errorf("%s: want `TEST: reason`: %q", ours, line)
+		}
+		e.reasons[test] = reason
+		return nil
+	})
+}
+
+func eachLine(path string, f func(string) error) error {
+	r, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	sc := bufio.NewScanner(r)
+	for sc.Scan() {
+		if line := strings.TrimSpace(sc.Text()); line != "" && !strings.HasPrefix(line, "#") {
+			if err := f(line); err != nil {
+				return err
+			}
+		}
+	}
+	return sc.Err()
+}
+
+// compare says what is not as expected: what fails or is skipped here and passes there,
+// and, when the whole suite ran, what is listed and passes.
+func (e *expected) compare(got results, whole bool) error {
+	count := map[string]int{}
+	var bad []string
+	for _, test := range slices.Sorted(maps.Keys(got)) {
+		outcome := got[test]
+		count[outcome]++
+		_, excused := e.reasons[test]
+		switch {
+		case outcome == "pass" && excused:
+			bad = append(bad, "passes now, take it out of expected.txt: "+test)
+		case outcome == "fail" && !excused && e.reference[test] != "fail":
+			bad = append(bad, "fails: "+test)
+		case outcome == "skip" && !excused && e.reference[test] == "":
+			bad = append(bad, "is skipped here only: "+test)
+		}
+	}
+	if whole {
+		for _, test := range slices.Sorted(maps.Keys(e.reasons)) {
+			if got[test] == "" {
+				bad = append(bad, "is in expected.txt and did not run: "+test)
+			}
+		}
+	}
+	fmt.Printf("%d passed, %d failed, %d skipped; %d not as expected\n", count["pass"], count["fail"], count["skip"], len(bad))
+	if bad == nil {
+		return nil
+	}
+	return errors.New(strings.Join(bad, "\n"))
+}

@@ -110,6 +110,9 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 	if rec.Mounts, err = mountPoints(rec.Config, rec.Host, taken); err != nil {
 		return nil, nil, err
 	}
+	if err := c.propagate(rec.Mounts); err != nil {
+		return nil, nil, err
+	}
 	var warnings []string
 	warning, err := spec.OnUnhealthy(rec.Config, rec.Host)
 	if err != nil {

@@ -207,7 +207,7 @@ func (p *picker) picks(r *record) bool {
 	case !p.f.ExactMatch("status", string(r.State.Status)):
 	case !p.f.ExactMatch("health", string(r.healthStatus())):
 	case !p.f.ExactMatch("isolation", string(r.Host.Isolation)):
-	case !p.f.MatchKVList("label", r.Config.Labels):
+	case !p.f.MatchKVList("label", r.Config.Labels), !p.f.MatchKVList("annotation", r.Host.Annotations):
 	case !p.volumes(r), !p.networks(r), !p.exposes(r):
 	default:
 		return true

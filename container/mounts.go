@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
@@ -140,11 +142,9 @@ func (c *Containers) holdImages(ctx context.Context, rec *record, released *clea
 }
 
 func (m *mountPoint) bind(r spec.MountRequest) error {
-	m.Source, m.CreateSource, m.Propagation = r.Source, r.CreateSource, mount.PropagationRPrivate
+	m.Source, m.CreateSource = r.Source, r.CreateSource
 	if o := r.BindOptions; o != nil {
-		if o.Propagation != "" {
-			m.Propagation = o.Propagation
-		}
+		m.Propagation = o.Propagation
 		m.NonRecursive, m.ReadOnlyNonRecursive, m.ReadOnlyForceRecursive = o.NonRecursive, o.ReadOnlyNonRecursive, o.ReadOnlyForceRecursive
 	}
 	if m.CreateSource {
@@ -154,6 +154,35 @@ func (m *mountPoint) bind(r spec.MountRequest) error {
 		return fault.New(fault.Invalid, "invalid mount config for type %q: bind source path does not exist: %s", mount.TypeBind, m.Source)
 	}
 	return nil
+}
+
+// propagate settles how mounts spread between binds and the host: not at all, unless
+// the request says so. A bind that holds the engine's own directory, or lies in it, must
+// follow the host's unmounts, or it would keep alive what the engine has unmounted.
+func (c *Containers) propagate(mounts []mountPoint) error {
+	root := filepath.Dir(c.o.Root)
+	for i := range mounts {
+		m := &mounts[i]
+		if m.Type != mount.TypeBind {
+			continue
+		}
+		near := within(root, m.Source) || within(m.Source, root)
+		switch {
+		case m.Propagation == "" && near:
+			m.Propagation = mount.PropagationRSlave
+		case m.Propagation == "":
+			m.Propagation = mount.PropagationRPrivate
+		case near && m.Propagation != mount.PropagationRSlave && m.Propagation != mount.PropagationRShared:
+			return fault.New(fault.Invalid, `invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within the daemon root, daemon root: %q, bind mount source: %q, propagation: %q`, root, m.Source, m.Propagation)
+		}
+	}
+	return nil
+}
+
+// within tells whether path is dir or below it.
+func within(path, dir string) bool {
+	r, err := filepath.Rel(dir, path)
+	return err == nil && r != ".." && !strings.HasPrefix(r, "../")
 }
 
 // useVolumes makes the volumes of a container to be and refers to them.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/moby/moby/api/types/events"
 	apiimage "github.com/moby/moby/api/types/image"
@@ -12,6 +13,7 @@ import (
 	"hoy/lib/fault"
 	"hoy/lib/filters"
 	"hoy/server"
+	"hoy/toolbox"
 )
 
 // Save writes images as one archive.
@@ -54,7 +56,10 @@ func (i images) Prune(ctx context.Context, f filters.Filters) (*apiimage.PruneRe
 	}
 	removed, size, err := i.store.Prune(ctx, image.PruneOptions{
 		All: !dangling, Uses: i.containers.Uses(),
-		Passes: func(img *image.Image, _ string) bool { _, _, ok := filter.passes(img); return ok },
+		Passes: func(img *image.Image, named string) bool {
+			_, _, ok := filter.passes(img)
+			return ok && !strings.HasSuffix(named, "/"+toolbox.Ref) // a part of the engine is no waste
+		},
 	})
 	for _, r := range removed {
 		if r.Untagged != "" {

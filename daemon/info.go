@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/swarm"
 	"github.com/moby/moby/api/types/system"
@@ -89,6 +90,13 @@ func (o *Options) registryConfig() *registry.ServiceConfig {
 		IndexConfigs:          map[string]*registry.IndexInfo{},
 		Mirrors:               append([]string{}, o.Mirrors...),
 		InsecureRegistryCIDRs: []netip.Prefix{netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("127.0.0.0/8")},
+	}
+	for i, m := range c.Mirrors {
+		c.Mirrors[i] = strings.TrimSuffix(m, "/") + "/"
+	}
+	if n, err := reference.ParseNormalizedNamed("image"); err == nil {
+		domain := reference.Domain(n) // the registry of names without one
+		c.IndexConfigs[domain] = &registry.IndexInfo{Name: domain, Mirrors: append([]string{}, c.Mirrors...), Secure: true, Official: true}
 	}
 	for _, r := range o.InsecureRegistries {
 		if cidr, err := netip.ParsePrefix(r); err == nil {

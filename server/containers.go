@@ -15,7 +15,7 @@ import (
 )
 
 func containerList(r *request) response {
-	f, err := r.filters("ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
+	f, err := r.filters("ancestor", "annotation", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
 		"name", "network", "publish", "since", "status", "volume")
 	if err != nil {
 		return failure{err}

@@ -33,6 +33,9 @@ func (b *createBody) decode(body io.Reader, v version) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "cannot read the request's body: %w", err)
 	}
+	if len(data) == 0 {
+		return fault.New(fault.Invalid, "invalid JSON: %w", io.EOF)
+	}
 	if err := decodeJSON(bytes.NewReader(data), &b.CreateRequest); err != nil {
 		return err
 	}
@@ -44,7 +47,7 @@ func (b *createBody) decode(body io.Reader, v version) error {
 
 func containerCreate(r *request) response {
 	var b createBody
-	if r.ContentLength == 0 {
+	if r.ContentLength == 0 { // of unknown length it is decode that finds it empty
 		return failure{fault.New(fault.Invalid, "invalid JSON: %w", io.EOF)}
 	}
 	if err := r.json(func(body io.Reader) error { return b.decode(body, r.version) }); err != nil {

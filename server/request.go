@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -164,13 +165,16 @@ func decodeJSON(body io.Reader, v any) error {
 	return err
 }
 
-// platform reads "os/arch[/variant]", as create and import have it.
+// platform reads "os[/arch[/variant]]", as create and import have it.
 func (r *request) platform() (*ocispec.Platform, error) {
 	text := r.value("platform")
 	if text == "" || strings.HasPrefix(text, "{") {
 		return r.jsonPlatform(text)
 	}
 	part := strings.Split(text, "/")
+	if len(part) == 1 && part[0] == runtime.GOOS {
+		part = append(part, runtime.GOARCH)
+	}
 	if len(part) == 1 || len(part) > 3 || part[0] == "" || part[1] == "" {
 		return nil, fault.New(fault.Invalid, "invalid platform %q: want os/architecture[/variant]", text)
 	}

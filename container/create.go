@@ -97,8 +97,9 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 			rec.Endpoint = e
 		}
 	}
-	c.referByID(rec.Host)
-	c.pinDonors(rec.Host)
+	if err := c.pinDonors(rec.Host); err != nil {
+		return nil, nil, err
+	}
 	if err := c.nameHost(rec); err != nil {
 		return nil, nil, err
 	}
@@ -129,23 +130,29 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 }
 
 // pinDonors names the containers whose namespaces are joined by their ids: names change.
-// One that is not there yet may be when the container starts.
-func (c *Containers) pinDonors(h *apicontainer.HostConfig) {
-	pin := func(ref string) string {
-		if k, err := c.index.get(ref); err == nil {
-			ref = k.id
-		}
-		return "container:" + ref
-	}
+// As docker has it, a network's may come to be before the start.
+func (c *Containers) pinDonors(h *apicontainer.HostConfig) error {
+	const prefix = "container:"
 	if m := h.PidMode; m.IsContainer() {
-		h.PidMode = apicontainer.PidMode(pin(m.Container()))
+		k, err := c.index.get(m.Container())
+		if err != nil {
+			return fault.New(fault.Invalid, "%w", err) // not found would mean the image to clients
+		}
+		h.PidMode = apicontainer.PidMode(prefix + k.id)
 	}
 	if m := h.IpcMode; m.IsContainer() {
-		h.IpcMode = apicontainer.IpcMode(pin(m.Container()))
+		k, err := c.index.get(m.Container())
+		if err != nil {
+			return fault.New(fault.Invalid, "%w", err)
+		}
+		h.IpcMode = apicontainer.IpcMode(prefix + k.id)
 	}
 	if m := h.NetworkMode; m.IsContainer() {
-		h.NetworkMode = apicontainer.NetworkMode(pin(m.ConnectedContainer()))
+		if k, err := c.index.get(m.ConnectedContainer()); err == nil {
+			h.NetworkMode = apicontainer.NetworkMode(prefix + k.id)
+		}
 	}
+	return nil
 }
 
 // nameHost gives the container the host name it will have.

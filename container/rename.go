@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
 	"hoy/lib/fault"
@@ -47,25 +46,4 @@ func (c *Containers) Rename(ctx context.Context, ref, name string) error {
 	c.index.release(old, k.id)
 	c.event(k, events.ActionRename, "oldName", "/"+old)
 	return nil
-}
-
-// referByID puts the id in the place of the name of each container whose namespaces
-// h joins: it may be renamed.
-func (c *Containers) referByID(h *apicontainer.HostConfig) {
-	const prefix = "container:"
-	id := func(ref string) string {
-		if k, err := c.index.get(ref); err == nil {
-			return prefix + k.id
-		}
-		return prefix + ref // whoever needs it says that it is not there
-	}
-	if h.NetworkMode.IsContainer() {
-		h.NetworkMode = apicontainer.NetworkMode(id(h.NetworkMode.ConnectedContainer()))
-	}
-	if h.PidMode.IsContainer() {
-		h.PidMode = apicontainer.PidMode(id(h.PidMode.Container()))
-	}
-	if h.IpcMode.IsContainer() {
-		h.IpcMode = apicontainer.IpcMode(id(h.IpcMode.Container()))
-	}
 }

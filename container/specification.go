@@ -36,7 +36,7 @@ func (c *Containers) share(rec *record) (s sharedNamespaces, err error) {
 	if h.PidMode.IsContainer() {
 		_, p, err := c.donor(h.PidMode.Container())
 		if err != nil {
-			return s, fmt.Errorf("failed to join PID namespace: %w", err)
+			return s, fault.New(fault.Internal, "failed to join PID namespace: %w", err)
 		}
 		s.pid = nsPath(p.Pid, "pid")
 	}

@@ -123,7 +123,9 @@ func (i images) filter(ctx context.Context, f filters.Filters) (*imageFilter, er
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "invalid value for 'until' filter: %w", err)
 		}
-		r.until = t
+		if r.until.IsZero() || t.Before(r.until) {
+			r.until = t // all of them hold
+		}
 	}
 	return r, nil
 }

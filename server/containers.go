@@ -100,6 +100,11 @@ func containerStart(r *request) response {
 	if r.ContentLength > 7 { // up to "{}" and line ends, or "null"
 		return failure{fault.New(fault.Invalid, "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24")}
 	}
+	if c := r.value("checkpoint"); strings.ContainsRune(c, '/') || r.value("checkpoint-dir") != "" && c == "" {
+		return failure{fault.New(fault.Invalid, "invalid checkpoint ID %q", c)}
+	} else if c != "" {
+		return absent("starting from a checkpoint")(r)
+	}
 	return done(http.StatusNoContent, r.server.Containers.Start(r.Context(), r.vars[0]))
 }
 

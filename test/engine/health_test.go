@@ -45,7 +45,7 @@ func TestHealthChecks(t *testing.T) {
 	e.Eventually("no probe is left", func() bool { return e.Hoy("inspect", "-f", "{{len .ExecIDs}}", "con") == "0" })
 	events := e.Hoy("events", "--since", "1h", "--until", "0s", "--filter", "container=con", "--format", "{{.Action}}")
 	for _, want := range []string{"exec_create: /bin/sh -c echo probed; test -e /ok", "exec_start: /bin/sh -c echo probed; test -e /ok", "exec_die", "health_status: unhealthy"} {
-		if !strings.Contains(events, want+"\n") {
+		if !strings.Contains(events+"\n", want+"\n") {
 			t.Errorf("there is no event %q in\n%s", want, events)
 		}
 	}

@@ -102,22 +102,29 @@ func (c *Client) ImageImport(ctx context.Context, archive io.Reader, o ImportOpt
 }
 
 func (c *Client) progress(ctx context.Context, r request, f Progress) error {
+	return stream(ctx, c, r, func(m *jsonstream.Message) error {
+		if m.Error != nil {
+			return &Error{Status: http.StatusInternalServerError, Message: m.Error.Message}
+		}
+		return f(*m)
+	})
+}
+
+// stream gives f every JSON value of an answer as it comes.
+func stream[T any](ctx context.Context, c *Client, r request, f func(*T) error) error {
 	resp, err := c.do(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	for d := json.NewDecoder(resp.Body); ; {
-		var m jsonstream.Message
-		if err := d.Decode(&m); errors.Is(err, io.EOF) {
+		v := new(T)
+		if err := d.Decode(v); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return fmt.Errorf("cannot read the engine's progress: %w", err)
+			return fmt.Errorf("cannot read the engine's answer: %w", err)
 		}
-		if m.Error != nil {
-			return &Error{Status: http.StatusInternalServerError, Message: m.Error.Message}
-		}
-		if err := f(m); err != nil {
+		if err := f(v); err != nil {
 			return err
 		}
 	}

@@ -2,10 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -52,24 +48,9 @@ func (c *Client) ContainerTop(ctx context.Context, ref, psOptions string) (out c
 
 // ContainerStats tells f what a container uses: once, or every second until ctx ends
 // or the container is removed.
-func (c *Client) ContainerStats(ctx context.Context, ref string, stream bool, f func(*container.StatsResponse) error) error {
-	q := url.Values{"stream": {strconv.FormatBool(stream)}}
-	resp, err := c.do(ctx, request{method: http.MethodGet, path: "/containers/" + escape(ref) + "/stats", query: q})
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	for d := json.NewDecoder(resp.Body); ; {
-		var s container.StatsResponse
-		if err := d.Decode(&s); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("cannot read the engine's statistics: %w", err)
-		}
-		if err := f(&s); err != nil {
-			return err
-		}
-	}
+func (c *Client) ContainerStats(ctx context.Context, ref string, follow bool, f func(*container.StatsResponse) error) error {
+	q := url.Values{"stream": {strconv.FormatBool(follow)}}
+	return stream(ctx, c, request{method: http.MethodGet, path: "/containers/" + escape(ref) + "/stats", query: q}, f)
 }
 
 // ContainerPrune removes containers that do not run.

@@ -198,6 +198,15 @@ func (o operation) lock(ctx context.Context) error {
 
 func (o operation) unlock() { <-o }
 
+// claim finds a container and takes its operation lock, which the caller gives back.
+func (c *Containers) claim(ctx context.Context, ref string) (*Container, error) {
+	k, err := c.index.get(ref)
+	if err != nil {
+		return nil, err
+	}
+	return k, k.op.lock(ctx)
+}
+
 // event publishes what happened to a container, with docker's attributes.
 func (c *Containers) event(k *Container, a events.Action, extra ...string) {
 	r := k.rec()

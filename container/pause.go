@@ -15,11 +15,8 @@ import (
 
 // Pause freezes every process of a running container.
 func (c *Containers) Pause(ctx context.Context, ref string) error {
-	k, err := c.index.get(ref)
+	k, err := c.claim(ctx, ref)
 	if err != nil {
-		return err
-	}
-	if err := k.op.lock(ctx); err != nil {
 		return err
 	}
 	defer k.op.unlock()
@@ -43,11 +40,8 @@ func (c *Containers) Pause(ctx context.Context, ref string) error {
 
 // Unpause lets a paused container go on.
 func (c *Containers) Unpause(ctx context.Context, ref string) error {
-	k, err := c.index.get(ref)
+	k, err := c.claim(ctx, ref)
 	if err != nil {
-		return err
-	}
-	if err := k.op.lock(ctx); err != nil {
 		return err
 	}
 	defer k.op.unlock()

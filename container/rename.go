@@ -16,11 +16,8 @@ func (c *Containers) Rename(ctx context.Context, ref, name string) error {
 	if strings.TrimPrefix(ref, "/") == "" || strings.TrimPrefix(name, "/") == "" {
 		return fault.New(fault.Invalid, "Neither old nor new names may be empty")
 	}
-	k, err := c.index.get(ref)
+	k, err := c.claim(ctx, ref)
 	if err != nil {
-		return err
-	}
-	if err := k.op.lock(ctx); err != nil {
 		return err
 	}
 	defer k.op.unlock()

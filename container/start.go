@@ -25,11 +25,8 @@ import (
 
 // Start starts a container that does not run.
 func (c *Containers) Start(ctx context.Context, ref string) error {
-	k, err := c.index.get(ref)
+	k, err := c.claim(ctx, ref)
 	if err != nil {
-		return err
-	}
-	if err := k.op.lock(ctx); err != nil {
 		return err
 	}
 	defer k.op.unlock()

@@ -21,11 +21,8 @@ func (c *Containers) Update(ctx context.Context, ref string, h *apicontainer.Hos
 	if err != nil {
 		return apicontainer.UpdateResponse{}, err
 	}
-	k, err := c.index.get(ref)
+	k, err := c.claim(ctx, ref)
 	if err != nil {
-		return apicontainer.UpdateResponse{}, err
-	}
-	if err := k.op.lock(ctx); err != nil {
 		return apicontainer.UpdateResponse{}, err
 	}
 	defer k.op.unlock()

@@ -22,7 +22,7 @@ func TestCgroupV2(t *testing.T) {
 		},
 		Commands: []string{"hoy/test/init"},
 		Files: map[string]string{
-			"/bin/busybox": "/bin/busybox", "/bin/sh": "/bin/busybox", "/bin/true": "/bin/busybox", "/bin/cat": "/bin/busybox", "/bin/cp": "/bin/busybox",
+			"/bin/busybox": "/bin/busybox", "/bin/sh": "/bin/busybox", "/bin/true": "/bin/busybox", "/bin/cat": "/bin/busybox", "/bin/cp": "/bin/busybox", "/bin/unshare": "/bin/busybox",
 		},
 	})
 }

@@ -124,17 +124,7 @@ func newImagePrune(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(report.ImagesDeleted) > 0 {
-				fmt.Fprintln(a.Out, "Deleted Images:")
-				for _, d := range report.ImagesDeleted {
-					if d.Untagged != "" {
-						fmt.Fprintln(a.Out, "untagged:", d.Untagged)
-					} else {
-						fmt.Fprintln(a.Out, "deleted:", d.Deleted)
-					}
-				}
-				fmt.Fprintln(a.Out)
-			}
+			a.deletedImages(report.ImagesDeleted)
 			fmt.Fprintln(a.Out, "Total reclaimed space:", units.HumanSize(float64(report.SpaceReclaimed)))
 			return nil
 		})}
@@ -143,4 +133,17 @@ func newImagePrune(a *app) *cobra.Command {
 	f.Var(&filters, "filter", "Remove those only that a condition holds for, like until=24h")
 	f.BoolVarP(&force, "force", "f", false, "Do not ask")
 	return cmd
+}
+
+// deletedImages lists what was removed of images, if anything was.
+func (a *app) deletedImages(list []image.DeleteResponse) {
+	var lines []string
+	for _, d := range list {
+		if d.Untagged != "" {
+			lines = append(lines, "untagged: "+d.Untagged)
+		} else {
+			lines = append(lines, "deleted: "+d.Deleted)
+		}
+	}
+	a.deleted("Deleted Images:", lines)
 }

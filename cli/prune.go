@@ -53,13 +53,7 @@ func (a *app) pruning(about, what, title string, all *bool,
 			if err != nil {
 				return err
 			}
-			if len(gone) > 0 {
-				fmt.Fprintln(a.Out, title)
-				for _, name := range gone {
-					fmt.Fprintln(a.Out, name)
-				}
-				fmt.Fprintln(a.Out)
-			}
+			a.deleted(title, gone)
 			fmt.Fprintln(a.Out, "Total reclaimed space:", units.HumanSize(float64(size)))
 			return nil
 		})}

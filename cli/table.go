@@ -63,6 +63,8 @@ func entries() []entry {
 		{"network", "inspect", nil, "", newNetworkInspect},
 		{"system", "info", nil, "info", newInfo},
 		{"system", "events", nil, "events", newEvents},
+		{"system", "df", nil, "", newSystemDf},
+		{"system", "prune", nil, "", newSystemPrune},
 		{"system", "dial-stdio", nil, "", newDialStdio},
 		{"migrate", "docker", nil, "", newMigrateDocker},
 		{"", "inspect", nil, "inspect", newInspect},
@@ -76,7 +78,6 @@ var unbuilt = [...]struct{ group, names string }{
 	{"image", "build pull push"},
 	{"volume", "update"},
 	{"network", "connect create disconnect prune rm"},
-	{"system", "df prune"},
 }
 
 // groups are the management commands and what they are about.

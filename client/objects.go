@@ -70,6 +70,11 @@ func (c *Client) ImageLoad(ctx context.Context, archive io.Reader, quiet bool, p
 	return c.progress(ctx, request{method: http.MethodPost, path: "/images/load", query: q, stream: archive}, f)
 }
 
+// DiskUsage measures what images, containers and volumes take, each for itself.
+func (c *Client) DiskUsage(ctx context.Context) (out *system.DiskUsage, err error) {
+	return out, c.call(ctx, http.MethodGet, "/system/df", url.Values{"verbose": {"1"}}, nil, &out)
+}
+
 // MigrateDocker takes over what a Docker engine on the engine's machine has.
 func (c *Client) MigrateDocker(ctx context.Context, root, containerd string, f Progress) error {
 	q := url.Values{"root": {root}}

@@ -51,6 +51,7 @@ type Daemon struct {
 	bus        *container.Bus
 	containers *container.Containers
 	images     images
+	volumes    *volume.Store
 	measures   *measures
 	listeners  []net.Listener
 	closers    cleanup.Stack // last opened is closed first
@@ -196,7 +197,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	imgs := images{store, containers, d.bus, new(sync.Mutex)}
-	d.containers, d.images = containers, imgs
+	d.containers, d.images, d.volumes = containers, imgs, vols
 	if err := installToolbox(ctx, imgs); err != nil {
 		log.Warn("the built-in image is not available", "error", err)
 	}

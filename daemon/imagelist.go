@@ -29,7 +29,7 @@ func (i images) List(ctx context.Context, o server.ImageListOptions) ([]apiimage
 	}
 	var shared map[string]int64
 	if o.SharedSize {
-		if shared, err = i.store.SharedSizes(ctx); err != nil {
+		if shared, _, err = i.store.Sizes(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -118,8 +118,9 @@ func distinct(im *Image) map[digest.Digest]bool {
 	return d
 }
 
-// SharedSizes returns, by image ID, the bytes that an image has in common with others.
-func (s *Store) SharedSizes(ctx context.Context) (map[string]int64, error) {
+// Sizes returns, by image ID, the bytes that an image has in common with others, and
+// those of all images together.
+func (s *Store) Sizes(ctx context.Context) (shared map[string]int64, total int64, err error) {
 	ctx = namespaced(ctx)
 	all := s.index.Load().list
 	owners, sizes, parts := map[string]int{}, map[string]int64{}, map[string][]string{}
@@ -131,14 +132,14 @@ func (s *Store) SharedSizes(ctx context.Context) (map[string]int64, error) {
 		}
 		blobs, err := s.contents(ctx, im.Target)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		for _, b := range blobs {
 			add(b.Digest.String(), b.Size)
 		}
 		im.eachLayer(func(chain string, size int64) { add("layer "+chain, size) })
 	}
-	shared := map[string]int64{}
+	shared = map[string]int64{}
 	for id, ps := range parts {
 		for _, p := range ps {
 			if owners[p] > 1 {
@@ -146,7 +147,10 @@ func (s *Store) SharedSizes(ctx context.Context) (map[string]int64, error) {
 			}
 		}
 	}
-	return shared, nil
+	for _, size := range sizes {
+		total += size
+	}
+	return shared, total, nil
 }
 
 // Attestations lists the statements that are attached to an image for a platform, nil:

@@ -149,7 +149,14 @@ type Migration interface {
 type System interface {
 	Info(ctx context.Context) (*system.Info, error)
 	Version(ctx context.Context) (system.VersionResponse, error)
+	DiskUsage(ctx context.Context, o DiskUsageOptions) (*system.DiskUsage, error)
 	// Events returns what happened since, and a channel of what happens until
 	// ctx ends or until is reached; live is nil when until has passed.
 	Events(ctx context.Context, since, until time.Time, f filters.Filters) (past []events.Message, live <-chan events.Message, err error)
+}
+
+// DiskUsageOptions says what is to be measured.
+type DiskUsageOptions struct {
+	Images, Containers, Volumes bool
+	Items                       bool // each one, not the sums alone
 }

@@ -219,6 +219,16 @@ func (engine) Info(context.Context) (*system.Info, error) {
 func (engine) Version(context.Context) (system.VersionResponse, error) {
 	return system.VersionResponse{Version: "0.1", APIVersion: "1.56", MinAPIVersion: "1.40", Os: "linux", Arch: "amd64"}, nil
 }
+func (engine) DiskUsage(_ context.Context, o DiskUsageOptions) (*system.DiskUsage, error) {
+	u := &system.DiskUsage{}
+	if o.Images {
+		u.ImageUsage = &apiimage.DiskUsage{TotalCount: 1, TotalSize: 7, Items: []apiimage.Summary{{ID: "i1"}}}
+	}
+	if o.Volumes {
+		u.VolumeUsage = &apivolume.DiskUsage{}
+	}
+	return u, nil
+}
 func (e engine) Events(ctx context.Context, since, until time.Time, f filters.Filters) ([]events.Message, <-chan events.Message, error) {
 	return e.events(ctx, since, until, f)
 }

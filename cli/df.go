@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/system"
+	"github.com/spf13/cobra"
+
+	"hoy/cli/format"
+	"hoy/client"
+)
+
+// usageRow is a line of system df.
+type usageRow struct{ Type, TotalCount, Active, Size, Reclaimable string }
+
+func newSystemDf(a *app) *cobra.Command {
+	var verbose bool
+	var text string
+	cmd := &cobra.Command{Use: "df [OPTIONS]", Short: "Show what images, containers and volumes take on disk", Args: args(0, 0),
+		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
+			if verbose && text != "" && text != "table" {
+				return errors.New("--verbose and --format exclude each other: --verbose has tables of its own")
+			}
+			u, err := c.DiskUsage(ctx)
+			if err != nil {
+				return err
+			}
+			if verbose {
+				return a.usageTables(u)
+			}
+			return a.usageSums(u, text)
+		})}
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "Show each image, container and volume")
+	cmd.Flags().StringVar(&text, "format", "", "Format: table, 'table TEMPLATE', json, or a Go template")
+	return cmd
+}
+
+func (a *app) usageSums(u *system.DiskUsage, text string) error {
+	p, err := format.New(a.Out, text, "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}", format.Heads{
+		"Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE", "Reclaimable": "RECLAIMABLE",
+	})
+	if err != nil {
+		return err
+	}
+	var rows []usageRow
+	if i := u.ImageUsage; i != nil {
+		rows = append(rows, usageOf("Images", i.TotalCount, i.ActiveCount, i.TotalSize, i.Reclaimable))
+	}
+	if c := u.ContainerUsage; c != nil {
+		rows = append(rows, usageOf("Containers", c.TotalCount, c.ActiveCount, c.TotalSize, c.Reclaimable))
+	}
+	if v := u.VolumeUsage; v != nil {
+		rows = append(rows, usageOf("Local Volumes", v.TotalCount, v.ActiveCount, v.TotalSize, v.Reclaimable))
+	}
+	if b := u.BuildCacheUsage; b != nil {
+		rows = append(rows, usageOf("Build Cache", b.TotalCount, b.ActiveCount, b.TotalSize, b.Reclaimable))
+	}
+	for _, r := range rows {
+		if err := p.Row(r); err != nil {
+			return err
+		}
+	}
+	return p.Flush()
+}
+
+func usageOf(what string, total, active, size, reclaimable int64) usageRow {
+	free := humanSize(reclaimable)
+	if size > 0 && what != "Build Cache" {
+		free += fmt.Sprintf(" (%d%%)", reclaimable*100/size)
+	}
+	return usageRow{what, strconv.FormatInt(total, 10), strconv.FormatInt(active, 10), humanSize(size), free}
+}
+
+func humanSize(n int64) string { return units.HumanSizeWithPrecision(float64(n), 4) }
+
+// usageTables prints what each thing takes.
+func (a *app) usageTables(u *system.DiskUsage) error {
+	for i, print := range []func(*system.DiskUsage) error{a.usageOfImages, a.usageOfContainers, a.usageOfVolumes} {
+		if i > 0 {
+			fmt.Fprintln(a.Out)
+		}
+		if err := print(u); err != nil {
+			return err
+		}
+	}
+	size := int64(0)
+	if u.BuildCacheUsage != nil {
+		size = u.BuildCacheUsage.TotalSize
+	}
+	_, err := fmt.Fprintf(a.Out, "\nBuild cache usage: %s\n", humanSize(size))
+	return err
+}
+
+func (a *app) usageOfImages(u *system.DiskUsage) error {
+	fmt.Fprint(a.Out, "Images space usage:\n\n")
+	heads := format.Heads{}
+	for _, h := range imageHeads {
+		heads[h[0]] = h[1]
+	}
+	p, err := format.New(a.Out, "", "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}", heads)
+	if err != nil || u.ImageUsage == nil {
+		return err
+	}
+	for i := range u.ImageUsage.Items {
+		for _, r := range imageRows(&u.ImageUsage.Items[i], time.Now(), false) {
+			if err := p.Row(r); err != nil {
+				return err
+			}
+		}
+	}
+	return p.Flush()
+}
+
+func (a *app) usageOfContainers(u *system.DiskUsage) error {
+	fmt.Fprint(a.Out, "Containers space usage:\n\n")
+	p, err := format.New(a.Out, "", "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}", format.Heads{
+		"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "LocalVolumes": "LOCAL VOLUMES", "Size": "SIZE",
+		"RunningFor": "CREATED", "Status": "STATUS", "Names": "NAMES",
+	})
+	if err != nil || u.ContainerUsage == nil {
+		return err
+	}
+	for i := range u.ContainerUsage.Items {
+		r := psRowOf(&u.ContainerUsage.Items[i], time.Now(), false)
+		r.Size = humanSize(u.ContainerUsage.Items[i].SizeRw)
+		if err := p.Row(r); err != nil {
+			return err
+		}
+	}
+	return p.Flush()
+}
+
+func (a *app) usageOfVolumes(u *system.DiskUsage) error {
+	fmt.Fprint(a.Out, "Local Volumes space usage:\n\n")
+	p, err := format.New(a.Out, "", "{{.Name}}\t{{.Links}}\t{{.Size}}", format.Heads{"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"})
+	if err != nil || u.VolumeUsage == nil {
+		return err
+	}
+	type row struct{ Name, Links, Size string }
+	for _, v := range u.VolumeUsage.Items {
+		r := row{v.Name, "N/A", "N/A"}
+		if v.UsageData != nil {
+			r.Links, r.Size = strconv.FormatInt(v.UsageData.RefCount, 10), humanSize(v.UsageData.Size)
+		}
+		if err := p.Row(r); err != nil {
+			return err
+		}
+	}
+	return p.Flush()
+}

@@ -191,12 +191,17 @@ func socketPair() (near *net.UnixConn, far *os.File, err error) {
 	return conn.(*net.UnixConn), far, nil
 }
 
-// relay copies both ways. The client's end of input is passed on; the keeper's end
-// of output ends the connection.
+// relay copies both ways. The client's end of input is passed on, or is the end of all
+// where a connection has no half, as a websocket; the keeper's end of output ends the
+// connection.
 func relay(client net.Conn, inner *net.UnixConn) {
 	go func() {
 		io.Copy(inner, client)
-		inner.CloseWrite()
+		if _, halves := client.(interface{ CloseWrite() error }); halves {
+			inner.CloseWrite()
+		} else {
+			inner.Close()
+		}
 	}()
 	io.Copy(client, inner)
 	client.Close()

@@ -224,12 +224,16 @@ func containerLogs(r *request) response {
 }
 
 func containerAttach(r *request) response {
-	return taken(r.server.Containers.Attach(r.Context(), r.vars[0], container.AttachOptions{
+	return taken(r.server.Containers.Attach(r.Context(), r.vars[0], r.attachOptions(), r.hijack()))
+}
+
+func (r *request) attachOptions() container.AttachOptions {
+	return container.AttachOptions{
 		Stdin:      r.flag("stdin"),
 		Stdout:     r.flag("stdout"),
 		Stderr:     r.flag("stderr"),
 		Stream:     r.flag("stream"),
 		Logs:       r.flag("logs"),
 		DetachKeys: r.value("detachKeys"),
-	}, r.hijack()))
+	}
 }

@@ -47,7 +47,7 @@ func routes() []route {
 		{get, "/containers/{id}/changes", containerChanges, 0},
 		{get, "/containers/{id}/export", containerExport, 0},
 		{get, "/containers/{id}/stats", containerStats, 0},
-		{get, "/containers/{id}/attach/ws", absent("attaching over a websocket"), 0},
+		{get, "/containers/{id}/attach/ws", containerAttachWebsocket, 0},
 		{head, "/containers/{id}/archive", archiveStat, 0},
 		{get, "/containers/{id}/archive", archiveGet, 0},
 		{put, "/containers/{id}/archive", archivePut, 0},

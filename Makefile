@@ -13,7 +13,7 @@ TIMEOUT ?= 20m
 # Where the engine is that docker's behaviour is read off.
 REFERENCE ?= $(HOME)/.cache/hoy-reference
 
-.PHONY: help build run test check bench fuzz soak package clean go-present tools reference transcripts suite-moby suite-moby-reference
+.PHONY: help build run test check bench fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference
 
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'
@@ -23,6 +23,7 @@ help:
 	@echo 'make check  formatting, vet, staticcheck'
 	@echo 'make bench  start and exec against the C floor and the peers that are installed'
 	@echo 'make fuzz   every fuzz target for a minute each'
+	@echo 'make systemd  the package in Debians that systemd has booted'
 	@echo 'make soak   1,000 containers at once, and 1,000 runs in a row'
 	@echo 'make suite-moby   moby'"'"'s own integration tests against hoy'
 	@echo 'make transcripts  records from the reference engine what test/docker compares hoy with'
@@ -59,6 +60,9 @@ bench: build tools
 
 fuzz: build
 	@$(SUDO) test/fuzz.sh
+
+systemd: build tools
+	$(SUDO) env HOY_SYSTEMD=1 go test -timeout 30m -v ./test/systemd
 
 soak: build tools
 	$(SUDO) env HOY_SOAK=1 go test -timeout 60m -v -run Soak ./test/engine

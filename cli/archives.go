@@ -56,11 +56,16 @@ func newImport(a *app) *cobra.Command {
 					return err
 				}
 			}
-			in, done, err := a.archive(args[0])
-			if err != nil {
-				return err
+			var in io.Reader
+			if isURL(args[0]) {
+				o.Source = args[0] // the engine fetches it
+			} else {
+				var done func() error
+				if in, done, err = a.archive(args[0]); err != nil {
+					return err
+				}
+				defer done()
 			}
-			defer done()
 			return c.ImageImport(ctx, in, o, func(m jsonstream.Message) error {
 				_, err := fmt.Fprintln(a.Out, m.Status)
 				return err
@@ -73,13 +78,14 @@ func newImport(a *app) *cobra.Command {
 	return cmd
 }
 
+func isURL(name string) bool {
+	return strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://")
+}
+
 // archive opens what import is given.
 func (a *app) archive(name string) (io.Reader, func() error, error) {
-	switch {
-	case name == "-":
+	if name == "-" {
 		return a.In, func() error { return nil }, nil
-	case strings.HasPrefix(name, "http://"), strings.HasPrefix(name, "https://"):
-		return nil, nil, fmt.Errorf("importing from a URL is not built yet: fetch it and pipe it in, like 'curl -L %s | hoy import - NAME'", name)
 	}
 	f, err := os.Open(name)
 	if err != nil {

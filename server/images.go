@@ -147,9 +147,6 @@ func imageCreate(r *request) response {
 		return failure{fault.New(fault.NotImplemented, "pulling images is not built yet: import or load %s instead", joinTag(name, r.value("tag")))}
 	}
 	source := r.value("fromSrc")
-	if source != "-" {
-		return failure{fault.New(fault.NotImplemented, "importing from an address is not built yet: send the archive of %q in the request", source)}
-	}
 	p, err := r.platform()
 	if err != nil {
 		return failure{err}
@@ -164,8 +161,18 @@ func imageCreate(r *request) response {
 		Changes:  r.form()["changes"],
 		Platform: p,
 	}
+	archive := r.Body
+	if source != "-" {
+		if archive, err = fetch(r.Context(), source); err != nil {
+			return failure{err}
+		}
+	}
 	return progress(func(r *request, say Progress) error {
-		id, err := r.server.Images.Import(r.Context(), r.Body, o)
+		defer archive.Close()
+		if source != "-" {
+			say(jsonstream.Message{Status: "Downloading from " + source})
+		}
+		id, err := r.server.Images.Import(r.Context(), archive, o)
 		if err == nil {
 			say(jsonstream.Message{Status: id})
 		}

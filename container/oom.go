@@ -60,8 +60,8 @@ func (c *Containers) countOOM(k *Container, p *process) {
 	}
 	k.mu.Unlock()
 	if news {
+		c.mustSave(k) // first, so that no later engine tells what was told
 		c.event(k, events.ActionOOM)
-		c.mustSave(k)
 	}
 }
 

@@ -43,7 +43,7 @@ func TestNamespaceModes(t *testing.T) {
 	e.Hoy("run", "-d", "--name", "second", "--ipc", "container:donor", "busybox", "sleep", "1000")
 	e.holds([][3]string{{"run --rm --ipc container:second busybox", "cat /dev/shm/donor", "shm"}})
 	for flags, want := range map[string]string{
-		"--pid container:nobody":          "failed to join PID namespace: No such container: nobody",
+		"--pid container:nobody":          "No such container: nobody",
 		"--pid container:stopped":         "failed to join PID namespace: container ",
 		"--ipc container:stopped":         " is not running",
 		"--ipc container:private":         "non-shareable IPC (hint: use IpcMode:shareable for the donor container)",

@@ -174,35 +174,46 @@ func (v *viewer) hurry() { v.f.SetWriteDeadline(time.Now().Add(hurryUp)) }
 func (v *viewer) leave(unwilling bool) {
 	v.gone.Do(func() {
 		v.f.SetWriteDeadline(time.Unix(1, 0)) // a write may be waiting, with mu held
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.end = true
-		if !unwilling {
-			v.rest = nil
-		}
-		if v.mark != nil {
-			v.mark.free()
-			v.mark = nil
-		}
-		tcp := false
-		v.raw.Control(func(fd uintptr) {
-			domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
-			tcp = err == nil && domain != unix.AF_UNIX
-		})
-		if len(v.rest) == 0 && !tcp {
-			v.shut(tcp)
+		tcp := v.overTCP()
+		// Closing waits for catchUp, which needs mu: so it is not held then.
+		if rest := v.finish(unwilling); len(rest) > 0 || tcp {
+			v.p.s.linger(1)
+			v.p.s.leaving.Add(1)
+			go func() { // catchUp, where it is under way, sees that this goes on with it
+				defer v.p.s.linger(-1)
+				defer v.p.s.leaving.Add(-1)
+				v.f.SetWriteDeadline(time.Now().Add(lingerOut))
+				v.f.Write(rest)
+				v.shut(tcp)
+			}()
 			return
 		}
-		v.p.s.linger(1)
-		v.p.s.leaving.Add(1)
-		go func() { // catchUp, where it is under way, sees that this goes on with it
-			defer v.p.s.linger(-1)
-			defer v.p.s.leaving.Add(-1)
-			v.f.SetWriteDeadline(time.Now().Add(lingerOut))
-			v.f.Write(v.rest)
-			v.shut(tcp)
-		}()
+		v.shut(tcp)
 	})
+}
+
+// finish makes the last word be what it returns: nobody else writes any more.
+func (v *viewer) finish(unwilling bool) (rest []byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.end = true
+	if v.mark != nil {
+		v.mark.free()
+		v.mark = nil
+	}
+	if unwilling {
+		rest = v.rest
+	}
+	v.rest = nil
+	return rest
+}
+
+func (v *viewer) overTCP() (tcp bool) {
+	v.raw.Control(func(fd uintptr) {
+		domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
+		tcp = err == nil && domain != unix.AF_UNIX
+	})
+	return tcp
 }
 
 // shut ends the connection. Input that nobody read must be taken out first, or the

@@ -69,18 +69,6 @@ func (k *checkup) wait(status apicontainer.HealthStatus, up time.Duration) time.
 	return k.interval
 }
 
-// resume is the time to the next probe when another engine takes the container over:
-// what is left of the present pause, at least that of a probe in the middle of it.
-func (k *checkup) resume(h *apicontainer.Health, now, started time.Time, part float64) time.Duration {
-	wait := k.wait(h.Status, now.Sub(started))
-	if n := len(h.Log); n > 0 {
-		if left := wait - now.Sub(h.Log[n-1].End); left > 0 {
-			return left
-		}
-	}
-	return time.Duration(part * float64(wait))
-}
-
 // judge returns the health after a result. h itself is not changed: readers have it.
 func (k *checkup) judge(h *apicontainer.Health, r *apicontainer.HealthcheckResult, started time.Time) *apicontainer.Health {
 	past := h.Log[max(0, len(h.Log)-healthLog+1):]

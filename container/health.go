@@ -22,15 +22,11 @@ func (s *supervisor) watchHealth(k *Container, p *process, resumed bool) {
 	if check == nil {
 		return
 	}
-	h := k.rec().Supervision.Health
-	if !resumed || h == nil {
-		h = newHealth(h)
-		k.updateLocked(func(r *record) { r.Supervision.Health = h })
-	}
-	now := time.Now()
-	wait := check.wait(h.Status, now.Sub(p.StartedAt))
-	if resumed {
-		wait = check.resume(h, now, p.StartedAt, rand.Float64())
+	h := newHealth(k.rec().Supervision.Health)
+	k.updateLocked(func(r *record) { r.Supervision.Health = h })
+	wait := check.wait(h.Status, time.Since(p.StartedAt))
+	if resumed { // as with docker nobody knows its health, but that is soon found out
+		wait = time.Duration(rand.Float64() * float64(min(wait, check.startInterval)))
 	}
 	p.probes = s.after(wait, func() { s.checkHealth(k, p, check) })
 }

@@ -54,14 +54,6 @@ func TestCheckupWaits(t *testing.T) {
 			t.Errorf("%s after %v: %v, want %v", tc.status, tc.up, got, tc.want)
 		}
 	}
-	now := time.Unix(1000, 0)
-	h := &apicontainer.Health{Status: "healthy", Log: []*apicontainer.HealthcheckResult{{End: now.Add(-20 * time.Second)}}}
-	if got := k.resume(h, now, now.Add(-time.Hour), 0.5); got != 10*time.Second {
-		t.Errorf("the next engine probes after %v, want what is left", got)
-	}
-	if got := k.resume(h, now.Add(time.Hour), now, 0.5); got != 15*time.Second {
-		t.Errorf("the next engine probes after %v, want somewhere in the pause", got)
-	}
 }
 
 // TestJudge: the exit codes of a container's probes, a second apart, and its health
@@ -270,8 +262,8 @@ func TestHealthEndsWithTheRun(t *testing.T) {
 	})
 }
 
-// TestHealthGoesOn with the next engine, without a step back to starting.
-func TestHealthGoesOn(t *testing.T) {
+// TestHealthWithNextEngine is unknown at first, and soon found out.
+func TestHealthWithNextEngine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newPatient(t, apicontainer.HealthConfig{Interval: 10e9})
 		s.run(t)
@@ -286,8 +278,9 @@ func TestHealthGoesOn(t *testing.T) {
 		next.k.process = &process{Process: &keeper.Process{StartedAt: rec.State.StartedAt}, done: make(chan struct{})}
 		next.answers(1, 0)
 		next.resumeHealth(next.k)
-		next.health(t, 0, "healthy/0")
-		next.health(t, 10*time.Second, "healthy/1")
+		next.health(t, 0, "starting/0")
+		next.health(t, 6*time.Second, "starting/1")
+		next.health(t, 10*time.Second, "starting/2")
 		next.Close()
 	})
 }

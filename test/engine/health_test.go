@@ -36,9 +36,7 @@ func TestHealthChecks(t *testing.T) {
 	}
 	e.Kill()
 	e.Up()
-	if s := e.health("con"); s != "healthy" {
-		t.Errorf("with the next engine: %s", s)
-	}
+	e.healthIs("con", "healthy") // found out anew by the next engine
 	e.Hoy("exec", "con", "rm", "/ok")
 	e.healthIs("con", "unhealthy")
 	e.Eventually("five results", func() bool { return e.Hoy("inspect", "-f", "{{len .State.Health.Log}}", "con") == "5" })

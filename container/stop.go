@@ -17,6 +17,7 @@ import (
 	"hoy/lib/failpoint"
 	"hoy/lib/fault"
 	"hoy/linux/pidfd"
+	"hoy/linux/proc"
 )
 
 // Stop sends the stop signal, waits for timeout seconds (negative: for ever, nil:
@@ -125,6 +126,9 @@ func heldTasks(pids []int) error {
 
 // signal sends a signal to the first process. One that has ended is no failure.
 func (c *Containers) signal(k *Container, p *process, number unix.Signal) error {
+	if k.rec().Host.PidMode == "" {
+		awaitHandler(p, number)
+	}
 	if err := pidfd.Signal(p.Pidfd, number); err != nil && !errors.Is(err, unix.ESRCH) {
 		return err
 	}
@@ -133,6 +137,25 @@ func (c *Containers) signal(k *Container, p *process, number unix.Signal) error 
 		return c.thaw(k, p) // or it would not come to know
 	}
 	return nil
+}
+
+// youth is how long a program may take, from its start, to say what it does with
+// signals.
+const youth = 500 * time.Millisecond
+
+// awaitHandler waits, while a program is young, until it has a say in the signal: the
+// kernel drops what process 1 of a namespace neither catches nor blocks
+// (pid_namespaces(7)), and a container starts more quickly than many a program.
+func awaitHandler(p *process, number unix.Signal) {
+	switch number {
+	case unix.SIGKILL, unix.SIGSTOP, unix.SIGCONT:
+		return
+	}
+	for time.Since(p.StartedAt) < youth {
+		if heeds, err := proc.Heeds(p.Pid, number); heeds || err != nil || ended(p, 2*time.Millisecond) {
+			return
+		}
+	}
 }
 
 // kill ends a process; one that has ended already is none of its concern.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -99,6 +100,28 @@ func (p *Process) parseStatus(text string) {
 			p.Locked = f[0] != "0"
 		}
 	}
+}
+
+// Heeds tells whether a process catches, ignores or blocks a signal. What it does none
+// of has the signal's default effect; on process 1 of a namespace it has none.
+func Heeds(pid int, sig syscall.Signal) (bool, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return false, err
+	}
+	return heeds(string(text), sig), nil
+}
+
+func heeds(status string, sig syscall.Signal) bool {
+	var sets uint64
+	for line := range strings.Lines(status) {
+		switch key, value, _ := strings.Cut(line, ":"); key {
+		case "SigBlk", "SigIgn", "SigCgt":
+			n, _ := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+			sets |= n
+		}
+	}
+	return sets>>(uint(sig)-1)&1 == 1
 }
 
 func number32(s string) uint32 {

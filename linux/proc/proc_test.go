@@ -3,7 +3,9 @@ package proc
 import (
 	"errors"
 	"os"
+	"os/signal"
 	"reflect"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -25,6 +27,24 @@ func TestRead(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	if _, err := Read(1 << 30); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of none: %v", err)
+	}
+}
+
+func TestHeeds(t *testing.T) {
+	const status = "Name:\tx\nSigPnd:\tffffffffffffffff\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\nSigCgt:\t8000000000004000\n"
+	for sig, want := range map[syscall.Signal]bool{1: true, 2: false, 13: true, 15: true, 16: false, 64: true} {
+		if got := heeds(status, sig); got != want {
+			t.Errorf("signal %d: %v", sig, got)
+		}
+	}
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGUSR2)
+	defer signal.Stop(caught)
+	if yes, err := Heeds(os.Getpid(), syscall.SIGUSR2); !yes || err != nil {
+		t.Errorf("what is caught here: %v, %v", yes, err)
+	}
+	if _, err := Heeds(1<<30, syscall.SIGUSR2); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("of none: %v", err)
 	}
 }

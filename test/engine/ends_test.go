@@ -32,6 +32,23 @@ func TestStopDuringExec(t *testing.T) {
 	e.nothingLeft()
 }
 
+// TestSignalBeforeHandler signals and stops programs that take a while to say what they
+// do with a signal, as soon as they are started.
+func TestSignalBeforeHandler(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	for _, by := range [][]string{{"stop", "-t", "60", "con"}, {"kill", "-s", "TERM", "con"}} {
+		e.Hoy("run", "-d", "--name", "con", "busybox", "sh", "-c", "usleep 100000; trap 'exit 7' TERM; while :; do usleep 10000; done")
+		e.Hoy(by...)
+		e.Eventually("its own end", func() bool {
+			return e.Hoy("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "con") == "exited 7"
+		})
+		e.Hoy("rm", "con")
+	}
+	e.nothingLeft()
+}
+
 // TestKillWhatIgnoresSignals ends an init that ignores every signal it can.
 func TestKillWhatIgnoresSignals(t *testing.T) {
 	rootful.Check(t)

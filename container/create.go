@@ -64,16 +64,7 @@ func (c *Containers) imageFor(ctx context.Context, r CreateRequest) (*image.Imag
 	if r.Config.Image == "" {
 		return nil, nil, fault.New(fault.Invalid, "no image specified")
 	}
-	img, release, err := c.o.Images.Hold(ctx, r.Config.Image)
-	if err != nil {
-		return nil, nil, err
-	}
-	if p := r.Platform; p != nil && !samePlatform(*p, platformOf(img)) {
-		release()
-		return nil, nil, fault.New(fault.NotFound, "image with reference %s was found but does not provide the specified platform (%s)",
-			familiar(r.Config.Image), platformName(*p))
-	}
-	return img, release, nil
+	return c.o.Images.Hold(ctx, r.Config.Image, r.Platform)
 }
 
 // draft makes the record of a container to be, without name.
@@ -108,7 +99,7 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 	if err != nil {
 		return nil, nil, err
 	}
-	if rec.Mounts, err = mountPoints(rec.Config, rec.Host, taken); err != nil {
+	if rec.Mounts, err = mountPoints(rec.Config, rec.Host, taken, r.ShallowReadOnly); err != nil {
 		return nil, nil, err
 	}
 	if err := c.propagate(rec.Mounts); err != nil {

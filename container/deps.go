@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"hoy/image"
 	"hoy/keeper"
 	"hoy/linux/idmap"
@@ -19,7 +21,7 @@ import (
 // Images finds images and keeps their layers from being removed (image.Store).
 type Images interface {
 	Get(ctx context.Context, ref string) (*image.Image, error)
-	Hold(ctx context.Context, ref string) (img *image.Image, release func(), err error)
+	Hold(ctx context.Context, ref string, p *ocispec.Platform) (img *image.Image, release func(), err error)
 	Commit(ctx context.Context, o image.CommitOptions) (*image.Image, error)
 }
 

@@ -96,15 +96,8 @@ type picker struct {
 	task      *bool
 }
 
-// filterKeys are docker's.
-var filterKeys = []string{"ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation",
-	"label", "name", "network", "publish", "since", "status", "volume"}
-
 func (c *Containers) picker(ctx context.Context, o ListOptions) (*picker, error) {
 	f := o.Filters
-	if err := f.Validate(filterKeys...); err != nil {
-		return nil, err
-	}
 	p := &picker{f: f, all: o.All || o.Limit > 0}
 	for _, step := range []func() error{p.states, func() error { return c.neighbours(p) }, p.portFilters} {
 		if err := step(); err != nil {

@@ -106,7 +106,7 @@ func TestListFilters(t *testing.T) {
 		}
 	}
 	for _, bad := range []filters.Filters{
-		{"nonsense": {"x"}}, {"exited": {"x"}}, {"status": {"x"}}, {"health": {"x"}}, {"is-task": {"x"}}, {"publish": {"1:2"}}, {"expose": {"x"}},
+		{"exited": {"x"}}, {"status": {"x"}}, {"health": {"x"}}, {"is-task": {"x"}}, {"publish": {"1:2"}}, {"expose": {"x"}},
 	} {
 		if _, err := c.List(t.Context(), ListOptions{Filters: bad}); err == nil {
 			t.Errorf("%v: no error", bad)

@@ -39,7 +39,7 @@ type mountPoint struct {
 // mountPoints lists the container's mounts: those of other containers that it takes,
 // its own in their place, and the volumes of its configuration where nothing is yet.
 // Volumes have no source, and images are not looked up.
-func mountPoints(c *apicontainer.Config, h *apicontainer.HostConfig, taken []mountPoint) ([]mountPoint, error) {
+func mountPoints(c *apicontainer.Config, h *apicontainer.HostConfig, taken []mountPoint, shallow bool) ([]mountPoint, error) {
 	requests, err := spec.Mounts(c, h)
 	if err != nil {
 		return nil, err
@@ -57,6 +57,7 @@ func mountPoints(c *apicontainer.Config, h *apicontainer.HostConfig, taken []mou
 			m.volume(r)
 		case mount.TypeBind:
 			err = m.bind(r)
+			m.ReadOnlyNonRecursive = m.ReadOnlyNonRecursive || shallow && r.ReadOnly
 		case mount.TypeImage:
 			m.image(r)
 		case mount.TypeTmpfs:
@@ -128,7 +129,7 @@ func (c *Containers) holdImages(ctx context.Context, rec *record, released *clea
 		if m.Type != mount.TypeImage || m.Image != nil { // another container's pins it already
 			continue
 		}
-		img, release, err := c.o.Images.Hold(ctx, m.Name)
+		img, release, err := c.o.Images.Hold(ctx, m.Name, nil)
 		if err != nil {
 			return err
 		}

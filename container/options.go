@@ -16,6 +16,7 @@ import (
 type CreateRequest struct {
 	Name             string            // "" = a random one; a leading slash is dropped
 	Platform         *ocispec.Platform // nil = this machine's
+	ShallowReadOnly  bool              // read-only binds leave what is mounted below them writable, as before API 1.44
 	Config           *apicontainer.Config
 	HostConfig       *apicontainer.HostConfig  // nil = defaults
 	NetworkingConfig *network.NetworkingConfig // nil = defaults

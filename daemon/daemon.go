@@ -198,8 +198,11 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	imgs := images{store, containers, d.bus, new(sync.Mutex)}
 	d.containers, d.images, d.volumes = containers, imgs, vols
-	if err := installToolbox(ctx, imgs); err != nil {
-		log.Warn("the built-in image is not available", "error", err)
+	store.Carry(toolbox.Ref, func(ctx context.Context) error { return installToolbox(ctx, imgs) })
+	if _, err := store.Get(ctx, toolbox.Ref); err == nil {
+		if err := installToolbox(ctx, imgs); err != nil {
+			log.Warn("the built-in image is not brought up to date", "error", err)
+		}
 	}
 	d.measures = newMeasures(d)
 	d.server = server.New(server.Options{

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"io"
-	"strings"
 
 	"github.com/moby/moby/api/types/events"
 	apiimage "github.com/moby/moby/api/types/image"
@@ -13,7 +12,6 @@ import (
 	"hoy/lib/fault"
 	"hoy/lib/filters"
 	"hoy/server"
-	"hoy/toolbox"
 )
 
 // Save writes images as one archive.
@@ -58,7 +56,7 @@ func (i images) Prune(ctx context.Context, f filters.Filters) (*apiimage.PruneRe
 		All: !dangling, Uses: i.containers.Uses(),
 		Passes: func(img *image.Image, named string) bool {
 			_, _, ok := filter.passes(img)
-			return ok && !strings.HasSuffix(named, "/"+toolbox.Ref) // a part of the engine is no waste
+			return ok
 		},
 	})
 	for _, r := range removed {

@@ -13,7 +13,7 @@ import (
 // GetPlatform returns what the store knows of an image for a platform, nil: the one
 // that Get chooses.
 func (s *Store) GetPlatform(ctx context.Context, ref string, p *ocispec.Platform) (*Image, error) {
-	im, err := s.Get(ctx, ref)
+	im, err := s.demand(ctx, ref)
 	if err != nil || p == nil {
 		return im, err
 	}
@@ -24,7 +24,7 @@ func (s *Store) GetPlatform(ctx context.Context, ref string, p *ocispec.Platform
 	}
 	chosen := choose(all, []ocispec.Platform{*p})
 	if chosen == nil {
-		return nil, fault.New(fault.NotFound, "image with reference %s was found but does not provide the specified platform (%s)", ref, formatAll([]ocispec.Platform{*p})[0])
+		return nil, fault.New(fault.NotFound, "image with reference %s was found but does not provide the specified platform (%s)", withTag(ref), formatAll([]ocispec.Platform{*p})[0])
 	}
 	chosen.RepoTags, chosen.RepoDigests, chosen.LastTagTime, chosen.Parent = im.RepoTags, im.RepoDigests, im.LastTagTime, im.Parent
 	return chosen, s.complete(ctx, chosen, im.Target)

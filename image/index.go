@@ -10,8 +10,10 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/lib/fault"
 )
@@ -147,10 +149,14 @@ func (s *Store) Get(ctx context.Context, ref string) (*Image, error) {
 	return s.index.Load().find(ref)
 }
 
-// Hold is Get, and keeps the image's layers on disk until release is called:
-// long enough for a container's record to pin them.
-func (s *Store) Hold(ctx context.Context, ref string) (img *Image, release func(), err error) {
-	im, err := s.Get(ctx, ref)
+// Hold is GetPlatform, and keeps the image's layers on disk until release is called:
+// long enough for a container's record to pin them. Layers of a platform that nobody
+// has asked for before are unpacked first.
+func (s *Store) Hold(ctx context.Context, ref string, p *ocispec.Platform) (img *Image, release func(), err error) {
+	im, err := s.demand(ctx, ref)
+	if err == nil && p != nil && !platforms.NewMatcher(*p).Match(platforms.Normalize(im.Config.Platform)) {
+		return s.holdOther(ctx, ref, p)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -74,16 +74,8 @@ func (s *Store) loadOne(ctx context.Context, f found, wanted []ocispec.Platform)
 		}
 		return Loaded{}, fault.New(fault.Invalid, "the archive has no manifest with its configuration")
 	}
-	if err := s.checkBlobs(ctx, im); err != nil {
+	if err := s.makeReady(ctx, im); err != nil {
 		return Loaded{}, err
-	}
-	if err := s.unpack(ctx, im); err != nil {
-		return Loaded{}, err
-	}
-	if chain := chainID(im.Config.RootFS.DiffIDs); chain != "" {
-		if err := s.label(ctx, im.ConfigDigest, map[string]string{labelSnapshotRef: chain}); err != nil {
-			return Loaded{}, err
-		}
 	}
 	if err := s.setName(ctx, f.name, f.target); err != nil {
 		return Loaded{}, err
@@ -107,7 +99,7 @@ func (s *Store) checkBlobs(ctx context.Context, im *Image) error {
 			if have, err := s.haveLayer(ctx, chainID(im.Config.RootFS.DiffIDs[:i+1])); have || err != nil {
 				return err
 			}
-			return fault.New(fault.Invalid, "the archive lacks layer %s", l.Digest)
+			return fault.New(fault.Invalid, "layer %s is not here", l.Digest)
 		}
 		if err != nil {
 			return err

@@ -57,6 +57,12 @@ func marshal(t testing.TB, v any) string {
 // index when there are several.
 func layoutArchive(t testing.TB, name string, layer []byte, platforms ...ocispec.Platform) []byte {
 	t.Helper()
+	return layoutOf(t, name, func(ocispec.Platform) []byte { return layer }, platforms...)
+}
+
+// layoutOf is an OCI layout with one image, whose layer depends on the platform.
+func layoutOf(t testing.TB, name string, layerFor func(ocispec.Platform) []byte, platforms ...ocispec.Platform) []byte {
+	t.Helper()
 	var members []member
 	blob := func(mediaType, s string) ocispec.Descriptor {
 		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(s), Size: int64(len(s))}
@@ -64,8 +70,9 @@ func layoutArchive(t testing.TB, name string, layer []byte, platforms ...ocispec
 		return d
 	}
 	var manifests []ocispec.Descriptor
-	l := blob(ocispec.MediaTypeImageLayer, string(layer))
 	for _, p := range platforms {
+		layer := layerFor(p)
+		l := blob(ocispec.MediaTypeImageLayer, string(layer))
 		c := blob(ocispec.MediaTypeImageConfig, marshal(t, ocispec.Image{Platform: p, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(layer)}}}))
 		m := blob(ocispec.MediaTypeImageManifest, marshal(t, ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: c, Layers: []ocispec.Descriptor{l}}))
 		m.Platform = &p

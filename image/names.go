@@ -45,6 +45,9 @@ func parseTag(name string) (reference.NamedTagged, error) {
 	if _, ok := n.(reference.Digested); ok {
 		return nil, fault.New(fault.Invalid, "refusing to create a tag with a digest reference")
 	}
+	if reference.FamiliarName(n) == "sha256" {
+		return nil, fault.New(fault.Invalid, "refusing to create an ambiguous tag using digest algorithm as name")
+	}
 	t, ok := reference.TagNameOnly(n).(reference.NamedTagged)
 	if !ok {
 		return nil, fault.New(fault.Invalid, "invalid reference format: %q has no tag", name)
@@ -64,6 +67,14 @@ func shortID(ref string) (string, bool) {
 		}
 	}
 	return id, true
+}
+
+// withTag shortens what somebody called an image, and adds the tag that is meant.
+func withTag(ref string) string {
+	if n, err := reference.ParseNormalizedNamed(ref); err == nil {
+		return reference.FamiliarString(reference.TagNameOnly(n))
+	}
+	return ref
 }
 
 // familiar shortens a stored name for people.

@@ -13,6 +13,45 @@ import (
 	"hoy/lib/fault"
 )
 
+// holdOther is Hold for a platform that is not the one that Get chooses.
+func (s *Store) holdOther(ctx context.Context, ref string, p *ocispec.Platform) (*Image, func(), error) {
+	ctx, done, err := s.lease(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
+	im, err := s.GetPlatform(ctx, ref, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	release := s.hold(im.ChainID)
+	if len(im.Layers) < len(im.Config.RootFS.DiffIDs) {
+		if err = s.makeReady(ctx, im); err == nil {
+			im, err = s.GetPlatform(ctx, ref, p)
+		}
+	}
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return im, release, nil
+}
+
+// makeReady unpacks the layers of im and ties them to it.
+func (s *Store) makeReady(ctx context.Context, im *Image) error {
+	if err := s.checkBlobs(ctx, im); err != nil {
+		return err
+	}
+	if err := s.unpack(ctx, im); err != nil {
+		return err
+	}
+	chain := chainID(im.Config.RootFS.DiffIDs)
+	if chain == "" {
+		return nil
+	}
+	return s.label(ctx, im.ConfigDigest, map[string]string{labelSnapshotRef: chain})
+}
+
 // RemovePlatforms removes the content of an image for the given platforms, and leaves
 // its names. users returns the containers made from a manifest. What other images or
 // platforms have too stays.

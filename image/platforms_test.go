@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -34,6 +36,37 @@ func configs(t *testing.T, b []byte) map[string]int {
 				n[arch]++
 			}
 		}
+	}
+}
+
+// Layers of another platform are unpacked when somebody wants to run it.
+func TestHoldOtherPlatform(t *testing.T) {
+	rootful.Check(t)
+	s := open(t, Options{})
+	b := layoutOf(t, "many:1", func(p ocispec.Platform) []byte { return archive(t, file("arch", p.Architecture)) }, arm64, amd64)
+	if _, err := s.Load(t.Context(), bytes.NewReader(b), amd64); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		im, release, err := s.Hold(t.Context(), "many:1", &arm64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(im.Layers[0], "arch")); string(got) != "arm64" || im.RepoTags[0] != "many:1" {
+			t.Errorf("%q, %v of %+v", got, err, im)
+		}
+		release()
+	}
+	if im, err := s.Get(t.Context(), "many:1"); err != nil || im.Config.Architecture != "amd64" {
+		t.Errorf("%+v, %v", im, err)
+	}
+	windows := ocispec.Platform{OS: "windows", Architecture: "amd64"}
+	if _, _, err := s.Hold(t.Context(), "many", &windows); !fault.Is(err, fault.NotFound) {
+		t.Errorf("%v", err)
+	}
+	_, _, err := s.Hold(t.Context(), "many:1", &windows)
+	if want := "image with reference many:1 was found but does not provide the specified platform (windows/amd64)"; !fault.Is(err, fault.NotFound) || err.Error() != want {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -109,7 +109,7 @@ func TestPinnedLayersStay(t *testing.T) {
 	kept, held, other := put(t, s, "kept", "kept"), put(t, s, "held", "held"), put(t, s, "other", "other")
 	<-pinned
 	pinned <- []string{kept.ChainID}
-	_, release, err := s.Hold(t.Context(), "held")
+	_, release, err := s.Hold(t.Context(), "held", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

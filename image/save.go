@@ -34,6 +34,9 @@ func (s *Store) Save(ctx context.Context, refs []string, wanted []ocispec.Platfo
 	o := []export.ExportOpt{export.WithSkipNonDistributableBlobs(), export.WithPlatform(match), export.WithSkipMissing(s.content)}
 	var all []*Image
 	for _, ref := range refs {
+		if _, err := s.demand(ctx, ref); err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
 		found, err := s.toSave(ref)
 		if err != nil {
 			return err

@@ -77,6 +77,8 @@ type Store struct {
 	// holdMu is separate: Hold must not wait for a removal that writes metadata.
 	holdMu sync.Mutex
 
+	carried builtIn
+
 	gc     chan struct{}   // asks for a collection, one at most waiting
 	pinned func() []string // set by Collect
 	closed chan struct{}

@@ -16,7 +16,7 @@ func (s *Store) Tag(ctx context.Context, ref, newRef string) error {
 	if err != nil {
 		return err
 	}
-	im, err := s.Get(ctx, ref)
+	im, err := s.demand(ctx, ref)
 	if err != nil {
 		return err
 	}

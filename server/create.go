@@ -67,6 +67,7 @@ func containerCreate(r *request) response {
 	answer, err := r.server.Containers.Create(r.Context(), container.CreateRequest{
 		Name:             r.value("name"),
 		Platform:         p,
+		ShallowReadOnly:  r.version < 44,
 		Config:           b.Config,
 		HostConfig:       b.HostConfig,
 		NetworkingConfig: b.NetworkingConfig,
@@ -161,13 +162,6 @@ func adaptMount(m *mount.Mount, v version) error {
 	}
 	if v < 42 && m.BindOptions != nil {
 		m.BindOptions.CreateMountpoint = false
-	}
-	// Read-only reached only the mount itself before 1.44.
-	if v < 44 && m.Type == mount.TypeBind && m.ReadOnly {
-		if m.BindOptions == nil {
-			m.BindOptions = &mount.BindOptions{}
-		}
-		m.BindOptions.ReadOnlyNonRecursive = true
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func TestCreateByOldVersions(t *testing.T) {
 		"an endpoint's before 1.44":    {43, `{"Image":"i","NetworkingConfig":{"EndpointsConfig":{"bridge":{` + mac + `}}}}`, "", func(r container.CreateRequest) bool { return !hasMAC(r) }},
 		"one network before 1.44":      {43, `{"Image":"i","NetworkingConfig":{"EndpointsConfig":{"a":{},"b":null}}}`, "multiple network endpoints: a, b", nil},
 		"read-only was not recursive": {43, `{"Image":"i","HostConfig":{"Mounts":[{"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true}]}}`, "", func(r container.CreateRequest) bool {
-			return r.HostConfig.Mounts[0].BindOptions.ReadOnlyNonRecursive
+			return r.ShallowReadOnly
 		}},
 		"forced recursion":    {43, `{"Image":"i","HostConfig":{"Mounts":[{"Type":"bind","BindOptions":{"ReadOnlyForceRecursive":true}}]}}`, "needs API v1.44", nil},
 		"subpath with 1.45":   {44, `{"Image":"i","HostConfig":{"Mounts":[{"Type":"volume","VolumeOptions":{"Subpath":"a"}}]}}`, "needs API v1.45", nil},

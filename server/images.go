@@ -124,9 +124,6 @@ func imageTag(r *request) response {
 	if ref == "" {
 		return failure{fault.New(fault.Invalid, "repo is required")}
 	}
-	if r.value("repo") == "sha256" {
-		return failure{fault.New(fault.Invalid, "refusing to create an ambiguous tag using digest algorithm as name")}
-	}
 	return done(http.StatusCreated, r.server.Images.Tag(r.Context(), r.vars[0], ref))
 }
 

@@ -147,7 +147,6 @@ func TestImageListAndPrune(t *testing.T) {
 	rootful.Check(t)
 	e := Start(t)
 	e.ImportBusybox()
-	e.Hoy("rmi", "hoy/toolbox")
 	root := string(tarball(t, reg("f", "x")))
 	for i, args := range [][]string{
 		{"-c", "LABEL a=1 b=2", "-", "one:1"}, {"-c", "LABEL a=2", "-", "host.example/x/two:2"}, {"-", "three"}, {"-m", "dangling", "-"},

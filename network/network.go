@@ -185,7 +185,7 @@ func (n *Networks) openBridge(saved record) error {
 	if err != nil {
 		return err
 	}
-	index, made, err := netlink.Bridge(name, address, n.opts.MTU)
+	index, made, err := netlink.Bridge(name, address, macOf(address.Addr()), n.opts.MTU)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -201,6 +202,30 @@ func TestRequestedAddressAndMAC(t *testing.T) {
 		}
 		if _, err := n.Attach(context.Background(), AttachRequest{ContainerID: "b", Address: want}); !fault.Is(err, fault.Forbidden) {
 			t.Errorf("the same address twice: %v", err)
+		}
+	})
+}
+
+// TestBridgeKeepsItsLinkAddress whatever ports come and go: containers remember it, and
+// what they send to another one is lost.
+func TestBridgeKeepsItsLinkAddress(t *testing.T) {
+	eachMode(t, func(t *testing.T, n *Networks) {
+		for i := range 20 {
+			id := strconv.Itoa(i)
+			e, err := n.Attach(context.Background(), AttachRequest{ContainerID: id})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 0 {
+				e.Close()
+				n.Detach(id)
+			} else {
+				t.Cleanup(func() { e.Close(); n.Detach(id) })
+			}
+			l, err := net.InterfaceByName("hoytest0")
+			if err != nil || l.HardwareAddr.String() != "02:42:0a:d5:00:01" {
+				t.Fatalf("after %d containers: %v, %v", i+1, l, err)
+			}
 		}
 	})
 }

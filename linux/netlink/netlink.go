@@ -194,12 +194,14 @@ func DelLink(name string) error {
 }
 
 // Bridge makes sure that the bridge name exists with exactly this IPv4 address and
-// is up, and returns its link index. made says whether it was not there before.
-func Bridge(name string, address netip.Prefix, mtu int) (index int, made bool, err error) {
+// is up, and returns its link index. made says whether it was not there before: then it
+// has the link address mac. One without takes the least of its ports', so that it changes
+// as containers come and go, and those that remember the old one reach nobody for a while.
+func Bridge(name string, address netip.Prefix, mac net.HardwareAddr, mtu int) (index int, made bool, err error) {
 	l, err := netlink.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		made = true
-		attrs := netlink.LinkAttrs{Name: name, MTU: mtu, TxQLen: -1}
+		attrs := netlink.LinkAttrs{Name: name, HardwareAddr: mac, MTU: mtu, TxQLen: -1}
 		if err = netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err == nil {
 			l, err = netlink.LinkByName(name)
 		}

@@ -27,6 +27,7 @@ import (
 	"hoy/lib/version"
 	"hoy/linux/cgroup"
 	"hoy/network"
+	"hoy/registry"
 	"hoy/runtime"
 	"hoy/server"
 	"hoy/snapshot"
@@ -51,6 +52,7 @@ type Daemon struct {
 	bus        *container.Bus
 	containers *container.Containers
 	images     images
+	registries atomic.Pointer[registry.Client] // by the present options
 	volumes    *volume.Store
 	measures   *measures
 	listeners  []net.Listener
@@ -204,12 +206,18 @@ func (d *Daemon) open(ctx context.Context) error {
 			log.Warn("the built-in image is not brought up to date", "error", err)
 		}
 	}
+	client, err := o.registries(log.Warn)
+	if err != nil {
+		return err
+	}
+	d.registries.Store(client)
 	d.measures = newMeasures(d)
 	d.server = server.New(server.Options{
 		Containers: timed{containers, d.measures.containers}, Images: imgs, Volumes: volumes{vols, d.bus}, Networks: networks{nets, containers, time.Now()},
-		Migration: migration{imgs, vols, containers, layers},
-		System:    &about{d: d, mode: groups.Mode().String(), initPath: initPath},
-		Version:   version.Version, MinAPI: o.MinAPI, Experimental: o.Experimental, Log: log,
+		Registries: registries{d},
+		Migration:  migration{imgs, vols, containers, layers},
+		System:     &about{d: d, mode: groups.Mode().String(), initPath: initPath},
+		Version:    version.Version, MinAPI: o.MinAPI, Experimental: o.Experimental, Log: log,
 		Debug: func() bool { return d.options().Debug },
 		Calm:  debug.FreeOSMemory, // what many clients at once have needed
 	})

@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"net/netip"
-	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -249,11 +248,6 @@ func (f *flags) finishRegistries() ([]string, error) {
 			return nil, fault.New(fault.Invalid, "invalid %s: %d", n.what, n.value)
 		}
 	}
-	for _, m := range o.Mirrors {
-		u, err := url.Parse(m)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-			return nil, fault.New(fault.Invalid, "invalid mirror: %q is not a URL of http or https without user, query and fragment", m)
-		}
-	}
-	return nil, nil
+	_, err := o.registries(nil)
+	return nil, err
 }

@@ -99,14 +99,14 @@ func (f *flags) containers() {
 	f.StringVar(&f.userns, "userns-remap", "", "`user[:group]` whose subordinate ids containers get, or default")
 }
 
-// registries are the flags of what is not built yet. Their values are kept and shown.
+// registries are the flags of how registries are reached.
 func (f *flags) registries() {
 	o := f.o
-	f.StringArrayVar(&o.Mirrors, "registry-mirror", nil, "`URL` of a mirror (repeatable)")
-	f.StringArrayVar(&o.InsecureRegistries, "insecure-registry", nil, "`registry` without TLS (repeatable)")
+	f.StringArrayVar(&o.Mirrors, "registry-mirror", nil, "`URL` of a mirror of the default registry (repeatable)")
+	f.StringArrayVar(&o.InsecureRegistries, "insecure-registry", nil, "`host[:port]` or network of registries without TLS, or without certificates to be trusted (repeatable)")
 	f.IntVar(&o.MaxConcurrentDownloads, "max-concurrent-downloads", o.MaxConcurrentDownloads, "`number` of layers pulled at once")
 	f.IntVar(&o.MaxConcurrentUploads, "max-concurrent-uploads", o.MaxConcurrentUploads, "`number` of layers pushed at once")
-	f.IntVar(&o.MaxDownloadAttempts, "max-download-attempts", o.MaxDownloadAttempts, "`number` of attempts for a layer")
+	f.IntVar(&o.MaxDownloadAttempts, "max-download-attempts", o.MaxDownloadAttempts, "`number` of attempts for a request to a registry")
 	f.StringVar(&o.HTTPProxy, "http-proxy", "", "proxy `URL`")
 	f.StringVar(&o.HTTPSProxy, "https-proxy", "", "proxy `URL`")
 	f.StringVar(&o.NoProxy, "no-proxy", "", "`hosts` that are reached without a proxy")
@@ -116,8 +116,7 @@ func (f *flags) registries() {
 }
 
 func forRegistries() []string {
-	return []string{"registry-mirror", "insecure-registry", "max-concurrent-downloads", "max-concurrent-uploads",
-		"max-download-attempts", "http-proxy", "https-proxy", "no-proxy"}
+	return []string{"max-concurrent-downloads", "max-concurrent-uploads"}
 }
 
 // Parse reads the flags of `hoyd serve` and the configuration file. warnings name

@@ -70,26 +70,27 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	empty := file(t, "")
 	for args, says := range map[string]string{
-		"--nonsense":                             "unknown flag: --nonsense",
-		"argument":                               "takes no argument",
-		"--bip=x":                                "--bip",
-		"--host=ftp://x":                         "--host ftp://x",
-		"--host=unix://relative":                 "--host",
-		"--log-level=loud":                       "--log-level",
-		"--log-driver=nonsense":                  `plugin "nonsense" not found`,
-		"--min-api-version=1.23":                 "minimum supported API version is 1.24",
-		"--min-api-version=1.99":                 "maximum supported API version is 1.56",
-		"--exec-opt=x":                           "must be formatted 'opt=value'",
-		"--exec-opt=isolation=x":                 "unknown option: 'isolation'",
-		"--default-runtime=x":                    "specified default runtime 'x' does not exist",
-		"--seccomp-profile=/nonexistent":         "opening seccomp profile failed",
-		"--mtu=-1":                               "invalid default MTU: -1",
-		"--max-concurrent-downloads=-1":          "invalid max concurrent downloads: -1",
-		"--registry-mirror=x":                    "invalid mirror",
-		"--authorization-plugin=x":               "there are no plugins",
-		"--feature=x=perhaps":                    "not a boolean",
-		"--default-ipc-mode=x":                   "--default-ipc-mode",
-		"--default-address-pool=base=10.0.0.0/8": "size",
+		"--nonsense":                                      "unknown flag: --nonsense",
+		"argument":                                        "takes no argument",
+		"--bip=x":                                         "--bip",
+		"--host=ftp://x":                                  "--host ftp://x",
+		"--host=unix://relative":                          "--host",
+		"--log-level=loud":                                "--log-level",
+		"--log-driver=nonsense":                           `plugin "nonsense" not found`,
+		"--min-api-version=1.23":                          "minimum supported API version is 1.24",
+		"--min-api-version=1.99":                          "maximum supported API version is 1.56",
+		"--exec-opt=x":                                    "must be formatted 'opt=value'",
+		"--exec-opt=isolation=x":                          "unknown option: 'isolation'",
+		"--default-runtime=x":                             "specified default runtime 'x' does not exist",
+		"--seccomp-profile=/nonexistent":                  "opening seccomp profile failed",
+		"--mtu=-1":                                        "invalid default MTU: -1",
+		"--max-concurrent-downloads=-1":                   "invalid max concurrent downloads: -1",
+		"--registry-mirror=x":                             "invalid mirror",
+		"--insecure-registry=a b":                         "invalid insecure registry",
+		"--authorization-plugin=x":                        "there are no plugins",
+		"--feature=x=perhaps":                             "not a boolean",
+		"--default-ipc-mode=x":                            "--default-ipc-mode",
+		"--default-address-pool=base=10.0.0.0/8":          "size",
 		"--default-address-pool=base=10.0.0.0/24,size=16": "size",
 		"--default-shm-size=x":                            "--default-shm-size",
 		"--label=x":                                       "--label",
@@ -126,7 +127,7 @@ func TestConfigFile(t *testing.T) {
 		len(o.Pools) != 1 || o.Pools[0].Size != 24 || o.Ulimits[0].Soft != 1000000 || o.Ulimits[0].Hard != 1048576 {
 		t.Errorf("%+v", o)
 	}
-	if len(warnings) != 3 { // runtimes, no-proxy, min-api-version
+	if len(warnings) != 2 || o.NoProxy != "192.0.2.1" { // runtimes, min-api-version
 		t.Errorf("%q", warnings)
 	}
 	if _, _, err := Parse([]string{file(t, "\uFEFF{\"debug\": true}\n")}); err != nil {

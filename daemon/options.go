@@ -69,10 +69,12 @@ type Options struct {
 	Features        map[string]bool
 	UserMap         *idmap.Map // user namespace of the containers; nil: the host's
 
-	// Kept for pulling and pushing images, and shown.
-	Mirrors, InsecureRegistries                                       []string
-	MaxConcurrentDownloads, MaxConcurrentUploads, MaxDownloadAttempts int
-	HTTPProxy, HTTPSProxy, NoProxy                                    string
+	Mirrors                        []string // URLs asked before the default registry
+	InsecureRegistries             []string // hosts or networks, without TLS or certificates to be trusted
+	MaxDownloadAttempts            int      // of a request to a registry; 0: one
+	HTTPProxy, HTTPSProxy, NoProxy string   // to registries; empty: as the environment says
+	MaxConcurrentDownloads         int      // layers
+	MaxConcurrentUploads           int
 
 	Validate bool         // only check the options
 	Log      *slog.Logger // nil: to stderr, by LogLevel and LogFormat

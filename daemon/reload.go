@@ -75,6 +75,11 @@ func (d *Daemon) reload() error {
 			attributes[s.key] = s.show(&now)
 		}
 	}
+	client, err := now.registries(d.log.Warn)
+	if err != nil {
+		return err
+	}
+	d.registries.Store(client)
 	d.apply(&now)
 	if name, err := os.Hostname(); err == nil {
 		attributes["name"] = name

@@ -151,18 +151,18 @@ func HostOf(address string) string {
 	return h
 }
 
-// ParseMirror checks the URL of a mirror.
-func ParseMirror(s string) (*url.URL, error) {
+// parseMirror checks the URL of a mirror.
+func parseMirror(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return nil, fault.New(fault.Invalid, "mirror %q is no URL: want https://HOST", s)
+		return nil, fault.New(fault.Invalid, "invalid mirror %q: want https://HOST", s)
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, fault.New(fault.Invalid, "mirror %q: want https://HOST or http://HOST", s)
+		return nil, fault.New(fault.Invalid, "invalid mirror %q: want https://HOST or http://HOST", s)
 	case u.User != nil:
-		return nil, fault.New(fault.Invalid, "mirror %s: credentials in its URL would be seen by everybody who may ask for the configuration; use a header in hosts.toml", u.Redacted())
+		return nil, fault.New(fault.Invalid, "invalid mirror %s: credentials in its URL would be seen by everybody who may ask for the configuration; use a header in hosts.toml", u.Redacted())
 	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fault.New(fault.Invalid, "mirror %q: a query or fragment has no meaning here", s)
+		return nil, fault.New(fault.Invalid, "invalid mirror %q: a query or fragment has no meaning here", s)
 	}
 	return u, nil
 }
@@ -191,7 +191,7 @@ func parseInsecure(list []string) (i insecure, err error) {
 			name = h
 		}
 		if h != reference.DomainRegexp.FindString(h) && net.ParseIP(name) == nil || h == "" {
-			return i, fault.New(fault.Invalid, "insecure registry %q: want HOST[:PORT] or a network as 192.0.2.0/24", s)
+			return i, fault.New(fault.Invalid, "invalid insecure registry %q: want HOST[:PORT] or a network as 192.0.2.0/24", s)
 		}
 		i.hosts = append(i.hosts, h)
 	}

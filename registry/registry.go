@@ -66,7 +66,7 @@ func New(c Config) (*Client, error) {
 	}
 	cl := &Client{c: c, silence: time.Minute}
 	for _, m := range c.Mirrors {
-		u, err := ParseMirror(m)
+		u, err := parseMirror(m)
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	apiimage "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/jsonstream"
 	apinetwork "github.com/moby/moby/api/types/network"
+	apiregistry "github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/system"
 	apivolume "github.com/moby/moby/api/types/volume"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -136,6 +137,25 @@ type Volumes interface {
 type Networks interface {
 	List(ctx context.Context, f filters.Filters) ([]apinetwork.Summary, error)
 	Inspect(ctx context.Context, ref string) (*apinetwork.Inspect, error)
+}
+
+// Registries is what the server needs of registries.
+type Registries interface {
+	// Login has a registry check credentials. It returns a token to be kept in place of
+	// the password, if the registry gives one.
+	Login(ctx context.Context, a apiregistry.AuthConfig) (identityToken string, err error)
+	Search(ctx context.Context, o SearchOptions) ([]apiregistry.SearchResult, error)
+	// Inspect tells what a name stands for in its registry.
+	Inspect(ctx context.Context, ref string, a apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error)
+}
+
+// SearchOptions say what to look for in a registry.
+type SearchOptions struct {
+	Term     string
+	Limit    int   // 0: the engine's choice
+	Official *bool // only those that are, or are not; nil: either
+	Stars    int   // at least
+	Auth     apiregistry.AuthConfig
 }
 
 // Migration takes over what other engines have.

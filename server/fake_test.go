@@ -15,6 +15,7 @@ import (
 	apiimage "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/jsonstream"
 	apinetwork "github.com/moby/moby/api/types/network"
+	apiregistry "github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/system"
 	apivolume "github.com/moby/moby/api/types/volume"
 	"github.com/moby/moby/client"
@@ -46,6 +47,9 @@ type backend struct {
 	events  func(ctx context.Context, since, until time.Time, f filters.Filters) ([]events.Message, <-chan events.Message, error)
 	load    func(r io.Reader, o ImageLoadOptions, say Progress) error
 	imp     func(r io.Reader, o ImageImportOptions) (string, error)
+	login   func(a apiregistry.AuthConfig) (string, error)
+	search  func(o SearchOptions) ([]apiregistry.SearchResult, error)
+	remote  func(ref string, a apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error)
 }
 
 var errAbsent = fault.New(fault.NotFound, "No such container: x")
@@ -233,10 +237,23 @@ func (e engine) Events(ctx context.Context, since, until time.Time, f filters.Fi
 	return e.events(ctx, since, until, f)
 }
 
+// registries stands for registries.
+type registries struct{ *backend }
+
+func (r registries) Login(_ context.Context, a apiregistry.AuthConfig) (string, error) {
+	return r.login(a)
+}
+func (r registries) Search(_ context.Context, o SearchOptions) ([]apiregistry.SearchResult, error) {
+	return r.search(o)
+}
+func (r registries) Inspect(_ context.Context, ref string, a apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error) {
+	return r.remote(ref, a)
+}
+
 // serve runs a server with backend b on a unix socket and returns the socket's path.
 func serve(t *testing.T, b *backend) (socket string, s *Server) {
 	t.Helper()
-	s = New(Options{Containers: b, Images: images{b}, Volumes: volumes{}, Networks: networks{}, System: engine{b}, Version: "0.1"})
+	s = New(Options{Containers: b, Images: images{b}, Volumes: volumes{}, Networks: networks{}, Registries: registries{b}, System: engine{b}, Version: "0.1"})
 	socket = filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {

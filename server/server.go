@@ -23,6 +23,7 @@ type Options struct {
 	Images     Images
 	Volumes    Volumes
 	Networks   Networks
+	Registries Registries
 	Migration  Migration
 	System     System
 

@@ -20,6 +20,7 @@ import (
 	"hoy/container"
 	"hoy/container/spec"
 	"hoy/image"
+	"hoy/image/confine"
 	"hoy/keeper"
 	"hoy/lib/atomicfile"
 	"hoy/lib/cleanup"
@@ -151,7 +152,12 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.closing("keeper", kept)
 
-	store, err := image.Open(ctx, image.Options{Root: filepath.Join(o.DataRoot, "image"), MaxUnpacked: o.MaxLayerSize})
+	unpacker, err := confine.New(keeperPath, "unpack")
+	if err != nil {
+		return err
+	}
+	d.closing("unpacker", unpacker)
+	store, err := image.Open(ctx, image.Options{Root: filepath.Join(o.DataRoot, "image"), MaxUnpacked: o.MaxLayerSize, Unpacker: unpacker})
 	if err != nil {
 		return err
 	}

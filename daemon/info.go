@@ -17,6 +17,7 @@ import (
 	"hoy/container"
 	"hoy/container/cdi"
 	"hoy/container/spec"
+	"hoy/image/confine"
 	"hoy/lib/version"
 	"hoy/linux/proc"
 	"hoy/network"
@@ -163,6 +164,7 @@ func (a *about) warnings(o *Options) []string {
 		{!h.Seccomp, "No seccomp support"},
 		{h.Seccomp && o.SeccompProfile != "builtin", "daemon is not using the default seccomp profile"},
 		{!h.CgroupNamespaces, "No cgroup namespace support"},
+		{!confine.Landlock(), "No landlock support: layers are unpacked without it"},
 		{!kernelAtLeast(6, 7), "Kernel older than 6.7: overlays of many layers are mounted by a slower way"},
 		{!kernelAtLeast(6, 15), "Kernel older than 6.15: the exit code of a container that ends while the keeper is down is unknown"},
 	} {

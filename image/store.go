@@ -25,6 +25,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"hoy/image/confine"
 	"hoy/image/extract"
 	"hoy/lib/cleanup"
 )
@@ -42,6 +43,9 @@ type Options struct {
 	// image archive, against decompression bombs: what has more is ErrTooLarge.
 	// 0: no limit but the disk's.
 	MaxUnpacked int64
+	// Unpacker unpacks layers in confined processes, which takes root's rights. nil:
+	// they are unpacked in this process, as is right for tests only.
+	Unpacker *confine.Unpacker
 }
 
 // ErrTooLarge is in the errors for what has more than Options.MaxUnpacked bytes.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"hoy/image/confine"
 	"hoy/test/rootful"
 )
 
@@ -49,11 +50,27 @@ func open(t testing.TB, o Options) *Store {
 	return openPinned(t, o, nil)
 }
 
+// unpacker is one whose children are this program: see TestMain.
+func unpacker(t testing.TB) *confine.Unpacker {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := confine.New(exe, "unpack")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	return u
+}
+
 func openPinned(t testing.TB, o Options, pinned func() []string) *Store {
 	t.Helper()
 	if o.Root == "" {
 		o.Root = t.TempDir()
 	}
+	o.Unpacker = unpacker(t)
 	s, err := Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -18,12 +18,15 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"hoy/image/confine"
 	"hoy/image/extract"
 	"hoy/lib/fault"
 )
 
 // staged is an unpacked layer that is not part of the store yet.
 type staged struct {
+	unpacker *confine.Unpacker // nil: this process
+
 	dir   string // its own, below staging; the layer is in dir/fs
 	res   extract.Result
 	upper string // where it lies now
@@ -36,7 +39,7 @@ func (s *Store) newStage() (*staged, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &staged{dir: dir, upper: filepath.Join(dir, "fs")}
+	st := &staged{unpacker: s.o.Unpacker, dir: dir, upper: filepath.Join(dir, "fs")}
 	if err := os.Mkdir(st.upper, 0o755); err != nil {
 		st.drop()
 		return nil, err
@@ -44,7 +47,8 @@ func (s *Store) newStage() (*staged, error) {
 	return st, nil
 }
 
-// fill unpacks a plain tar stream.
+// fill unpacks a plain tar stream, any reader, in a confined process. It reads r in the
+// calling goroutine only, and r has to end when ctx does.
 func (st *staged) fill(ctx context.Context, r io.Reader, limits extract.Limits) error {
 	root, err := os.OpenFile(st.upper, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -55,7 +59,11 @@ func (st *staged) fill(ctx context.Context, r io.Reader, limits extract.Limits) 
 	if err := root.Chmod(0o755); err != nil {
 		return err
 	}
-	st.res, err = extract.Layer(ctx, root, r, limits)
+	if st.unpacker == nil {
+		st.res, err = extract.Layer(ctx, root, r, limits)
+	} else {
+		st.res, err = st.unpacker.Layer(ctx, root, r, limits)
+	}
 	return err
 }
 

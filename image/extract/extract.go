@@ -14,9 +14,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +43,8 @@ type Result struct {
 	// Implied are the directories that the archive names only as parents. Their
 	// mode and owner are those of the layers below: see Adopt.
 	Implied []string
+	// Opaque are the directories that hide what is below them: see MarkOpaque.
+	Opaque []string
 }
 
 // whiteouts of the image specification (layer.md) and of overlayfs.
@@ -60,6 +64,8 @@ type unpacker struct {
 	res    Result
 	dirs   dirCache
 	late   []late // directories' times, set when nothing is created in them any more
+	opaque map[string]bool
+	name   string // of the member at hand, from the root
 	buf    []byte
 	into   *IntoOptions // nil: a layer
 }
@@ -72,11 +78,20 @@ type late struct {
 // Layer unpacks the plain tar archive r into the empty directory root and reads r
 // to its end, so that a digest taken beside is that of the whole stream.
 func Layer(ctx context.Context, root *os.File, r io.Reader, limits Limits) (Result, error) {
+	res, err := Members(ctx, root, r, limits)
+	if err != nil {
+		return res, err
+	}
+	return res, MarkOpaque(root, res.Opaque)
+}
+
+// Members is Layer without what takes CAP_SYS_ADMIN: MarkOpaque is to follow.
+func Members(ctx context.Context, root *os.File, r io.Reader, limits Limits) (Result, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(root.Fd()), &st); err != nil {
 		return Result{}, fmt.Errorf("cannot unpack layer: %w", os.NewSyscallError("fstatfs", err))
 	}
-	u := &unpacker{root: root, limits: limits, free: int64(st.Bavail) * st.Bsize, inodes: inodes(&st), buf: make([]byte, 256<<10)}
+	u := &unpacker{root: root, limits: limits, free: int64(st.Bavail) * st.Bsize, inodes: inodes(&st), buf: make([]byte, 256<<10), opaque: map[string]bool{}}
 	u.dirs.init(root)
 	defer u.dirs.close()
 	if err := u.all(ctx, tar.NewReader(r)); err != nil {
@@ -90,6 +105,7 @@ func Layer(ctx context.Context, root *os.File, r io.Reader, limits Limits) (Resu
 	if _, err := io.CopyBuffer(io.Discard, onlyReader{r}, u.buf); err != nil {
 		return u.res, fmt.Errorf("cannot read the end of the archive: %w", err)
 	}
+	u.res.Opaque = slices.Sorted(maps.Keys(u.opaque))
 	return u.res, nil
 }
 
@@ -110,7 +126,7 @@ func (u *unpacker) all(ctx context.Context, tr *tar.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return readError(err)
+			return ReadError(err)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -124,9 +140,9 @@ func (u *unpacker) all(ctx context.Context, tr *tar.Reader) error {
 	}
 }
 
-// readError makes a damaged archive the caller's fault; failures of the reader
+// ReadError makes a damaged archive the caller's fault; failures of the reader
 // below keep their kind.
-func readError(err error) error {
+func ReadError(err error) error {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fault.New(fault.Invalid, "archive is truncated: %w", err)
@@ -175,6 +191,7 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 		}
 		return u.finishDir(u.root, h, "")
 	}
+	u.name = name
 	dir, err := u.parent(path.Dir(name))
 	if err != nil {
 		return fmt.Errorf("cannot unpack %q: %w", h.Name, err)
@@ -239,7 +256,8 @@ func deviceOf(h *tar.Header) (mode uint32, dev int) {
 // whiteout hides a name of the layers below, or everything in the directory.
 func (u *unpacker) whiteout(dir *os.File, base, parent string) error {
 	if base == whiteoutOpaque {
-		return setXattr(dir, opaqueXattr, []byte("y"))
+		u.opaque[parent] = true
+		return nil
 	}
 	if strings.HasPrefix(base, whiteoutMeta) {
 		return nil // aufs's own files
@@ -252,16 +270,33 @@ func (u *unpacker) whiteout(dir *os.File, base, parent string) error {
 	if err == unix.EEXIST {
 		// A whiteout speaks of the layers below. What this layer has already brought
 		// stays; a directory hides what is below it.
-		return u.opaqueIfDir(path.Join(parent, hidden))
+		u.opaqueIfDir(dir, hidden, path.Join(parent, hidden))
+		return nil
 	}
 	return os.NewSyscallError("mknodat", err)
 }
 
-func (u *unpacker) opaqueIfDir(name string) error {
-	f, err := openIn(u.root, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
-	if err != nil {
-		return nil
+func (u *unpacker) opaqueIfDir(dir *os.File, base, name string) {
+	var st unix.Stat_t
+	err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		u.opaque[name] = true
 	}
-	defer f.Close()
-	return setXattr(f, opaqueXattr, []byte("y"))
+}
+
+// MarkOpaque makes overlayfs hide what the layers below have in the directories that
+// names lists, as Members returns them. What is none any more is left out.
+func MarkOpaque(root *os.File, names []string) error {
+	for _, name := range names {
+		f, err := openIn(root, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+		if err != nil {
+			continue
+		}
+		err = unix.Fsetxattr(int(f.Fd()), opaqueXattr, []byte("y"), 0)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("cannot make %q opaque: %w", name, os.NewSyscallError("fsetxattr", err))
+		}
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"strconv"
@@ -48,9 +49,7 @@ func (u *unpacker) directory(dir *os.File, base, name string, h *tar.Header) err
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	if opaque {
-		if err := setXattr(f, opaqueXattr, []byte("y")); err != nil {
-			return err
-		}
+		u.opaque[name] = true
 	}
 	return u.finishDir(f, h, name)
 }
@@ -108,7 +107,7 @@ func (u *unpacker) fill(fd int, r io.Reader) error {
 			}
 		}
 		if err != nil {
-			return readError(err)
+			return ReadError(err)
 		}
 	}
 }
@@ -194,6 +193,9 @@ func chmodAt(dir int, base string, mode uint32) error {
 // replace removes what an earlier member of the same name has made.
 func (u *unpacker) replace(dir *os.File, base string) error {
 	u.dirs.forget()
+	maps.DeleteFunc(u.opaque, func(name string, _ bool) bool {
+		return name == u.name || strings.HasPrefix(name, u.name+"/")
+	})
 	return removeAt(int(dir.Fd()), base)
 }
 
@@ -251,10 +253,6 @@ func eachXattr(h *tar.Header, set func(k string, v []byte) error) error {
 		}
 	}
 	return nil
-}
-
-func setXattr(f *os.File, k string, v []byte) error {
-	return os.NewSyscallError("setxattr "+k, unix.Setxattr(procPath(f), k, v, 0))
 }
 
 func procPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }

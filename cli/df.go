@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -31,7 +32,10 @@ func newSystemDf(a *app) *cobra.Command {
 				return err
 			}
 			if verbose {
-				return a.usageTables(u)
+				if err := a.usageTables(u); err != nil {
+					return err
+				}
+				return a.wholeUsage(ctx, c)
 			}
 			return a.usageSums(u, text)
 		})}
@@ -93,6 +97,42 @@ func (a *app) usageTables(u *system.DiskUsage) error {
 		size = u.BuildCacheUsage.TotalSize
 	}
 	_, err := fmt.Fprintf(a.Out, "\nBuild cache usage: %s\n", humanSize(size))
+	return err
+}
+
+// wholeUsage shows hoy's own account of everything below the data root. The other
+// tables show sizes as docker does, of blobs and files; this one is disk blocks.
+func (a *app) wholeUsage(ctx context.Context, c *client.Client) error {
+	r, err := c.Disk(ctx)
+	if client.StatusOf(err) == http.StatusNotFound {
+		return nil // another engine
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.Out, "\nEverything below %s, in disk blocks:\n\n", r.Root)
+	p, err := format.New(a.Out, "", "{{.Kind}}\t{{.Count}}\t{{.Size}}\t{{.Reclaimable}}\t{{.Remedy}}", format.Heads{
+		"Kind": "KIND", "Count": "COUNT", "Size": "SIZE", "Reclaimable": "RECLAIMABLE", "Remedy": "BY",
+	})
+	if err != nil {
+		return err
+	}
+	type row struct{ Kind, Count, Size, Reclaimable, Remedy string }
+	for _, l := range r.Lines {
+		if l.Size == 0 && l.Count == 0 {
+			continue
+		}
+		if err := p.Row(row{string(l.Kind), strconv.FormatInt(l.Count, 10), humanSize(l.Size), humanSize(l.Reclaimable), l.Remedy}); err != nil {
+			return err
+		}
+	}
+	if err := p.Row(row{"Total", "", humanSize(r.Size), humanSize(r.Reclaimable), ""}); err != nil {
+		return err
+	}
+	if err := p.Flush(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.Out, "\nFree on the file system: %s\n", humanSize(r.Free))
 	return err
 }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/api/types/volume"
+
+	"hoy/lib/diskuse"
 )
 
 // ImageList returns images; all includes those that have no name.
@@ -73,6 +75,12 @@ func (c *Client) ImageLoad(ctx context.Context, archive io.Reader, quiet bool, p
 // DiskUsage measures what images, containers and volumes take, each for itself.
 func (c *Client) DiskUsage(ctx context.Context) (out *system.DiskUsage, err error) {
 	return out, c.call(ctx, http.MethodGet, "/system/df", url.Values{"verbose": {"1"}}, nil, &out)
+}
+
+// Disk accounts for every byte below the engine's data root. Only hoy's engine can:
+// the error of others is an *Error of status 404.
+func (c *Client) Disk(ctx context.Context) (out *diskuse.Report, err error) {
+	return out, c.call(ctx, http.MethodGet, "/hoy/disk", nil, nil, &out)
 }
 
 // MigrateDocker takes over what a Docker engine on the engine's machine has.

@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/container"
+	"hoy/lib/diskuse"
 	"hoy/lib/filters"
 )
 
@@ -170,6 +171,8 @@ type System interface {
 	Info(ctx context.Context) (*system.Info, error)
 	Version(ctx context.Context) (system.VersionResponse, error)
 	DiskUsage(ctx context.Context, o DiskUsageOptions) (*system.DiskUsage, error)
+	// Disk accounts for every byte below the data root.
+	Disk(ctx context.Context) (*diskuse.Report, error)
 	// Events returns what happened since, and a channel of what happens until
 	// ctx ends or until is reached; live is nil when until has passed.
 	Events(ctx context.Context, since, until time.Time, f filters.Filters) (past []events.Message, live <-chan events.Message, err error)

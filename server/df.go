@@ -103,6 +103,15 @@ func withoutItems(u *system.DiskUsage) {
 	}
 }
 
+// diskReport is hoy's own: every byte below the data root.
+func diskReport(r *request) response {
+	d, err := r.server.System.Disk(r.Context())
+	if err != nil {
+		return failure{err}
+	}
+	return ok(d)
+}
+
 // nothingBuilt prunes the build cache, in which there is nothing yet.
 func nothingBuilt(*request) response { return ok(build.CachePruneReport{}) }
 

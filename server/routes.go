@@ -122,6 +122,7 @@ func routes() []route {
 		{del, "/plugins/{name}", noSuchPlugin, 0},
 
 		{post, "/hoy/migrate/docker", migrateDocker, 0},
+		{get, "/hoy/disk", diskReport, 0},
 
 		{get, "/swarm", noSwarm, 0},
 		{post, "/swarm/init", absent("swarm mode"), 0},

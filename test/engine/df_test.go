@@ -1,9 +1,14 @@
 package engine
 
 import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"hoy/lib/diskuse"
 	"hoy/test/rootful"
 )
 
@@ -36,4 +41,78 @@ func TestDiskUsage(t *testing.T) {
 		t.Errorf("left: %s", left)
 	}
 	e.Hoy("rm", "-f", "runs")
+}
+
+// TestDiskAccount: what hoy accounts for, line by line, is what du counts, and the line
+// of files that it does not know is empty.
+func TestDiskAccount(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy("run", "-d", "--name", "runs", "-v", "data:/data", "busybox", "sh", "-c",
+		"head -c 9000000 /dev/zero >/data/f; ln /data/f /data/g; truncate -s 1g /data/sparse; mkdir /d; for i in $(seq 300); do echo $i >/d/$i; done; head -c 70000 /dev/zero; echo; echo done; sleep 1000")
+	e.Hoy("run", "--name", "ended", "-v", "/anonymous", "busybox", "sh", "-c", "head -c 2000000 /dev/zero >/f; echo said")
+	e.Hoy("commit", "ended", "derived")
+	e.Hoy("tag", "derived", "second:1")
+	e.Hoy("volume", "create", "unused")
+	e.Eventually("the files", func() bool { return strings.Contains(e.Hoy("logs", "runs"), "done") })
+	whole := func() (r diskuse.Report) {
+		code, body := e.get("/hoy/disk")
+		if err := json.Unmarshal([]byte(body), &r); err != nil || code != 200 {
+			t.Fatalf("%d %s: %v", code, body, err)
+		}
+		return r
+	}
+	var r diskuse.Report
+	e.Eventually("nothing on its way out", func() bool {
+		r = whole()
+		return lineOf(r, diskuse.Unowned).Size == 0
+	})
+	out, err := exec.Command("du", "-sxB1", e.Dir+"/data").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	du, err := strconv.ParseInt(strings.Fields(string(out))[0], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if off := r.Size - du; off > du/50 || off < -du/50 {
+		t.Errorf("hoy accounts for %d bytes, du for %d", r.Size, du)
+	}
+	sum := int64(0)
+	for _, l := range r.Lines {
+		sum += l.Size
+		if l.Reclaimable > l.Size || l.Reclaimable > 0 && l.Remedy == "" {
+			t.Errorf("line %+v", l)
+		}
+	}
+	if sum != r.Size || lineOf(r, diskuse.OtherFiles).Size > 0 {
+		t.Errorf("the lines sum up to %d of %d: %+v", sum, r.Size, r.Lines)
+	}
+	for kind, want := range map[diskuse.Kind]struct{ least, most, reclaimable int64 }{
+		diskuse.Writable: {2_000_000 + 300*4096, 5_000_000, 2_000_000},
+		diskuse.Volumes:  {9_000_000, 9_100_000, 4096},
+		diskuse.Logs:     {70_000, 600_000, 4096},
+		diskuse.Layers:   {3_000_000, 12_000_000, 2_000_000}, // derived has no container
+		diskuse.Blobs:    {1_000_000, 12_000_000, 1},
+	} {
+		if l := lineOf(r, kind); l.Size < want.least || l.Size > want.most || l.Reclaimable < want.reclaimable {
+			t.Errorf("%+v, want %+v", l, want)
+		}
+	}
+	tables := e.Hoy("system", "df", "-v")
+	for _, want := range []string{"Everything below " + e.Dir + "/data", "Container layers", "container prune", "Total", "Free on the file system"} {
+		if !strings.Contains(tables, want) {
+			t.Errorf("tables lack %q:\n%s", want, tables)
+		}
+	}
+	e.Hoy("rm", "-f", "runs", "ended")
+}
+
+func lineOf(r diskuse.Report, k diskuse.Kind) diskuse.Line {
+	i := slices.IndexFunc(r.Lines, func(l diskuse.Line) bool { return l.Kind == k })
+	if i < 0 {
+		return diskuse.Line{}
+	}
+	return r.Lines[i]
 }

@@ -148,7 +148,7 @@ func networkError(host string, err error) error {
 		return fault.New(fault.Unavailable, "no registry %s: there is no host of this name: %w", host, err)
 	case errors.As(err, &cert):
 		return fault.New(fault.Unavailable, "registry %s has a certificate that cannot be trusted; put its authority's into certs.d/%s/ca.crt, or add it to insecure-registries: %w", host, host, err)
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return fault.New(fault.Unavailable, "registry %s does not speak TLS; add it to insecure-registries if that is meant: %w", host, err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fault.New(fault.Unavailable, "no registry answers at %s: %w", host, err)

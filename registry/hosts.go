@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -177,6 +178,7 @@ type insecure struct {
 // with docker.
 func parseInsecure(list []string) (i insecure, err error) {
 	i.nets = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	domain := regexp.MustCompile("^" + reference.DomainRegexp.String() + "$")
 	for _, s := range list {
 		if p, err := netip.ParsePrefix(s); err == nil {
 			i.nets = append(i.nets, p.Masked())
@@ -190,7 +192,7 @@ func parseInsecure(list []string) (i insecure, err error) {
 		if err != nil {
 			name = h
 		}
-		if h != reference.DomainRegexp.FindString(h) && net.ParseIP(name) == nil || h == "" {
+		if !domain.MatchString(h) && net.ParseIP(name) == nil || h == "" {
 			return i, fault.New(fault.Invalid, "invalid insecure registry %q: want HOST[:PORT] or a network as 192.0.2.0/24", s)
 		}
 		i.hosts = append(i.hosts, h)

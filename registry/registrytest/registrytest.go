@@ -3,6 +3,8 @@
 package registrytest
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -57,15 +59,17 @@ func Start(tb testing.TB, o Options) *Registry {
 		r.Requests.Add(1)
 		h.ServeHTTP(w, q)
 	})
+	r.Server = httptest.NewUnstartedServer(counted)
+	r.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that break off, and answers
 	if o.TLS {
-		r.Server = httptest.NewTLSServer(counted)
+		r.StartTLS()
 		r.CA = filepath.Join(tb.TempDir(), "ca.crt")
 		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw})
 		if err := os.WriteFile(r.CA, block, 0o600); err != nil {
 			tb.Fatal(err)
 		}
 	} else {
-		r.Server = httptest.NewServer(counted)
+		r.Start()
 	}
 	tb.Cleanup(r.Close)
 	u, err := url.Parse(r.URL)

@@ -204,7 +204,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if d.id, err = engineID(o.DataRoot); err != nil {
 		return err
 	}
-	imgs := images{store, containers, d.bus, new(sync.Mutex)}
+	imgs := images{store, containers, d.bus, new(sync.Mutex), d.registries.Load}
 	d.containers, d.images, d.volumes = containers, imgs, vols
 	store.Carry(toolbox.Ref, func(ctx context.Context) error { return installToolbox(ctx, imgs) })
 	if _, err := store.Get(ctx, toolbox.Ref); err == nil {
@@ -217,6 +217,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.registries.Store(client)
+	store.SetTransfers(o.MaxConcurrentDownloads, o.MaxConcurrentUploads)
 	d.measures = newMeasures(d)
 	d.server = server.New(server.Options{
 		Containers: timed{containers, d.measures.containers}, Images: imgs, Volumes: volumes{vols, d.bus}, Networks: networks{nets, containers, time.Now()},

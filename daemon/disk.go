@@ -101,7 +101,7 @@ type verdict struct {
 // folders are those below the data root of which each entry is judged for itself.
 var folders = map[string]bool{
 	"": true, "image": true, "image/content": true, "image/content/blobs": true, "image/content/blobs/sha256": true,
-	"image/content/ingest": true, "image/overlay": true, "image/overlay/snapshots": true, "image/staging": true,
+	"image/content/ingest": true, "image/overlay": true, "image/overlay/snapshots": true, "image/staging": true, "image/partial": true,
 	"layers": true, "layers/.trash": true, "containers": true, "volumes": true,
 }
 
@@ -116,7 +116,7 @@ func (o *owners) judge(at string) verdict {
 		return held(diskuse.Blobs, h)
 	case "image/overlay/snapshots":
 		return held(diskuse.Layers, o.images.Layers[name])
-	case "image/content/ingest":
+	case "image/content/ingest", "image/partial":
 		return verdict{diskuse.Partial, true, true}
 	case "image/staging":
 		return verdict{diskuse.Staging, false, true}

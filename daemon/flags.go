@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"fmt"
-
 	"github.com/docker/go-units"
 	"github.com/spf13/pflag"
 
@@ -110,13 +108,6 @@ func (f *flags) registries() {
 	f.StringVar(&o.HTTPProxy, "http-proxy", "", "proxy `URL`")
 	f.StringVar(&o.HTTPSProxy, "https-proxy", "", "proxy `URL`")
 	f.StringVar(&o.NoProxy, "no-proxy", "", "`hosts` that are reached without a proxy")
-	for _, name := range forRegistries() {
-		f.MarkHidden(name)
-	}
-}
-
-func forRegistries() []string {
-	return []string{"max-concurrent-downloads", "max-concurrent-uploads"}
 }
 
 // Parse reads the flags of `hoyd serve` and the configuration file. warnings name
@@ -140,11 +131,6 @@ func Parse(args []string) (o Options, warnings []string, err error) {
 		return o, nil, err
 	}
 	warnings = append(warnings, unused...)
-	for _, name := range forRegistries() {
-		if f.Changed(name) {
-			warnings = append(warnings, fmt.Sprintf("--%s has no effect: images are not pulled yet", name))
-		}
-	}
 	o.values = map[string]string{}
 	f.VisitAll(func(flag *pflag.Flag) { o.values[flag.Name] = flag.Value.String() })
 	more, err := f.finish()

@@ -15,6 +15,7 @@ import (
 
 	"hoy/container"
 	"hoy/image"
+	"hoy/registry"
 	"hoy/server"
 )
 
@@ -24,7 +25,8 @@ type images struct {
 	store      *image.Store
 	containers *container.Containers
 	bus        *container.Bus
-	pruning    *sync.Mutex // one prune at a time
+	pruning    *sync.Mutex             // one prune at a time
+	registries func() *registry.Client // by the present options
 }
 
 func (i images) event(a events.Action, id, name string, labels map[string]string) {

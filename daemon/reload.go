@@ -110,6 +110,9 @@ func (d *Daemon) apply(o *Options) {
 	if d.level != nil {
 		d.level.Set(o.level())
 	}
+	if d.images.store != nil {
+		d.images.store.SetTransfers(o.MaxConcurrentDownloads, o.MaxConcurrentUploads)
+	}
 	if d.containers != nil {
 		d.containers.SetDefaults(o.defaults(d.host), time.Duration(o.StopTimeout)*time.Second)
 	}

@@ -85,6 +85,10 @@ func (ix *index) add(im *Image, named []images.Image) {
 		}
 		fam := reference.FamiliarString(ref)
 		ix.names[fam] = im
+		if _, digested := ref.(reference.Digested); digested {
+			im.RepoDigests = append(im.RepoDigests, fam) // pulled by its digest
+			continue
+		}
 		if short, ok := strings.CutSuffix(fam, ":latest"); ok {
 			ix.names[short] = im
 		}
@@ -93,6 +97,7 @@ func (ix *index) add(im *Image, named []images.Image) {
 			im.RepoDigests = append(im.RepoDigests, reference.FamiliarString(digested))
 		}
 	}
+	slices.Sort(im.RepoDigests)
 	im.RepoDigests = slices.Compact(im.RepoDigests)
 }
 
@@ -135,7 +140,7 @@ func (ix *index) byPrefix(ref string, r reference.Reference) (*Image, error) {
 
 // isOf reports whether one of the image's names is of this repository.
 func (im *Image) isOf(named reference.Named) bool {
-	for _, t := range im.RepoTags {
+	for _, t := range im.RepoDigests {
 		if n, err := reference.ParseNormalizedNamed(t); err == nil && n.Name() == named.Name() {
 			return true
 		}

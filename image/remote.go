@@ -17,7 +17,9 @@ type Source interface {
 	// Resolve says what a tag, or a digest, stands for: an index or a manifest.
 	Resolve(ctx context.Context, tag string) (ocispec.Descriptor, error)
 	// Fetch opens the n bytes of d's content from offset off; n < 0: to the end. What
-	// it gives may end early, with an error; its digest is the caller's to check.
+	// it gives may end early, with an error; its digest is the caller's to check. From a
+	// registry that knows no ranges it gives ends, whose beginning it skips, and is
+	// NotImplemented for parts from within.
 	Fetch(ctx context.Context, d ocispec.Descriptor, off, n int64) (io.ReadCloser, error)
 	// Referrers lists the manifests whose subject is d; of a registry without this
 	// interface those under the tag that stands in for it.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
 	"github.com/containerd/log"
+	"github.com/opencontainers/go-digest"
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
@@ -62,6 +64,7 @@ var ErrTooLarge = extract.ErrTooLarge
 //	<root>/content/       blobs by digest
 //	<root>/overlay/       unpacked layers: snapshots/<n>/fs, metadata.db
 //	<root>/meta.db        names, labels, leases (bbolt)
+//	<root>/partial/       blobs being fetched, which later pulls go on with
 //	<root>/staging/       layers being unpacked; emptied by Open, as is content/ingest
 type Store struct {
 	o       Options
@@ -80,6 +83,8 @@ type Store struct {
 	holds map[string]int // chain ID → holders, guarded by holdMu
 	// holdMu is separate: Hold must not wait for a removal that writes metadata.
 	holdMu sync.Mutex
+
+	fetching
 
 	carried builtIn
 
@@ -102,6 +107,8 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	s := &Store{o: o, holds: map[string]int{}, gc: make(chan struct{}, 1), closed: make(chan struct{})}
+	s.fetches, s.turns = map[digest.Digest]*fetch{}, map[digest.Digest]chan struct{}{}
+	s.unpacking.set(runtime.GOMAXPROCS(0))
 	var undo cleanup.Stack
 	defer undo.Run()
 	undo.Add(func() { s.closeAll() })
@@ -175,7 +182,8 @@ func (s *Store) open() error {
 	return nil
 }
 
-// sweep drops the leases of an earlier process: nobody works under them any more. What they held goes with the next collection.
+// sweep drops the leases of an earlier process: nobody works under them any more. What
+// they held goes with the next collection.
 func (s *Store) sweep(ctx context.Context) error {
 	old, err := s.leases.List(ctx)
 	if err != nil {
@@ -185,6 +193,9 @@ func (s *Store) sweep(ctx context.Context) error {
 		if err := s.leases.Delete(ctx, l); err != nil {
 			return err
 		}
+	}
+	if err := s.sweepPartials(ctx); err != nil {
+		return err
 	}
 	return s.strays(ctx)
 }

@@ -117,16 +117,21 @@ func (s *Store) haveLayer(ctx context.Context, chain string) (bool, error) {
 	return err == nil, err
 }
 
-// unpackBlob unpacks one layer and compares its digest with the configuration's.
-func (s *Store) unpackBlob(ctx context.Context, blob ocispec.Descriptor, diff digest.Digest) (_ *staged, err error) {
+// unpackBlob unpacks one layer from its blob in the store.
+func (s *Store) unpackBlob(ctx context.Context, blob ocispec.Descriptor, diff digest.Digest) (*staged, error) {
 	ra, err := s.content.ReaderAt(ctx, blob)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read layer %s: %w", blob.Digest, err)
 	}
 	defer ra.Close()
-	plain, _, err := extract.Decompress(content.NewReader(ra))
+	return s.unpackStream(ctx, blob.Digest, content.NewReader(ra), diff)
+}
+
+// unpackStream unpacks one layer and compares its digest with the configuration's.
+func (s *Store) unpackStream(ctx context.Context, blob digest.Digest, r io.Reader, diff digest.Digest) (_ *staged, err error) {
+	plain, _, err := extract.Decompress(r)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot unpack layer %s: %w", blob, err)
 	}
 	defer plain.Close()
 	st, err := s.newStage()
@@ -141,10 +146,10 @@ func (s *Store) unpackBlob(ctx context.Context, blob ocispec.Descriptor, diff di
 	sum := diff.Algorithm().Digester()
 	err = fanOut(ctx, plain, sum.Hash(), func(r io.Reader) error { return st.fill(ctx, r, s.limits()) })
 	if err != nil {
-		return nil, fmt.Errorf("cannot unpack layer %s: %w", blob.Digest, err)
+		return nil, fmt.Errorf("cannot unpack layer %s: %w", blob, err)
 	}
 	if got := sum.Digest(); got != diff {
-		return nil, fault.New(fault.Invalid, "layer %s unpacks to digest %s, the image's configuration says %s", blob.Digest, got, diff)
+		return nil, fault.New(fault.Invalid, "layer %s unpacks to digest %s, the image's configuration says %s", blob, got, diff)
 	}
 	return st, nil
 }

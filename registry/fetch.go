@@ -18,8 +18,9 @@ import (
 
 // Fetch opens the n bytes of d's content from offset off; n < 0: to the end. Where the
 // connection breaks, or a mirror ends, it goes on from there by itself; an error is the
-// last word. It gives exactly the bytes asked for, or an error. Their digest is the
-// caller's to check.
+// last word. It gives exactly the bytes asked for, or an error: for a part from within
+// NotImplemented, where the registry knows no ranges. Their digest is the caller's to
+// check.
 func (r *Repository) Fetch(ctx context.Context, d ocispec.Descriptor, off, n int64) (io.ReadCloser, error) {
 	if err := d.Digest.Validate(); err != nil {
 		return nil, fault.New(fault.Invalid, "cannot fetch %q: %w", d.Digest, err)
@@ -34,7 +35,7 @@ func (r *Repository) Fetch(ctx context.Context, d ocispec.Descriptor, off, n int
 		n = d.Size - off
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f := &fetching{ctx: ctx, cancel: cancel, r: r, d: d, off: off, end: off + n, marked: off}
+	f := &fetching{ctx: ctx, cancel: cancel, r: r, d: d, off: off, end: off + n, marked: off, within: off > 0 && off+n < d.Size}
 	if n == 0 {
 		return f, nil
 	}
@@ -53,6 +54,7 @@ type fetching struct {
 	d      ocispec.Descriptor
 	off    int64 // of the next byte
 	end    int64
+	within bool          // neither beginning nor end
 	body   io.ReadCloser // nil: none is open
 	failed int           // times since it last got on
 	marked int64         // offset at the last failure
@@ -168,6 +170,11 @@ func (f *fetching) part(e *endpoint, q request) (io.ReadCloser, error) {
 	if size >= 0 && size != f.d.Size {
 		res.Body.Close()
 		return nil, fault.New(fault.Unavailable, "registry %s has %d bytes for %s, which has %d", e, size, f.d.Digest, f.d.Size)
+	}
+	if f.within && from < f.off {
+		// Whoever wants a blob in parts would fetch all before each of them.
+		res.Body.Close()
+		return nil, fault.New(fault.NotImplemented, "registry %s gives whole blobs only", e)
 	}
 	if _, err := io.CopyN(io.Discard, res.Body, f.off-from); err != nil {
 		res.Body.Close()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/distribution/reference"
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	apiimage "github.com/moby/moby/api/types/image"
@@ -78,6 +79,15 @@ type Images interface {
 	// Import makes an image of a root file system archive and returns its id.
 	Import(ctx context.Context, r io.Reader, o ImageImportOptions) (string, error)
 	Tag(ctx context.Context, ref, newRef string) error
+	// Pull and Push tell all of a repository's images from one by the tag or digest.
+	Pull(ctx context.Context, named reference.Named, o ImageTransferOptions, progress Progress) error
+	Push(ctx context.Context, named reference.Named, o ImageTransferOptions, progress Progress) error
+}
+
+// ImageTransferOptions say how an image comes from a registry, or goes there.
+type ImageTransferOptions struct {
+	Platform *ocispec.Platform // nil: with a pull this machine's, with a push all that are here
+	Auth     apiregistry.AuthConfig
 }
 
 // Progress receives what a long operation has to say, to be shown to a person.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distribution/reference"
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	apiimage "github.com/moby/moby/api/types/image"
@@ -30,27 +31,28 @@ import (
 // backend stands for the engine: the wire is what is tested here. A nil
 // function answers "no such container".
 type backend struct {
-	create  func(container.CreateRequest) (apicontainer.CreateResponse, error)
-	start   func(ctx context.Context, ref string) error
-	stats   func(o container.StatsOptions, send func(*apicontainer.StatsResponse) error) error
-	update  func(h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
-	stop    func(ref, signal string, timeout *int) error
-	remove  func(ref string, o container.RemoveOptions) error
-	wait    func(ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)
-	list    func(container.ListOptions) ([]apicontainer.Summary, error)
-	logs    func(ctx context.Context, o container.LogOptions, w container.LogSink) error
-	attach  func(o container.AttachOptions, hijack container.Hijack) error
-	exec    func(o container.ExecStartOptions, hijack container.Hijack) error
-	resize  func(rows, cols uint16) error
-	commit  func(container.CommitRequest) (string, error)
-	save    func(refs []string, platforms []ocispec.Platform, w io.Writer) error
-	extract func(o container.ExtractOptions, r io.Reader) error
-	events  func(ctx context.Context, since, until time.Time, f filters.Filters) ([]events.Message, <-chan events.Message, error)
-	load    func(r io.Reader, o ImageLoadOptions, say Progress) error
-	imp     func(r io.Reader, o ImageImportOptions) (string, error)
-	login   func(a apiregistry.AuthConfig) (string, error)
-	search  func(o SearchOptions) ([]apiregistry.SearchResult, error)
-	remote  func(ref string, a apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error)
+	transfer func(what string, named reference.Named, o ImageTransferOptions, say Progress) error
+	create   func(container.CreateRequest) (apicontainer.CreateResponse, error)
+	start    func(ctx context.Context, ref string) error
+	stats    func(o container.StatsOptions, send func(*apicontainer.StatsResponse) error) error
+	update   func(h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
+	stop     func(ref, signal string, timeout *int) error
+	remove   func(ref string, o container.RemoveOptions) error
+	wait     func(ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)
+	list     func(container.ListOptions) ([]apicontainer.Summary, error)
+	logs     func(ctx context.Context, o container.LogOptions, w container.LogSink) error
+	attach   func(o container.AttachOptions, hijack container.Hijack) error
+	exec     func(o container.ExecStartOptions, hijack container.Hijack) error
+	resize   func(rows, cols uint16) error
+	commit   func(container.CommitRequest) (string, error)
+	save     func(refs []string, platforms []ocispec.Platform, w io.Writer) error
+	extract  func(o container.ExtractOptions, r io.Reader) error
+	events   func(ctx context.Context, since, until time.Time, f filters.Filters) ([]events.Message, <-chan events.Message, error)
+	load     func(r io.Reader, o ImageLoadOptions, say Progress) error
+	imp      func(r io.Reader, o ImageImportOptions) (string, error)
+	login    func(a apiregistry.AuthConfig) (string, error)
+	search   func(o SearchOptions) ([]apiregistry.SearchResult, error)
+	remote   func(ref string, a apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error)
 }
 
 var errAbsent = fault.New(fault.NotFound, "No such container: x")
@@ -191,6 +193,12 @@ func (i images) Import(_ context.Context, r io.Reader, o ImageImportOptions) (st
 	return i.imp(r, o)
 }
 func (images) Tag(context.Context, string, string) error { return nil }
+func (i images) Pull(_ context.Context, named reference.Named, o ImageTransferOptions, say Progress) error {
+	return i.transfer("pull", named, o, say)
+}
+func (i images) Push(_ context.Context, named reference.Named, o ImageTransferOptions, say Progress) error {
+	return i.transfer("push", named, o, say)
+}
 
 type volumes struct{}
 

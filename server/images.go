@@ -140,8 +140,8 @@ func imageLoad(r *request) response {
 
 // imageCreate is pull and import in one call, told apart by fromImage.
 func imageCreate(r *request) response {
-	if name := r.value("fromImage"); name != "" {
-		return failure{fault.New(fault.NotImplemented, "pulling images is not built yet: import or load %s instead", joinTag(name, r.value("tag")))}
+	if r.value("fromImage") != "" {
+		return imagePull(r)
 	}
 	source := r.value("fromSrc")
 	p, err := r.platform()

@@ -83,7 +83,7 @@ func routes() []route {
 		{get, "/images/{name}/history", imageHistory, 0},
 		{get, "/images/{name}/get", imageSave, 0},
 		{get, "/images/{name}/attestations", imageAttestations, 55},
-		{post, "/images/{name}/push", absent("pushing images"), 0},
+		{post, "/images/{name}/push", imagePush, 0},
 		{post, "/images/{name}/tag", imageTag, 0},
 		{del, "/images/{name}", imageRemove, 0},
 		{get, "/distribution/{name}/json", distributionInspect, 0},

@@ -14,6 +14,11 @@ const (
 	ContainerForgotten     Point = "engine.remove.forgotten" // of a --rm container: answered, files still there
 	ContainerExecPrepared  Point = "engine.exec.prepared"    // plan ready, not sent
 	ImageCommitLayer       Point = "engine.commit.layer"     // layer stored, no image yet
+	ImageFetchBegun        Point = "engine.fetch.begun"      // file made, nothing fetched
+	ImageFetchSome         Point = "engine.fetch.some"       // some bytes of a blob written
+	ImageFetchChecked      Point = "engine.fetch.checked"    // blob complete and checked, not in the content store
+	ImageFetchLinked       Point = "engine.fetch.linked"     // blob in the content store, no record of it
+	ImagePullLayers        Point = "engine.pull.layers"      // layers unpacked and committed, no name
 	KeeperSpawnReceived    Point = "keeper.spawn.received"   // request read, nothing done
 	KeeperSpawnState       Point = "keeper.spawn.state"      // state file written, child not cloned
 	KeeperSpawnCloned      Point = "keeper.spawn.cloned"     // child runs, engine not told
@@ -29,6 +34,7 @@ var All = []Point{
 	ContainerCreateLayer, ContainerCreateRecord, ContainerStartNetwork, ContainerStartPrepared,
 	ContainerStartSpawned, ContainerExit, ContainerStopSignalled, ContainerRemoveLayer,
 	ContainerForgotten, ContainerExecPrepared,
-	ImageCommitLayer, KeeperSpawnReceived, KeeperSpawnState, KeeperSpawnCloned, KeeperLogWritten, KeeperExitReaped, KeeperExitRecorded,
+	ImageCommitLayer, ImageFetchBegun, ImageFetchSome, ImageFetchChecked, ImageFetchLinked, ImagePullLayers,
+	KeeperSpawnReceived, KeeperSpawnState, KeeperSpawnCloned, KeeperLogWritten, KeeperExitReaped, KeeperExitRecorded,
 	KeeperUpgradeReady, KeeperUpgradeResumed,
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"bufio"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"hoy/lib/failpoint"
+	"hoy/registry/registrytest"
 	"hoy/test/rootful"
 )
 
@@ -165,6 +167,10 @@ func TestEveryFailpoint(t *testing.T) {
 				rootful.Check(t)
 				e := Start(t)
 				e.ImportBusybox()
+				pulled := ""
+				if strings.HasPrefix(string(p), "engine.fetch.") || strings.HasPrefix(string(p), "engine.pull.") {
+					pulled = e.inRegistry(registrytest.Start(t, registrytest.Options{}), 1<<20)
+				}
 				reached := filepath.Join(e.Dir, "reached")
 				e.endGently()
 				e.endKeeper() // or it would go on, without failpoints
@@ -175,7 +181,12 @@ func TestEveryFailpoint(t *testing.T) {
 					e.upgradeKeeper("x")
 					e.Hoy("rm", "-f", "held")
 				}
-				e.revived("first")
+				e.revived(func() {
+					if pulled != "" {
+						e.pull(pulled, "1")
+					}
+					life(e, "first")
+				})
 				if trace, _ := os.ReadFile(reached); !slices.Contains(strings.Fields(string(trace)), string(p)) {
 					t.Errorf("never reached")
 				}
@@ -193,6 +204,11 @@ func TestEveryFailpoint(t *testing.T) {
 					t.Errorf("the next container: %+v", r)
 				}
 				e.Hoy("rm", "second")
+				if pulled != "" {
+					if status, said := e.pull(pulled, "1"); status != http.StatusOK || !strings.Contains(said, "Status: ") {
+						t.Errorf("the next pull: %d %s", status, said)
+					}
+				}
 				e.nothingLeft()
 			})
 		}
@@ -211,12 +227,12 @@ func life(e *Engine, name string) {
 	e.Try("run", "--rm", "--name", name, "busybox", "true")
 }
 
-// revived runs a life and, when the engine dies during it, starts the next one at
+// revived does something and, when the engine dies during it, starts the next one at
 // once, without failpoints: the command that is under way may find it.
-func (e *Engine) revived(name string) {
+func (e *Engine) revived(do func()) {
 	e.t.Helper()
 	over := make(chan struct{})
-	go func() { life(e, name); close(over) }()
+	go func() { do(); close(over) }()
 	for {
 		select {
 		case <-over:
@@ -262,7 +278,7 @@ func (e *Engine) nothingLeft() {
 	const spares = 16
 	for pattern, most := range map[string]int{
 		"data/containers/[^.]*": 0, "data/layers/*/upper": 0, "run/io/*": 0, "run/keeper/*": 0, "run/exits/*": 0,
-		"run/containers/[^.]*": 0, "run/execs/*": 0, "data/containers/.*": spares, "run/containers/.*": spares,
+		"run/containers/[^.]*": 0, "run/execs/*": 0, "data/image/partial/*": 0, "data/image/staging/*": 0, "data/containers/.*": spares, "run/containers/.*": spares,
 	} {
 		e.Eventually(fmt.Sprintf("at most %d of %s", most, pattern), func() bool {
 			m, _ := filepath.Glob(filepath.Join(e.Dir, pattern))

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -43,7 +44,9 @@ type token struct {
 
 func newAuthorizer(client *http.Client, header http.Header, plain bool) *authorizer {
 	c := *client
-	c.Transport = bounded{client.Transport}
+	p := *client.Transport.(*persistent) // which every client of this package has
+	p.next = whole{p.next}
+	c.Transport = &p
 	c.CheckRedirect = func(r *http.Request, via []*http.Request) error {
 		if r.Method == http.MethodPost && (r.URL.Host != via[0].URL.Host || r.URL.Scheme != via[0].URL.Scheme) {
 			return fmt.Errorf("%w: from the token server to %s, which must not have the credentials", errRedirect, r.URL.Host)
@@ -209,16 +212,20 @@ func (a *authorizer) refused(o auth.TokenOptions, err error) error {
 	return &statusError{host: u.Host, what: "token server", code: status.StatusCode, text: bodyText(status.Body)}
 }
 
-// bounded limits what a token server may answer.
-type bounded struct{ next http.RoundTripper }
+// whole reads an answer to its end, which is soon: one that breaks off is then as good as
+// none.
+type whole struct{ next http.RoundTripper }
 
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := b.next.RoundTrip(r)
-	if err == nil {
-		res.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(res.Body, 1<<20), res.Body}
+func (w whole) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := w.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
 	}
-	return res, err
+	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	res.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	res.Body = io.NopCloser(bytes.NewReader(b))
+	return res, nil
 }

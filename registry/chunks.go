@@ -72,9 +72,11 @@ func (s *sending) patch(ctx context.Context) error {
 		return err
 	}
 	discard(res)
-	if s.up.at, err = s.e.location(res); err != nil {
+	at, err := s.e.location(res)
+	if err != nil {
 		return err
 	}
+	s.up.at = at
 	off := s.up.off + n
 	if got, ok := uploaded(res.Header); ok && got < off { // it took less
 		if got <= s.up.off {
@@ -140,7 +142,8 @@ func (s *sending) ask(ctx context.Context) error {
 		s.up.at = at
 	}
 	s.up.off, _ = uploaded(res.Header)
-	if s.up.whole && s.up.off > 0 || s.up.off > s.d.Size {
+	if s.up.off == 0 || s.up.off > s.d.Size || s.up.whole {
+		s.cancel(ctx) // what it has is unknown, or of no use
 		s.up = nil
 	}
 	return nil
@@ -160,7 +163,7 @@ func (s *sending) cancel(ctx context.Context) {
 
 // uploaded reads how many bytes have arrived of Range, which is 0-LAST, with or without
 // "bytes=" before. A registry that has nothing says 0-0, which could be one byte as well:
-// that one is sent again.
+// 0 is nothing that can be gone on from.
 func uploaded(h http.Header) (n int64, ok bool) {
 	from, last, found := strings.Cut(strings.TrimPrefix(h.Get("Range"), "bytes="), "-")
 	n, err := strconv.ParseInt(last, 10, 64)

@@ -125,6 +125,13 @@ capabilities = ["pull", "resolve"]
 	if !r.endpoints[0].down.Load() || r.endpoints[1].down.Load() {
 		t.Error("the mirror that is down is asked again and again")
 	}
+	defer func() {
+		reg.Close()
+		r.endpoints[0].down.Store(false)
+		if _, err := r.Resolve(t.Context(), "both"); !fault.Is(err, fault.Unavailable) || strings.Count(err.Error(), "no registry answers at") != 2 {
+			t.Errorf("with nobody there: %v", err)
+		}
+	}()
 	if tags, err := r.Tags(t.Context()); err != nil || len(tags) != 2 {
 		t.Errorf("%q, %v", tags, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/distribution/reference"
@@ -107,17 +108,23 @@ func (e *endpoint) request(ctx context.Context, q request) (*http.Request, error
 }
 
 // each asks the endpoints that are able to, in order, until one has what is asked for. Of
-// several errors the last counts: it is the registry's own. It ends early when ctx does.
+// several errors the last counts: it is the registry's own; where that cannot be reached,
+// it says what the mirrors had to say too. It ends early when ctx does.
 func (r *Repository) each(ctx context.Context, what docker.HostCapabilities, ask func(*endpoint) error) error {
 	able := r.able(what)
 	if len(able) == 0 {
 		return fault.New(fault.Forbidden, "hosts.toml of %s names no host for this", reference.Domain(r.name))
 	}
+	mirrors := ""
 	for n, e := range able {
 		err := ask(e)
+		if n == len(able)-1 && mirrors != "" && fault.Is(err, fault.Unavailable) {
+			return fmt.Errorf("%w (before that: %s)", err, mirrors)
+		}
 		if err == nil || n == len(able)-1 || ctx.Err() != nil {
 			return err
 		}
+		mirrors = strings.TrimPrefix(mirrors+fmt.Sprintf("; mirror %s: %v", e, err), "; ")
 		r.c.c.Warn("A mirror does not have what the registry is asked for now", "mirror", e.String(), "repository", r.name.Name(), "error", err)
 	}
 	return nil

@@ -21,7 +21,7 @@ func (s *sending) send(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.up.whole || s.up.chunk == 0 && s.up.off == 0 && s.d.Size <= small {
+	if s.up.whole || s.up.chunk == 0 && s.up.off == 0 && s.d.Size <= s.r.c.small {
 		return s.put(ctx, s.d.Size)
 	}
 	for s.up.off < s.d.Size {

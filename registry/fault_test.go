@@ -152,13 +152,15 @@ func journey(t *testing.T, r *Repository, blobs [][]byte) error {
 // that may go wrong does: what is pulled is the right image, or there is an error that says
 // who or what is to blame; what goes wrong once and is gone the next time does no harm.
 func TestFaults(t *testing.T) {
-	blobs := [][]byte{[]byte("{}"), random(5000), random(small + 5)}
+	blobs := [][]byte{[]byte("{}"), random(5000), random(64<<10 + 5)}
 	a := Auth{Username: "writer", Password: "secret"}
 	try := func(f *faulty) error {
 		guard := &tokenServer{}
 		reg := registrytest.Start(t, registrytest.Options{Wrap: func(next http.Handler) http.Handler { return f.wrap(guard.wrap(next)) }})
 		defer reg.Close()
-		return journey(t, open(t, reg, quick(), "x", a), blobs)
+		r := open(t, reg, quick(), "x", a)
+		r.c.small = 64 << 10
+		return journey(t, r, blobs)
 	}
 	sound := &faulty{at: -1}
 	if err := try(sound); err != nil {

@@ -46,6 +46,7 @@ type Client struct {
 	mirrors  []*url.URL
 	insecure insecure
 
+	small   int64         // a blob up to this size is sent by one request: to be able to go on takes more of them
 	silence time.Duration // an answer from which nothing comes for so long has broken off
 }
 
@@ -64,7 +65,7 @@ func New(c Config) (*Client, error) {
 	if c.Warn == nil {
 		c.Warn = func(string, ...any) {}
 	}
-	cl := &Client{c: c, silence: time.Minute}
+	cl := &Client{c: c, small: 1 << 20, silence: time.Minute}
 	for _, m := range c.Mirrors {
 		u, err := parseMirror(m)
 		if err != nil {

@@ -12,10 +12,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// A blob up to this size is sent by one request with its digest: there would be more
-// requests than it is worth to go on with it.
-const small = 1 << 20
-
 // upload is one that the registry has opened.
 type upload struct {
 	at    *url.URL // which every answer replaces

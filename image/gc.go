@@ -6,6 +6,8 @@ import (
 
 	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/pkg/gc"
+
+	"hoy/lib/failpoint"
 )
 
 // Collect begins to remove in the background what no image uses. pinned returns the
@@ -25,7 +27,11 @@ func (s *Store) collect() {
 			return
 		case <-s.gc:
 		}
-		if _, err := s.meta.GarbageCollect(namespaced(context.Background())); err != nil {
+		_, err := s.meta.GarbageCollect(namespaced(context.Background()))
+		if err == nil {
+			err = failpoint.Hit(failpoint.StoreCollected)
+		}
+		if err != nil {
 			slog.Warn("cannot collect unused image content", "error", err)
 		}
 	}
@@ -46,6 +52,9 @@ const pinResource gc.ResourceType = 0x10
 type pins struct{ s *Store }
 
 func (p pins) StartCollection(context.Context) (metadata.CollectionContext, error) {
+	if err := failpoint.Hit(failpoint.StoreCollectMarking); err != nil {
+		return nil, err
+	}
 	// Holds first: a container's record appears before its hold is released.
 	chains := p.s.held()
 	if p.s.pinned != nil {
@@ -70,7 +79,7 @@ func (p pinned) Active(ns string, fn func(gc.Node)) {
 func (p pinned) Leased(string, string, func(gc.Node)) {}
 func (p pinned) Remove(gc.Node)                       {}
 func (p pinned) Cancel() error                        { return nil }
-func (p pinned) Finish() error                        { return nil }
+func (p pinned) Finish() error                        { return failpoint.Hit(failpoint.StoreCollectMarked) }
 
 func (s *Store) held() []string {
 	s.holdMu.Lock()

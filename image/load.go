@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"hoy/lib/failpoint"
 	"hoy/lib/fault"
 )
 
@@ -32,6 +33,9 @@ func (s *Store) Load(ctx context.Context, r io.Reader, wanted ...ocispec.Platfor
 		return nil, fmt.Errorf("cannot load image: %w", err)
 	}
 	found, err := a.images(ctx)
+	if err == nil {
+		err = failpoint.Hit(failpoint.StoreLoadStored)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot load image: %w", err)
 	}

@@ -12,5 +12,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "unpack" {
 		os.Exit(confine.Main())
 	}
+	if len(os.Args) == 4 && os.Args[1] == "work" {
+		os.Exit(work(os.Args[2], os.Args[3]))
+	}
 	os.Exit(rootful.Main(m))
 }

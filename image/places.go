@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"path/filepath"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -64,7 +63,7 @@ type places struct {
 
 func (w *places) read(ctx context.Context) error {
 	err := w.s.snaps.Walk(ctx, func(_ context.Context, i snapshots.Info) error {
-		w.dirs[i.Name] = filepath.Base(filepath.Dir(i.Labels[upperLabel]))
+		w.dirs[i.Name] = layerDir(i)
 		w.parents[i.Name] = i.Parent
 		return nil
 	})

@@ -11,6 +11,7 @@ import (
 	apiimage "github.com/moby/moby/api/types/image"
 	"github.com/opencontainers/go-digest"
 
+	"hoy/lib/failpoint"
 	"hoy/lib/fault"
 )
 
@@ -163,6 +164,9 @@ func (s *Store) carryOut(ctx context.Context, r removal) ([]apiimage.DeleteRespo
 		}
 		if !isDangling(n) {
 			out = append(out, apiimage.DeleteResponse{Untagged: familiar(n)})
+		}
+		if err := failpoint.Hit(failpoint.StoreUntagged); err != nil {
+			return out, err
 		}
 	}
 	if r.delete {

@@ -197,7 +197,31 @@ func (s *Store) sweep(ctx context.Context) error {
 	if err := s.sweepPartials(ctx); err != nil {
 		return err
 	}
+	if err := s.sweepDangling(ctx); err != nil {
+		return err
+	}
 	return s.strays(ctx)
+}
+
+// sweepDangling drops the names by which images without name are kept, where an image
+// has got one.
+func (s *Store) sweepDangling(ctx context.Context) error {
+	all, err := s.images.List(ctx)
+	if err != nil {
+		return err
+	}
+	named := map[digest.Digest]bool{}
+	for _, i := range all {
+		named[i.Target.Digest] = named[i.Target.Digest] || !isDangling(i.Name)
+	}
+	for _, i := range all {
+		if isDangling(i.Name) && named[i.Target.Digest] {
+			if err := s.images.Delete(ctx, i.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Close waits for the work in the background.

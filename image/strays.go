@@ -15,8 +15,8 @@ import (
 // strays looks for files without metadata. A process that is killed leaves them: it
 // writes a blob or a layer before the record of it, and removes them after it. The
 // collector would remove them, but goes through the files only when it has just
-// deleted a record. So when there are more files than records, one of each is made
-// and deleted.
+// deleted a record. So when there is a file without record, a record is made and
+// deleted.
 func (s *Store) strays(ctx context.Context) error {
 	if err := s.strayLayers(ctx); err != nil {
 		return err
@@ -25,13 +25,15 @@ func (s *Store) strays(ctx context.Context) error {
 }
 
 func (s *Store) strayLayers(ctx context.Context) error {
-	known := 0
-	err := s.snaps.Walk(ctx, func(context.Context, snapshots.Info) error { known++; return nil })
+	known := map[string]bool{}
+	err := s.snaps.Walk(ctx, func(_ context.Context, i snapshots.Info) error {
+		known[layerDir(i)] = true
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	have, err := entries(filepath.Join(s.o.Root, "overlay/snapshots"))
-	if err != nil || have == known {
+	if stray, err := unknown(filepath.Join(s.o.Root, "overlay/snapshots"), known); err != nil || !stray {
 		return err
 	}
 	// First the directories that the snapshotter itself does not know: it would give
@@ -46,14 +48,19 @@ func (s *Store) strayLayers(ctx context.Context) error {
 	return s.snaps.Remove(ctx, key)
 }
 
+// layerDir is the name of a layer's directory below overlay/snapshots.
+func layerDir(i snapshots.Info) string { return filepath.Base(filepath.Dir(i.Labels[upperLabel])) }
+
 func (s *Store) strayBlobs(ctx context.Context) error {
-	known := 0
-	err := s.content.Walk(ctx, func(content.Info) error { known++; return nil })
+	known := map[string]bool{}
+	err := s.content.Walk(ctx, func(i content.Info) error {
+		known[i.Digest.Encoded()] = true
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	have, err := entries(filepath.Join(s.o.Root, "content/blobs/sha256"))
-	if err != nil || have == known {
+	if stray, err := unknown(filepath.Join(s.o.Root, "content/blobs/sha256"), known); err != nil || !stray {
 		return err
 	}
 	b := []byte("strays")
@@ -64,11 +71,17 @@ func (s *Store) strayBlobs(ctx context.Context) error {
 	return s.content.Delete(ctx, d.Digest)
 }
 
-// entries counts what is in a directory; one that is not there yet has nothing.
-func entries(dir string) (int, error) {
+// unknown reports whether a directory has an entry that is not known; one that is not
+// there yet has none.
+func unknown(dir string, known map[string]bool) (bool, error) {
 	es, err := os.ReadDir(dir)
 	if os.IsNotExist(err) {
-		return 0, nil
+		return false, nil
 	}
-	return len(es), err
+	for _, e := range es {
+		if !known[e.Name()] {
+			return true, nil
+		}
+	}
+	return false, err
 }

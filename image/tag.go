@@ -7,6 +7,8 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"hoy/lib/failpoint"
 )
 
 // Tag gives the image another name. An image that had the name and has no other
@@ -56,6 +58,9 @@ func (s *Store) setChild(ctx context.Context, name string, target ocispec.Descri
 			}
 		}
 		_, err = s.images.Update(ctx, images.Image{Name: name, Target: target, Labels: labels}, "target", "labels")
+	}
+	if err == nil {
+		err = failpoint.Hit(failpoint.StoreNamed)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot name image %s: %w", name, err)

@@ -20,6 +20,7 @@ import (
 
 	"hoy/image/confine"
 	"hoy/image/extract"
+	"hoy/lib/failpoint"
 	"hoy/lib/fault"
 )
 
@@ -179,6 +180,9 @@ func (s *Store) commitLayers(ctx context.Context, diffs []digest.Digest, stages 
 	if todo == 0 {
 		return nil
 	}
+	if err := failpoint.Hit(failpoint.StoreLayersPlaced); err != nil {
+		return err
+	}
 	if err := s.sync(); err != nil {
 		return err
 	}
@@ -192,7 +196,7 @@ func (s *Store) commitLayers(ctx context.Context, diffs []digest.Digest, stages 
 		}
 		parent = chainID(diffs[:i+1])
 	}
-	return nil
+	return failpoint.Hit(failpoint.StoreLayersDone)
 }
 
 // place moves a staged layer into a snapshot without parent (it gets its parent

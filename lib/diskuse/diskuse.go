@@ -45,5 +45,5 @@ var Kinds = []Kind{Blobs, Layers, Partial, Staging, Writable, Logs, Volumes, Dat
 // Remedies say what frees the reclaimable part of a kind.
 var Remedies = map[Kind]string{
 	Blobs: "image prune -a", Layers: "image prune -a", Writable: "container prune", Logs: "container prune",
-	Volumes: "volume prune -a", Partial: "pull again, or image prune", Unowned: "goes by itself",
+	Volumes: "volume prune -a", Partial: "pull again", Unowned: "goes by itself",
 }

@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// Point is the name of a place. All are listed in points.go, so that a test can
+// Point is the name of a place. They are listed in points.go, so that a test can
 // enumerate them and fail when one is never reached.
 type Point string
 

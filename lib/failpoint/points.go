@@ -29,7 +29,25 @@ const (
 	KeeperUpgradeResumed   Point = "keeper.upgrade.resumed"  // new program has taken over, does not answer yet
 )
 
-// All lists every point.
+// Those of the image store.
+const (
+	StoreLoadStored     Point = "store.load.stored"     // an archive's blobs stored, nothing unpacked
+	StoreLayersPlaced   Point = "store.layers.placed"   // layers moved to their place, not committed
+	StoreLayersDone     Point = "store.layers.done"     // layers committed, no image yet
+	StoreNamed          Point = "store.name.set"        // name leads to the new image, old ones not cleared
+	StoreUntagged       Point = "store.remove.untagged" // name gone, content there
+	StoreCollectMarking Point = "store.collect.marking" // a collection begins to mark
+	StoreCollectMarked  Point = "store.collect.marked"  // records gone, files being deleted
+	StoreCollected      Point = "store.collect.done"    // files gone
+)
+
+// Store lists the image store's points.
+var Store = []Point{
+	StoreLoadStored, StoreLayersPlaced, StoreLayersDone, StoreNamed, StoreUntagged,
+	StoreCollectMarking, StoreCollectMarked, StoreCollected,
+}
+
+// All lists the points of a container's life.
 var All = []Point{
 	ContainerCreateLayer, ContainerCreateRecord, ContainerStartNetwork, ContainerStartPrepared,
 	ContainerStartSpawned, ContainerExit, ContainerStopSignalled, ContainerRemoveLayer,

@@ -49,5 +49,8 @@ func (w *walk) visit(ctx context.Context, d ocispec.Descriptor, depth int) error
 			return err
 		}
 	}
+	if errdefs.IsNotFound(bad) {
+		return nil // collected since
+	}
 	return bad
 }

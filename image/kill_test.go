@@ -157,7 +157,7 @@ func TestKill(t *testing.T) {
 	rootful.Check(t)
 	root := t.TempDir()
 	names := map[string]byte{}
-	rounds := 12
+	rounds := 8
 	if testing.Short() {
 		rounds = 3
 	}

@@ -32,15 +32,30 @@ type PruneOptions struct {
 // It returns what was removed and how many bytes that will free; the files go in the
 // background.
 func (s *Store) Prune(ctx context.Context, o PruneOptions) ([]apiimage.DeleteResponse, int64, error) {
-	ctx = namespaced(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.take(ctx, s.index.Load().prunable(o))
+}
+
+// take removes names, and says what goes with them. The caller holds s.mu.
+func (s *Store) take(ctx context.Context, names []string) ([]apiimage.DeleteResponse, int64, error) {
+	if len(names) == 0 {
+		return nil, 0, nil
+	}
+	// A collection must not take what is still to be measured.
+	ctx, done, err := s.lease(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
 	ix := s.index.Load()
-	names := ix.prunable(o)
 	var out []apiimage.DeleteResponse
 	going := map[digest.Digest]*Image{}
 	for _, n := range names {
 		im := ix.targets[ix.stored[n]]
+		if _, err := s.haveBlob(ctx, im.Target.Digest); err != nil {
+			return out, 0, err
+		}
 		if err := s.images.Delete(ctx, n); err != nil && !errdefs.IsNotFound(err) {
 			return out, 0, fmt.Errorf("cannot remove %s: %w", familiar(n), err)
 		}
@@ -51,14 +66,10 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) ([]apiimage.DeleteRes
 		out = append(out, apiimage.DeleteResponse{Untagged: shown})
 		going[im.Target.Digest] = im
 	}
-	if len(names) == 0 {
-		return nil, 0, nil
-	}
 	if err := s.refresh(ctx); err != nil {
 		return out, 0, err
 	}
 	deleted, size, err := s.reclaimed(ctx, going)
-	s.collectSoon()
 	return append(out, deleted...), size, err
 }
 

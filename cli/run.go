@@ -89,19 +89,13 @@ func engineError(err error) error {
 
 // create makes the container and writes its id to --cidfile.
 func (a *app) create(ctx context.Context, c *client.Client, verb string, o *options.Create, r *container.CreateRequest) (string, error) {
-	if o.Pull == "always" {
-		return "", engineError(fmt.Errorf("cannot pull '%s' as --pull=always wants: %w", r.Image, errNoPull))
-	}
 	cid, err := newIDFile(o.CIDFile)
 	if err != nil {
 		return "", engineError(err)
 	}
 	defer cid.close()
-	created, err := c.ContainerCreate(ctx, *r, o.Name, o.Platform)
+	created, err := a.createPulling(ctx, c, o, r)
 	if err != nil {
-		if client.StatusOf(err) == 404 && strings.Contains(strings.ToLower(err.Error()), "no such image") && !namesMount(err, r.HostConfig) && o.Pull != "never" {
-			err = missingImage(withTag(r.Image))
-		}
 		return "", engineError(err)
 	}
 	for _, w := range created.Warnings {
@@ -113,28 +107,39 @@ func (a *app) create(ctx context.Context, c *client.Client, verb string, o *opti
 	return created.ID, nil
 }
 
+// createPulling makes the container, and brings in its image where it has to come from a
+// registry. Of that nothing goes to standard output, where the id is expected.
+func (a *app) createPulling(ctx context.Context, c *client.Client, o *options.Create, r *container.CreateRequest) (container.CreateResponse, error) {
+	pull := func() error { return a.pullFor(ctx, c, r.Image, o) }
+	if o.Pull == "always" {
+		if err := pull(); err != nil {
+			return container.CreateResponse{}, err
+		}
+	}
+	created, err := c.ContainerCreate(ctx, *r, o.Name, o.Platform)
+	if o.Pull != "missing" || !missesImage(err, r) {
+		return created, err
+	}
+	if !o.Quiet {
+		fmt.Fprintf(a.Err, "Unable to find image '%s' locally\n", parseImageName(r.Image).tagged())
+	}
+	if err := pull(); err != nil {
+		return created, err
+	}
+	return c.ContainerCreate(ctx, *r, o.Name, o.Platform)
+}
+
+// missesImage says whether a container's image is not here, though it may be elsewhere.
+func missesImage(err error, r *container.CreateRequest) bool {
+	return client.StatusOf(err) == 404 && strings.Contains(strings.ToLower(err.Error()), "no such image") &&
+		!namesMount(err, r.HostConfig) && !isImageID(r.Image)
+}
+
 // namesMount says whether the image that is missing is one to be mounted.
 func namesMount(err error, h *container.HostConfig) bool {
 	return slices.ContainsFunc(h.Mounts, func(m mount.Mount) bool {
 		return m.Type == mount.TypeImage && strings.Contains(err.Error(), m.Source)
 	})
-}
-
-// missingImage is the error of an image that is not here, in the words that scripts
-// look for.
-type missingImage string
-
-func (m missingImage) Error() string {
-	return "Unable to find image '" + string(m) + "' locally: " + errNoPull.Error()
-}
-
-// withTag adds :latest to a name that has neither tag nor digest.
-func withTag(image string) string {
-	last := image[strings.LastIndexByte(image, '/')+1:]
-	if strings.ContainsAny(last, ":@") {
-		return image
-	}
-	return image + ":latest"
 }
 
 // idFile is --cidfile. Nothing is left of it unless an id was written.

@@ -66,7 +66,7 @@ func TestRunFailures(t *testing.T) {
 		status, code        int
 		want                string
 	}{
-		{"image missing", "No such image: nope:latest", "", 404, 125, "hoy: Unable to find image 'nope:latest' locally: pulling is not built yet: bring the image in by 'hoy load -i ARCHIVE' or 'hoy import ROOTFS.tar NAME'\n"},
+		{"image missing", "No such image: nope:latest", "", 404, 125, "Unable to find image 'nope:latest' locally\nhoy: Error response from daemon: no registry\n"},
 		{"name in use", `Conflict. The container name "/x" is already in use`, "", 409, 125, "hoy: Error response from daemon: Conflict. The container name \"/x\" is already in use\n"},
 		{"not found", "", `exec: "x": executable file not found in $PATH`, 400, 127, "hoy: Error response from daemon: exec: \"x\": executable file not found in $PATH\n"},
 		{"not executable", "", `exec: "/etc": permission denied`, 400, 126, "hoy: Error response from daemon: exec: \"/etc\": permission denied\n"},
@@ -74,6 +74,8 @@ func TestRunFailures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFake(t)
+			f.json("GET /info", 200, map[string]any{})
+			f.refuse("POST /images/create", 500, "no registry")
 			if c.create != "" {
 				f.refuse("POST /containers/create", c.status, c.create)
 			} else {
@@ -224,7 +226,7 @@ func TestCommandErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		{"pull x", 1, "hoy: 'pull' is not built yet\n"},
+		{"build x", 1, "hoy: 'build' is not built yet\n"},
 		{"image build a b", 1, "hoy: 'image build' is not built yet\n"},
 		{"rnu", 1, "hoy: 'rnu' is not a hoy command: did you mean 'run', 'rm', 'rmi'?\nSee 'hoy --help'.\n"},
 		{"image lst", 1, "hoy: 'image lst' is not a hoy command: did you mean 'ls'?\nSee 'hoy image --help'.\n"},

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +45,8 @@ func entries() []entry {
 		{"container", "export", nil, "export", newExport},
 		{"container", "commit", nil, "commit", newCommit},
 		{"image", "ls", []string{"list"}, "images", newImages},
+		{"image", "pull", nil, "pull", newPull},
+		{"image", "push", nil, "push", newPush},
 		{"image", "rm", []string{"remove"}, "rmi", newRmi},
 		{"image", "import", nil, "import", newImport},
 		{"image", "load", nil, "load", newLoad},
@@ -74,8 +75,8 @@ func entries() []entry {
 
 // unbuilt are docker's commands that hoy does not have yet, by group.
 var unbuilt = [...]struct{ group, names string }{
-	{"", "attest bake build builder buildx checkpoint compose config context login logout manifest node plugin pull push search secret service stack swarm trust machine kubernetes dashboard anatomy why"},
-	{"image", "build pull push"},
+	{"", "attest bake build builder buildx checkpoint compose config context login logout manifest node plugin search secret service stack swarm trust machine kubernetes dashboard anatomy why"},
+	{"image", "build"},
 	{"volume", "update"},
 	{"network", "connect create disconnect prune rm"},
 }
@@ -279,5 +280,3 @@ func plural(n int) string {
 	}
 	return "s"
 }
-
-var errNoPull = errors.New("pulling is not built yet: bring the image in by 'hoy load -i ARCHIVE' or 'hoy import ROOTFS.tar NAME'")

@@ -23,6 +23,7 @@ type request struct {
 	body         []byte    // JSON
 	stream       io.Reader // or a body of unknown length
 	hijack       bool      // the connection is taken over after the answer
+	auth         string    // X-Registry-Auth, "" for none
 }
 
 // conn is a connection with what was read ahead from it.
@@ -90,6 +91,9 @@ func (r request) head(api string) []byte {
 		b.WriteString("Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(r.body)) + "\r\n")
 	case r.method != http.MethodGet && r.method != http.MethodHead:
 		b.WriteString("Content-Length: 0\r\n")
+	}
+	if r.auth != "" {
+		b.WriteString("X-Registry-Auth: " + r.auth + "\r\n")
 	}
 	if r.hijack {
 		b.WriteString("Connection: Upgrade\r\nUpgrade: tcp\r\n")

@@ -42,7 +42,7 @@ func (c Choice) Resolve() (e Endpoint, implicit bool, err error) {
 		e, err = c.endpoint(host)
 		return e, false, err
 	}
-	dir := c.configDir()
+	dir := c.Dir()
 	name := c.Context
 	if name == "" {
 		name = c.Getenv("DOCKER_CONTEXT")
@@ -58,12 +58,15 @@ func (c Choice) Resolve() (e Endpoint, implicit bool, err error) {
 	return e, true, err
 }
 
-func (c Choice) configDir() string {
+// Dir is the folder of config.json: --config, HOY_CONFIG, DOCKER_CONFIG, or docker's.
+func (c Choice) Dir() string {
 	if c.ConfigDir != "" {
 		return c.ConfigDir
 	}
-	if d := c.Getenv("DOCKER_CONFIG"); d != "" {
-		return d
+	for _, name := range [...]string{"HOY_CONFIG", "DOCKER_CONFIG"} {
+		if d := c.Getenv(name); d != "" {
+			return d
+		}
 	}
 	return c.DefaultDir
 }
@@ -77,7 +80,7 @@ func (c Choice) endpoint(host string) (Endpoint, error) {
 	}
 	dir := c.Getenv("DOCKER_CERT_PATH")
 	if dir == "" {
-		dir = c.configDir()
+		dir = c.Dir()
 	}
 	or := func(given, name string) string {
 		if given != "" {
@@ -160,7 +163,7 @@ func loadContext(dir, name string) (Endpoint, error) {
 // always is.
 func (c Choice) Contexts() []string {
 	names := []string{"default"}
-	dir := filepath.Join(c.configDir(), "contexts", "meta")
+	dir := filepath.Join(c.Dir(), "contexts", "meta")
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		var meta struct{ Name string }

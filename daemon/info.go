@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
-	"github.com/moby/moby/api/types/registry"
+	apiregistry "github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/swarm"
 	"github.com/moby/moby/api/types/system"
 
@@ -21,6 +21,7 @@ import (
 	"hoy/lib/version"
 	"hoy/linux/proc"
 	"hoy/network"
+	"hoy/registry"
 )
 
 // Info describes the engine and the machine.
@@ -43,8 +44,8 @@ func (a *about) Info(ctx context.Context) (*system.Info, error) {
 		Debug: o.Debug, NFd: openFiles(), NGoroutines: goruntime.NumGoroutine(), NEventsListener: d.bus.Listeners(),
 		SystemTime: time.Now().Format(time.RFC3339Nano), KernelVersion: kernelVersion(),
 		OSType: goruntime.GOOS, Architecture: architecture(), NCPU: goruntime.NumCPU(), MemTotal: int64(proc.Memory()),
-		RegistryConfig: o.registryConfig(),
-		DockerRootDir:  o.DataRoot, Labels: append([]string{}, o.Labels...), ExperimentalBuild: o.Experimental,
+		RegistryConfig: o.registryConfig(), IndexServerAddress: registry.IndexAddress,
+		DockerRootDir: o.DataRoot, Labels: append([]string{}, o.Labels...), ExperimentalBuild: o.Experimental,
 		HTTPProxy:  maskCredentials(orEnv(o.HTTPProxy, "HTTP_PROXY")),
 		HTTPSProxy: maskCredentials(orEnv(o.HTTPSProxy, "HTTPS_PROXY")), NoProxy: orEnv(o.NoProxy, "NO_PROXY"),
 		Plugins:  system.PluginsInfo{Volume: []string{"local"}, Network: []string{"bridge", "host", "null"}, Log: spec.LogDrivers()},
@@ -86,9 +87,9 @@ func runtimes() map[string]system.RuntimeWithStatus {
 
 // registryConfig is docker's: besides what was named, this machine's own registries
 // need no TLS.
-func (o *Options) registryConfig() *registry.ServiceConfig {
-	c := &registry.ServiceConfig{
-		IndexConfigs:          map[string]*registry.IndexInfo{},
+func (o *Options) registryConfig() *apiregistry.ServiceConfig {
+	c := &apiregistry.ServiceConfig{
+		IndexConfigs:          map[string]*apiregistry.IndexInfo{},
 		Mirrors:               append([]string{}, o.Mirrors...),
 		InsecureRegistryCIDRs: []netip.Prefix{netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("127.0.0.0/8")},
 	}
@@ -97,14 +98,14 @@ func (o *Options) registryConfig() *registry.ServiceConfig {
 	}
 	if n, err := reference.ParseNormalizedNamed("image"); err == nil {
 		domain := reference.Domain(n) // the registry of names without one
-		c.IndexConfigs[domain] = &registry.IndexInfo{Name: domain, Mirrors: append([]string{}, c.Mirrors...), Secure: true, Official: true}
+		c.IndexConfigs[domain] = &apiregistry.IndexInfo{Name: domain, Mirrors: append([]string{}, c.Mirrors...), Secure: true, Official: true}
 	}
 	for _, r := range o.InsecureRegistries {
 		if cidr, err := netip.ParsePrefix(r); err == nil {
 			c.InsecureRegistryCIDRs = append(c.InsecureRegistryCIDRs, cidr)
 			continue
 		}
-		c.IndexConfigs[r] = &registry.IndexInfo{Name: r, Mirrors: []string{}}
+		c.IndexConfigs[r] = &apiregistry.IndexInfo{Name: r, Mirrors: []string{}}
 	}
 	return c
 }

@@ -114,3 +114,7 @@ var defaultDomain = func() string {
 	n, _ := reference.ParseNormalizedNamed("x") // a name
 	return reference.Domain(n)
 }()
+
+// IndexAddress is where the default registry's index is. Clients keep the credentials for
+// the registry under it.
+var IndexAddress = "https://index." + defaultDomain + "/v1/"

@@ -1,0 +1,184 @@
+// Package credentials keeps what registries are logged in to with, where docker keeps
+// it: in config.json, or in the store of a program docker-credential-NAME that
+// config.json names.
+package credentials
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/moby/api/types/registry"
+)
+
+// Store are the credentials that a config.json has or points to. Servers are named as
+// docker names them: host[:port], the default registry by its index's address.
+//
+//	s, err := credentials.Open(dir)
+//	auth, err := s.Get("example.com:5000") // zero if there are none
+//	plain, err := s.Put(auth)
+//	err = s.Erase("example.com:5000")
+//
+// A store is for one command: nobody may write the file meanwhile, and it is not for
+// several goroutines.
+type Store struct {
+	file    string
+	fields  map[string]json.RawMessage // of the whole file: what we do not know stays
+	auths   map[string]json.RawMessage
+	helper  string            // name of the program for all servers, "" for the file itself
+	helpers map[string]string // by server
+}
+
+// entry is a server in the file (docker's types.AuthConfig).
+type entry struct {
+	Username      string `json:"username,omitempty"`
+	Password      string `json:"password,omitempty"`
+	Auth          string `json:"auth,omitempty"` // NAME:PASSWORD in base64, in place of the two
+	IdentityToken string `json:"identitytoken,omitempty"`
+	RegistryToken string `json:"registrytoken,omitempty"`
+}
+
+// Open reads the credentials below a folder; that need not exist.
+func Open(dir string) (*Store, error) {
+	s := &Store{file: filepath.Join(dir, "config.json"), fields: map[string]json.RawMessage{}, auths: map[string]json.RawMessage{}}
+	b, err := os.ReadFile(s.file)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(bytes.TrimSpace(b)) == 0 {
+		return s, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &s.fields)
+	}
+	for name, to := range map[string]any{"auths": &s.auths, "credsStore": &s.helper, "credHelpers": &s.helpers} {
+		if raw, ok := s.fields[name]; ok && err == nil {
+			err = json.Unmarshal(raw, to)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the credentials in %s: %w", s.file, err)
+	}
+	if s.fields == nil { // null
+		s.fields = map[string]json.RawMessage{}
+	}
+	if s.auths == nil {
+		s.auths = map[string]json.RawMessage{}
+	}
+	return s, nil
+}
+
+// File is the path of the configuration.
+func (s *Store) File() string { return s.file }
+
+// Empty reports that there are none for any server, without asking programs.
+func (s *Store) Empty() bool { return len(s.auths) == 0 && s.helper == "" && len(s.helpers) == 0 }
+
+// program is the one that keeps a server's credentials, "" for the file.
+func (s *Store) program(server string) program {
+	if p, ok := s.helpers[server]; ok {
+		return program(p)
+	}
+	return program(s.helper)
+}
+
+// Get returns the credentials for a server: zero values but for ServerAddress if there
+// are none.
+func (s *Store) Get(server string) (registry.AuthConfig, error) {
+	if p := s.program(server); p != "" {
+		return p.get(server)
+	}
+	a := registry.AuthConfig{ServerAddress: server}
+	raw, ok := s.auths[server]
+	if !ok {
+		// Old files have addresses where hosts should be.
+		for _, name := range slices.Sorted(maps.Keys(s.auths)) {
+			if Host(name) == server {
+				raw, ok = s.auths[name], true
+				break
+			}
+		}
+	}
+	if !ok {
+		return a, nil
+	}
+	var e entry
+	err := json.Unmarshal(raw, &e)
+	if err == nil && e.Auth != "" {
+		e.Username, e.Password, err = decode(e.Auth)
+	}
+	if err != nil {
+		return a, fmt.Errorf("cannot read the credentials for %s in %s: %w", server, s.file, err)
+	}
+	a.Username, a.Password, a.IdentityToken, a.RegistryToken = e.Username, e.Password, e.IdentityToken, e.RegistryToken
+	return a, nil
+}
+
+func decode(auth string) (name, password string, err error) {
+	b, err := base64.StdEncoding.DecodeString(auth)
+	if err != nil {
+		return "", "", err
+	}
+	name, password, ok := strings.Cut(string(b), ":")
+	if !ok || name == "" {
+		return "", "", errors.New("auth is not NAME:PASSWORD in base64")
+	}
+	return name, strings.Trim(password, "\x00"), nil
+}
+
+// Put keeps credentials for a.ServerAddress. plain says that the file has a password now
+// that anybody can read who reads the file.
+func (s *Store) Put(a registry.AuthConfig) (plain bool, err error) {
+	server, e := a.ServerAddress, entry{IdentityToken: a.IdentityToken, RegistryToken: a.RegistryToken}
+	if p := s.program(server); p != "" {
+		if err := p.store(a); err != nil {
+			return false, err
+		}
+		e = entry{} // the file only says that there is something
+	} else if a.Username != "" || a.Password != "" {
+		e.Auth = base64.StdEncoding.EncodeToString([]byte(a.Username + ":" + a.Password))
+		plain = a.Password != ""
+	}
+	raw, err := json.Marshal(e)
+	if err != nil {
+		return false, err
+	}
+	if bytes.Equal(s.auths[server], raw) {
+		return false, nil
+	}
+	s.auths[server] = raw
+	return plain, s.save()
+}
+
+// Erase forgets a server's credentials. That there are none is no error.
+func (s *Store) Erase(server string) error {
+	if p := s.program(server); p != "" {
+		if err := p.erase(server); err != nil {
+			return err
+		}
+	}
+	if _, ok := s.auths[server]; !ok {
+		return nil
+	}
+	delete(s.auths, server)
+	return s.save()
+}
+
+// Host takes host[:port] out of an address.
+func Host(address string) string {
+	if u, err := url.Parse(address); err == nil && strings.Contains(address, "://") && u.Hostname() != "" {
+		if u.Port() == "" {
+			return u.Hostname()
+		}
+		return net.JoinHostPort(u.Hostname(), u.Port())
+	}
+	host, _, _ := strings.Cut(address, "/")
+	return host
+}

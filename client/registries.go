@@ -1,0 +1,54 @@
+package client
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+
+	"github.com/moby/moby/api/types/registry"
+)
+
+// TransferOptions say how images are moved from and to a registry.
+type TransferOptions struct {
+	Tag      string               // or digest; "" for all tags
+	Platform string               // os[/architecture[/variant]]; "" for what docker does
+	Auth     *registry.AuthConfig // nil: none
+}
+
+// ImagePull brings in an image, or all of a repository.
+func (c *Client) ImagePull(ctx context.Context, name string, o TransferOptions, f Progress) error {
+	q := url.Values{"fromImage": {name}}
+	if o.Tag != "" {
+		q.Set("tag", o.Tag)
+	}
+	if o.Platform != "" {
+		q.Set("platform", o.Platform)
+	}
+	return c.progress(ctx, request{method: http.MethodPost, path: "/images/create", query: q, auth: authHeader(o.Auth)}, f)
+}
+
+// ImagePush sends an image to its registry, or all of a repository.
+func (c *Client) ImagePush(ctx context.Context, name string, o TransferOptions, f Progress) error {
+	q := url.Values{}
+	if o.Tag != "" {
+		q.Set("tag", o.Tag)
+	}
+	if o.Platform != "" {
+		if err := addPlatforms(q, "platform", []string{o.Platform}); err != nil {
+			return err
+		}
+	}
+	return c.progress(ctx, request{method: http.MethodPost, path: "/images/" + escape(name) + "/push", query: q, auth: authHeader(o.Auth)}, f)
+}
+
+// authHeader is what X-Registry-Auth has. There always is one: engines older than hoy
+// want it.
+func authHeader(a *registry.AuthConfig) string {
+	if a == nil {
+		a = &registry.AuthConfig{}
+	}
+	b, _ := json.Marshal(a) // texts can always be encoded
+	return base64.URLEncoding.EncodeToString(b)
+}

@@ -184,7 +184,7 @@ func TestRefused(t *testing.T) {
 		{"private", Auth{Username: "reader", Password: "wrong"}, "v1", fault.NotFound, "token server " + reg.Host + " answers 401 Unauthorized: incorrect username or password"},
 		{"private", Auth{IdentityToken: "gone"}, "v1", fault.NotFound, "token server " + reg.Host + " answers 401 Unauthorized"},
 		{"private", Auth{RegistryToken: "no"}, "v1", fault.NotFound, "pull access denied"},
-		{"private", Auth{Username: "reader", Password: "secret", ServerAddress: "example.com"}, "v1", fault.NotFound, "pull access denied"},
+		{"private", Auth{Username: "reader", Password: "secret", ServerAddress: "example.com"}, "v1", fault.NotFound, "stores (those that were given are for example.com): registry"},
 		{"public", Auth{}, "v2", fault.NotFound, reg.Host + "/public:v2 not found: registry " + reg.Host + " answers 404 Not Found: manifest unknown"},
 	} {
 		_, err := open(t, reg, quick(), tc.name, tc.auth).Resolve(t.Context(), tc.tag)

@@ -136,6 +136,9 @@ func networkError(host string, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
+		if to, _ := url.Parse(u.URL); to != nil && to.Host != host && !errors.Is(err, errRedirect) && !errors.Is(err, context.Canceled) {
+			return fault.New(fault.Unavailable, "registry %s leads to %s, which cannot be reached: %w", host, to.Host, err)
+		}
 	}
 	if errors.Is(err, context.Canceled) || fault.KindOf(err) != fault.Internal {
 		return err
@@ -145,13 +148,13 @@ func networkError(host string, err error) error {
 	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return fault.New(fault.Unavailable, "no registry %s: there is no host of this name: %w", host, err)
+		return fault.New(fault.Unavailable, "cannot reach registry %s: there is no host of this name: %w", host, err)
 	case errors.As(err, &cert):
 		return fault.New(fault.Unavailable, "registry %s has a certificate that cannot be trusted; put its authority's into certs.d/%s/ca.crt, or add it to insecure-registries: %w", host, host, err)
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return fault.New(fault.Unavailable, "registry %s does not speak TLS; add it to insecure-registries if that is meant: %w", host, err)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fault.New(fault.Unavailable, "no registry answers at %s: %w", host, err)
+		return fault.New(fault.Unavailable, "nobody answers at %s: %w", host, err)
 	case errors.Is(err, errRedirect):
 		return fault.New(fault.Unavailable, "registry %s: %w", host, err)
 	}
@@ -172,12 +175,20 @@ func (r *Repository) refusal(what, ref string, err error) error {
 		if what == "push" {
 			kind = s.kind()
 		}
-		return fault.New(kind, "%s access denied for %s: the repository does not exist or asks for other credentials, which \"hoy login%s\" stores: %w",
-			what, name, r.loginArgument(), s)
+		return fault.New(kind, "%s access denied for %s: the repository does not exist or asks for other credentials, which \"hoy login%s\" stores%s: %w",
+			what, name, r.loginArgument(), r.misfit(), s)
 	case s.code == http.StatusNotFound && ref != "":
 		return fault.New(fault.NotFound, "%s not found: %w", ref, s)
 	}
 	return fault.As(s.kind(), fmt.Errorf("cannot %s %s: %w", what, name, s))
+}
+
+// misfit says that credentials were given, but for somebody else.
+func (r *Repository) misfit() string {
+	if m := r.endpoints[len(r.endpoints)-1].misfit; m != "" {
+		return fmt.Sprintf(" (those that were given are for %s)", hostOf(m))
+	}
+	return ""
 }
 
 // loginArgument is what to tell hoy login: of the default registry nothing.

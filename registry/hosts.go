@@ -29,7 +29,9 @@ type endpoint struct {
 	header http.Header
 	http   *http.Client
 	auth   *authorizer // nil: it is a stranger, who gets no credentials
+	misfit string      // whose credentials were given instead of this registry's; ""
 	down   atomic.Bool // it could not be reached
+	told   atomic.Bool // that it, a mirror, does not have everything
 }
 
 const allCapabilities = docker.HostCapabilityPull | docker.HostCapabilityResolve | docker.HostCapabilityPush | docker.HostCapabilityReferrers
@@ -117,16 +119,15 @@ func (c *Client) endpoint(ctx context.Context, h host, domain string, last bool,
 	e.auth = newAuthorizer(client, e.header, e.plain)
 	if last && a.isFor(domain) {
 		e.auth.secret = a
+	} else if last {
+		e.misfit = a.ServerAddress
 	}
 	return e, nil
 }
 
 // requestHeader is what every request to a host has.
 func (c *Client) requestHeader(more http.Header) http.Header {
-	h := c.c.Headers.Clone()
-	if h == nil {
-		h = http.Header{}
-	}
+	h := http.Header{}
 	for k, v := range more {
 		h[http.CanonicalHeaderKey(k)] = v
 	}
@@ -139,12 +140,12 @@ func (c *Client) requestHeader(more http.Header) http.Header {
 // isFor tells whether credentials are a domain's. Clients name the default registry by
 // the address of its index.
 func (a Auth) isFor(domain string) bool {
-	h := HostOf(a.ServerAddress)
+	h := hostOf(a.ServerAddress)
 	return h == "" || h == domain || h == registryHost(domain) || domain == defaultDomain && h == "index."+defaultDomain
 }
 
-// HostOf takes the host out of an address, which may be a URL.
-func HostOf(address string) string {
+// hostOf takes the host out of an address, which may be a URL.
+func hostOf(address string) string {
 	if scheme, rest, ok := strings.Cut(address, "://"); ok && (scheme == "http" || scheme == "https") {
 		address = rest
 	}

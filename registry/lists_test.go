@@ -115,6 +115,20 @@ func TestPutManifestRefuses(t *testing.T) {
 	if err := r.PutManifest(t.Context(), d, []byte("{}"), "v1"); !fault.Is(err, fault.Invalid) {
 		t.Errorf("another content: %v", err)
 	}
+	for _, tag := range []string{"a/b", "..", "-", "a b", "sha256:x", strings.Repeat("a", 129)} {
+		if err := r.PutManifest(t.Context(), d, raw, tag); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", tag, err)
+		}
+		if _, err := r.Resolve(t.Context(), tag); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", tag, err)
+		}
+	}
+	if err := r.PutManifest(t.Context(), ocispec.Descriptor{Digest: "x"}, raw, "v1"); !fault.Is(err, fault.Invalid) {
+		t.Errorf("no digest: %v", err)
+	}
+	if _, err := r.Resolve(t.Context(), ""); !fault.Is(err, fault.Invalid) {
+		t.Errorf("nothing: %v", err)
+	}
 	if err := r.PutManifest(t.Context(), d, raw, "v1"); !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Invalid) {
 		t.Errorf("of blobs that are missing: %v", err)
 	}

@@ -11,7 +11,7 @@ import (
 // domainOf is the domain of names that an address, as clients give it, stands for: the
 // default registry is known by that of its index too. "" is the default registry.
 func domainOf(address string) string {
-	switch h := HostOf(address); h {
+	switch h := hostOf(address); h {
 	case "", "index." + defaultDomain, registryHost(defaultDomain):
 		return defaultDomain
 	default:

@@ -34,7 +34,7 @@ func TestLogin(t *testing.T) {
 		{Auth{Username: "reader", Password: "wrong", ServerAddress: reg.Host}, "", fault.Unauthorized, "refuses the login: token server " + reg.Host + " answers 401 Unauthorized: incorrect username or password"},
 		{Auth{Username: "any", Password: "thing", ServerAddress: open.Host}, "", 0, ""},
 		{Auth{Username: "x", Password: "y", ServerAddress: web.Host}, "", fault.Invalid, "is no registry"},
-		{Auth{Username: "x", Password: "y", ServerAddress: "127.0.0.1:1"}, "", fault.Unavailable, "no registry answers at 127.0.0.1:1"},
+		{Auth{Username: "x", Password: "y", ServerAddress: "127.0.0.1:1"}, "", fault.Unavailable, "nobody answers at 127.0.0.1:1"},
 	} {
 		token, err := c.Login(t.Context(), tc.auth)
 		if token != tc.token || tc.says == "" && err != nil || tc.says != "" && (err == nil || !fault.Is(err, tc.kind) || !strings.Contains(err.Error(), tc.says)) {

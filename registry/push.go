@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -47,6 +48,9 @@ func (r *Repository) Exists(ctx context.Context, d ocispec.Descriptor) (bool, er
 // refers to another one is noted by the registry, or else under the tag that stands in
 // for that (distribution-spec, "Pushing Manifests with Subject").
 func (r *Repository) PutManifest(ctx context.Context, d ocispec.Descriptor, raw []byte, tag string) error {
+	if err := d.Digest.Validate(); err != nil {
+		return fault.New(fault.Invalid, "cannot push manifest %q: %w", d.Digest, err)
+	}
 	if d.Digest != d.Digest.Algorithm().FromBytes(raw) {
 		return fault.New(fault.Invalid, "cannot push manifest %s: its content has another digest", d.Digest)
 	}
@@ -56,6 +60,9 @@ func (r *Repository) PutManifest(ctx context.Context, d ocispec.Descriptor, raw 
 	}
 	if tag == "" {
 		tag = d.Digest.String()
+	}
+	if err := checkTag(tag); err != nil {
+		return err
 	}
 	h, err := r.put(ctx, e, d.MediaType, raw, tag)
 	if err != nil {
@@ -104,11 +111,10 @@ func (r *Repository) Mount(ctx context.Context, d ocispec.Descriptor, from refer
 	q := request{method: http.MethodPost, url: u, scopes: append(r.pushScopes(), scope(from, "pull"))}
 	res, err := e.do(ctx, q)
 	if err != nil {
-		switch fault.KindOf(err) {
-		case fault.Unauthorized, fault.Forbidden, fault.NotFound, fault.Invalid:
+		if s := (*statusError)(nil); errors.As(err, &s) {
 			return false, nil // who may not read the other one may yet push here
 		}
-		return false, r.refusal("push", "", err)
+		return false, err
 	}
 	discard(res)
 	if res.StatusCode == http.StatusCreated {

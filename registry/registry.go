@@ -4,7 +4,6 @@ package registry
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"time"
 
@@ -21,7 +20,6 @@ type Config struct {
 	Attempts  int           // how often a request is sent that may do better the next time; 0: 5
 	Delay     time.Duration // before the second attempt, twice that before the third, …; 0: 250 ms
 	UserAgent string
-	Headers   http.Header                      // sent along with every request to a registry
 	Proxy     func(*url.URL) (*url.URL, error) // nil: by the environment
 	Warn      func(text string, about ...any)  // told what does not fail an operation, in slog's manner; nil: nobody
 }

@@ -125,6 +125,9 @@ func (r *Repository) each(ctx context.Context, what docker.HostCapabilities, ask
 			return err
 		}
 		mirrors = strings.TrimPrefix(mirrors+fmt.Sprintf("; mirror %s: %v", e, err), "; ")
+		if e.told.Swap(true) {
+			continue // a word for each blob would be too many
+		}
 		r.c.c.Warn("A mirror does not have what the registry is asked for now", "mirror", e.String(), "repository", r.name.Name(), "error", err)
 	}
 	return nil

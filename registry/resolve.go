@@ -32,11 +32,25 @@ var accept = http.Header{"Accept": {strings.Join(manifestTypes, ", ") + ", */*;q
 // Resolve says what a tag, or a digest, stands for: an index or a manifest. Schema 1 is
 // refused.
 func (r *Repository) Resolve(ctx context.Context, tag string) (d ocispec.Descriptor, err error) {
+	if err := checkTag(tag); err != nil {
+		return d, err
+	}
 	err = r.each(ctx, docker.HostCapabilityResolve, func(e *endpoint) error {
 		d, err = r.resolve(ctx, e, tag)
 		return err
 	})
 	return d, r.refusal("pull", r.refer(tag), err)
+}
+
+// checkTag refuses what is neither a tag nor a digest: it becomes a part of a path.
+func checkTag(tag string) error {
+	if _, err := digest.Parse(tag); err == nil {
+		return nil
+	}
+	if tag == "" || reference.TagRegexp.FindString(tag) != tag {
+		return fault.New(fault.Invalid, "%q is neither a tag nor a digest", tag)
+	}
+	return nil
 }
 
 // refer is the name of a tag or digest as people write it.

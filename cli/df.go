@@ -132,8 +132,11 @@ func (a *app) wholeUsage(ctx context.Context, c *client.Client) error {
 	if err := p.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.Out, "\nFree on the file system: %s\n", humanSize(r.Free))
-	return err
+	fmt.Fprintf(a.Out, "\nFree on the file system: %s\n", humanSize(r.Free))
+	if r.Budget > 0 {
+		fmt.Fprintf(a.Out, "Budget for images: %s\n", humanSize(r.Budget))
+	}
+	return nil
 }
 
 func (a *app) usageOfImages(u *system.DiskUsage) error {

@@ -218,6 +218,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.registries.Store(client)
 	store.SetTransfers(o.MaxConcurrentDownloads, o.MaxConcurrentUploads)
+	d.keepBudget()
 	d.measures = newMeasures(d)
 	d.server = server.New(server.Options{
 		Containers: timed{containers, d.measures.containers}, Images: imgs, Volumes: volumes{vols, d.bus}, Networks: networks{nets, containers, time.Now()},

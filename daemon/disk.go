@@ -44,7 +44,7 @@ func (a *about) account(ctx context.Context) (*diskuse.Report, error) {
 	if err := l.dir(ctx, root, ""); err != nil {
 		return nil, err
 	}
-	r := &diskuse.Report{Root: root.Name(), Free: int64(fs.Bavail) * fs.Bsize}
+	r := &diskuse.Report{Root: root.Name(), Free: int64(fs.Bavail) * fs.Bsize, Budget: a.d.options().DiskBudget}
 	for _, k := range diskuse.Kinds {
 		line := l.lines[k]
 		if line == nil {

@@ -33,6 +33,9 @@ func (f *flags) finishPlaces() (_ []string, err error) {
 	if o.MaxLayerSize, err = units.RAMInBytes(f.maxLayer); err != nil || o.MaxLayerSize < 0 {
 		return nil, fault.New(fault.Invalid, "--max-layer-size: invalid size: %q", f.maxLayer)
 	}
+	if o.DiskBudget, err = units.RAMInBytes(f.diskBudget); err != nil || o.DiskBudget < 0 {
+		return nil, fault.New(fault.Invalid, "--disk-budget: invalid size: %q", f.diskBudget)
+	}
 	f.finishTLS()
 	if f.dockerSocket {
 		o.complete()

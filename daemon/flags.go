@@ -13,7 +13,7 @@ type flags struct {
 	o *Options
 
 	configFile, bip, userns, shmSize  string
-	maxLayer, runtime                 string
+	maxLayer, diskBudget, runtime     string
 	pools, dns, hostGateways, ulimits []string
 	logOpts, execOpts, features       []string
 	dockerSocket                      bool
@@ -38,6 +38,7 @@ func (f *flags) places() {
 	f.StringVar(&f.configFile, "config-file", defaultConfig, "engine configuration `file`, as dockerd's daemon.json")
 	f.StringVar(&o.DataRoot, "data-root", o.DataRoot, "`directory` of images, containers, volumes")
 	f.StringVar(&f.maxLayer, "max-layer-size", units.BytesSize(float64(o.MaxLayerSize)), "`size` that an image layer may unpack to, against decompression bombs; 0: what the disk has free")
+	f.StringVar(&f.diskBudget, "disk-budget", "0", "`size` above which images that no container uses are removed, those used longest ago first; 0: never")
 	f.StringVar(&o.ExecRoot, "exec-root", o.ExecRoot, "`directory` of what does not survive a reboot")
 	f.StringArrayVarP(&o.Hosts, "host", "H", nil, "listen on `address`: unix://, tcp://, fd:// (repeatable)")
 	f.BoolVar(&f.dockerSocket, "docker-socket", false, "also listen on "+dockerSocket)

@@ -59,13 +59,7 @@ func (i images) Prune(ctx context.Context, f filters.Filters) (*apiimage.PruneRe
 			return ok
 		},
 	})
-	for _, r := range removed {
-		if r.Untagged != "" {
-			i.event(events.ActionUnTag, r.Untagged, r.Untagged, nil)
-		} else {
-			i.event(events.ActionDelete, r.Deleted, r.Deleted, nil)
-		}
-	}
+	i.removed(removed)
 	if err != nil {
 		return nil, err
 	}

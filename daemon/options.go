@@ -25,6 +25,7 @@ type Options struct {
 	Keeper   string // the hoy-keeper binary; empty: beside this program
 
 	MaxLayerSize int64 // bytes that an image layer may unpack to; 0: what the disk has free
+	DiskBudget   int64 // bytes above which images that nothing uses are removed; 0: none
 
 	LogLevel  string // debug, info, warn, error
 	LogFormat string // text or json

@@ -40,6 +40,7 @@ func settings() []setting {
 		{"max-concurrent-downloads", "max-concurrent-downloads", func(to, from *Options) { to.MaxConcurrentDownloads = from.MaxConcurrentDownloads }, func(o *Options) string { return strconv.Itoa(o.MaxConcurrentDownloads) }},
 		{"max-concurrent-uploads", "max-concurrent-uploads", func(to, from *Options) { to.MaxConcurrentUploads = from.MaxConcurrentUploads }, func(o *Options) string { return strconv.Itoa(o.MaxConcurrentUploads) }},
 		{"max-download-attempts", "max-download-attempts", func(to, from *Options) { to.MaxDownloadAttempts = from.MaxDownloadAttempts }, func(o *Options) string { return strconv.Itoa(o.MaxDownloadAttempts) }},
+		{"disk-budget", "", func(to, from *Options) { to.DiskBudget = from.DiskBudget }, nil},
 		{"live-restore", "live-restore", func(_, _ *Options) {}, func(*Options) string { return "true" }},
 		{"add-runtime", "runtimes", func(_, _ *Options) {}, func(*Options) string { return "" }},
 		{"default-runtime", "default-runtime", func(_, _ *Options) {}, func(*Options) string { return "runc" }},
@@ -112,6 +113,7 @@ func (d *Daemon) apply(o *Options) {
 	}
 	if d.images.store != nil {
 		d.images.store.SetTransfers(o.MaxConcurrentDownloads, o.MaxConcurrentUploads)
+		d.images.store.TrimSoon() // the budget may be another
 	}
 	if d.containers != nil {
 		d.containers.SetDefaults(o.defaults(d.host), time.Duration(o.StopTimeout)*time.Second)

@@ -38,10 +38,7 @@ func (s *Store) collect() {
 }
 
 func (s *Store) collectSoon() {
-	select {
-	case s.gc <- struct{}{}:
-	default: // one is waiting already and will see everything
-	}
+	signal(s.gc) // one that is waiting already will see everything
 }
 
 // pinResource is a kind of its own in the collector's graph. It has no objects: it

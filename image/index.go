@@ -171,6 +171,7 @@ func (s *Store) Hold(ctx context.Context, ref string, p *ocispec.Platform) (img 
 		release()
 		return nil, nil, fault.New(fault.NotFound, "No such image: %s", ref)
 	}
+	s.usedImage(im)
 	return im, release, nil
 }
 

@@ -34,6 +34,7 @@ func (s *Store) holdOther(ctx context.Context, ref string, p *ocispec.Platform) 
 		release()
 		return nil, nil, err
 	}
+	s.usedImage(im)
 	return im, release, nil
 }
 

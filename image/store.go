@@ -65,6 +65,7 @@ var ErrTooLarge = extract.ErrTooLarge
 //	<root>/overlay/       unpacked layers: snapshots/<n>/fs, metadata.db
 //	<root>/meta.db        names, labels, leases (bbolt)
 //	<root>/partial/       blobs being fetched, which later pulls go on with
+//	<root>/used.json      when images were used last
 //	<root>/staging/       layers being unpacked; emptied by Open, as is content/ingest
 type Store struct {
 	o       Options
@@ -90,8 +91,13 @@ type Store struct {
 
 	gc     chan struct{}   // asks for a collection, one at most waiting
 	pinned func() []string // set by Collect
-	closed chan struct{}
-	work   sync.WaitGroup
+
+	begun   operations
+	used    *lastUses
+	usedNow chan struct{} // there is news in used
+	trim    chan struct{} // asks for the budget to be kept
+	closed  chan struct{}
+	work    sync.WaitGroup
 }
 
 // Open opens the store, making it when it is new, and removes what an earlier
@@ -106,7 +112,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if o.Root, err = filepath.Abs(o.Root); err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, holds: map[string]int{}, gc: make(chan struct{}, 1), closed: make(chan struct{})}
+	s := &Store{o: o, holds: map[string]int{}, begun: operations{at: map[string]time.Time{}}, gc: make(chan struct{}, 1), trim: make(chan struct{}, 1), usedNow: make(chan struct{}, 1), closed: make(chan struct{})}
 	s.fetches, s.turns = map[digest.Digest]*fetch{}, map[digest.Digest]chan struct{}{}
 	s.unpacking.set(runtime.GOMAXPROCS(0))
 	var undo cleanup.Stack
@@ -125,6 +131,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := s.refresh(ctx); err != nil {
 		return nil, err
 	}
+	s.used = openLastUses(o.Root)
 	undo.Release()
 	s.collectSoon() // what the sweep has let go; waits for Collect
 	return s, nil
@@ -254,12 +261,15 @@ func (s *Store) lease(ctx context.Context) (_ context.Context, done func(), err 
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot lease: %w", err)
 	}
+	s.begun.begin(l.ID)
 	return leases.WithLease(ctx, l.ID), func() {
 		// Also when the caller has gone away: otherwise nothing is collected before
 		// the next Open.
 		if err := s.leases.Delete(context.WithoutCancel(ctx), l); err != nil {
 			slog.Warn("cannot end lease", "lease", l.ID, "error", err)
 		}
+		s.begun.end(l.ID)
 		s.collectSoon()
+		s.TrimSoon()
 	}, nil
 }

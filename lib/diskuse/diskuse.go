@@ -9,7 +9,7 @@ type Report struct {
 	Size        int64 // all lines together
 	Reclaimable int64
 	Free        int64 // what the file system has left for the engine
-	Budget      int64 `json:",omitempty"` // for images, see --disk-budget; 0: none
+	Budget      int64 `json:",omitempty"` // of hoyd --disk-budget, for image blobs and layers; 0: none
 	Lines       []Line
 }
 

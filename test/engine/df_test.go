@@ -1,12 +1,17 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"hoy/lib/diskuse"
 	"hoy/test/rootful"
@@ -115,4 +120,59 @@ func lineOf(r diskuse.Report, k diskuse.Kind) diskuse.Line {
 		return diskuse.Line{}
 	}
 	return r.Lines[i]
+}
+
+// TestDiskBudget: with a budget images go that nothing uses, those used longest ago
+// first, with an event and a line in the log; a reload sets another one.
+func TestDiskBudget(t *testing.T) {
+	rootful.Check(t)
+	config := filepath.Join(t.TempDir(), "daemon.json")
+	write(t, config, `{}`)
+	e := Start(t, "--config-file", config)
+	e.ImportBusybox()
+	e.Hoy("run", "--name", "kept", "busybox", "true")
+	for _, name := range []string{"a", "b", "c", "d"} {
+		r := rand.NewChaCha8([32]byte{name[0]})
+		content := make([]byte, 2_000_000)
+		r.Read(content)
+		if r := e.TryIn(bytes.NewReader(tarOf(t, map[string]string{"f": string(content)})), "import", "-", name+":1"); r.Code != 0 {
+			t.Fatal(r.Stderr)
+		}
+	}
+	e.Hoy("create", "--name", "of-a", "a:1", "/f")
+	e.Hoy("rm", "of-a")
+	images := func() string {
+		l := strings.Fields(e.Hoy("images", "--format", "{{.Repository}}"))
+		slices.Sort(l)
+		return strings.Join(l, " ")
+	}
+	if got := images(); got != "a b busybox c d" {
+		t.Fatalf("images: %s", got)
+	}
+	write(t, config, `{"disk-budget": "15m"}`) // an image takes 4 MB, busybox 3 to 5
+	unix.Kill(e.Pid(), unix.SIGHUP)
+	e.Eventually("the rest to fit", func() bool {
+		l := images()
+		return l == "a busybox d" || l == "a busybox c d"
+	})
+	if log := e.Log(); !strings.Contains(log, "to keep to the disk budget") || !strings.Contains(log, "[b:1]") {
+		t.Errorf("the log lacks the removal:\n%s", log)
+	}
+	if ev := e.Hoy("events", "--since", "1", "--until", "0s", "--filter", "type=image", "--filter", "event=untag", "--format", "{{.Actor.ID}}"); !strings.Contains(ev, "b:1") {
+		t.Errorf("events: %s", ev)
+	}
+	if tables := e.Hoy("system", "df", "-v"); !strings.Contains(tables, "Budget for images: 15.73MB") {
+		t.Errorf("df: %s", tables)
+	}
+	// What containers use stays, however small the budget is; so does the last one.
+	write(t, config, `{"disk-budget": "1"}`)
+	unix.Kill(e.Pid(), unix.SIGHUP)
+	e.Eventually("what nothing uses to go", func() bool { return images() == "a busybox" || images() == "busybox" })
+	if r := e.Try("start", "-a", "kept"); r.Code != 0 {
+		t.Errorf("the container whose image is kept: %+v", r)
+	}
+	if r := exec.Command(Bin(t, "hoyd"), "serve", "--validate", "--disk-budget", "much"); r.Run() == nil {
+		t.Error("a budget that is no size is accepted")
+	}
+	e.Hoy("rm", "kept")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hoy/client"
+	"hoy/client/credentials"
 )
 
 // completer gives what a word of the command line may become. A shell asks for it by
@@ -94,6 +95,8 @@ func (a *app) words(group, name string) completer {
 	switch name {
 	case "inspect":
 		return a.names(containers(""), images, volumes, networks)
+	case "login", "logout":
+		return a.servers
 	case "info", "version", "events", "df":
 		return cobra.NoFileCompletions
 	}
@@ -226,4 +229,13 @@ func networks(ctx context.Context, c *client.Client) (names []string) {
 // contexts completes by the names of docker's contexts.
 func (a *app) contexts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return a.choice().Contexts(), cobra.ShellCompDirectiveNoFileComp
+}
+
+// servers completes by the registries that are logged in to.
+func (a *app) servers(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	s, err := credentials.Open(a.choice().Dir())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return s.Servers(), cobra.ShellCompDirectiveNoFileComp
 }

@@ -69,13 +69,15 @@ func entries() []entry {
 		{"system", "dial-stdio", nil, "", newDialStdio},
 		{"migrate", "docker", nil, "", newMigrateDocker},
 		{"", "inspect", nil, "inspect", newInspect},
+		{"", "login", nil, "login", newLogin},
+		{"", "logout", nil, "logout", newLogout},
 		{"", "version", nil, "version", newVersion},
 	}
 }
 
 // unbuilt are docker's commands that hoy does not have yet, by group.
 var unbuilt = [...]struct{ group, names string }{
-	{"", "attest bake build builder buildx checkpoint compose config context login logout manifest node plugin search secret service stack swarm trust machine kubernetes dashboard anatomy why"},
+	{"", "attest bake build builder buildx checkpoint compose config context manifest node plugin search secret service stack swarm trust machine kubernetes dashboard anatomy why"},
 	{"image", "build"},
 	{"volume", "update"},
 	{"network", "connect create disconnect prune rm"},

@@ -43,6 +43,11 @@ func (c *Client) ImagePush(ctx context.Context, name string, o TransferOptions, 
 	return c.progress(ctx, request{method: http.MethodPost, path: "/images/" + escape(name) + "/push", query: q, auth: authHeader(o.Auth)}, f)
 }
 
+// RegistryLogin has a registry check credentials.
+func (c *Client) RegistryLogin(ctx context.Context, a registry.AuthConfig) (out registry.AuthResponse, err error) {
+	return out, c.call(ctx, http.MethodPost, "/auth", nil, a, &out)
+}
+
 // authHeader is what X-Registry-Auth has. There always is one: engines older than hoy
 // want it.
 func authHeader(a *registry.AuthConfig) string {

@@ -65,6 +65,23 @@ func Raw(in, out any) (restore func(), err error) {
 	return restore, nil
 }
 
+// NoEcho has a terminal not show what is typed, and returns how to undo it. Lines and
+// the keys for signals work as before.
+func NoEcho(in any) (restore func(), err error) {
+	fd, ok := Of(in)
+	if !ok {
+		return func() {}, nil
+	}
+	state, err := term.SaveState(fd)
+	if err == nil {
+		err = term.DisableEcho(fd, state)
+	}
+	if err != nil {
+		return func() {}, fmt.Errorf("cannot keep the terminal from showing what is typed: %w", err)
+	}
+	return func() { term.RestoreTerminal(fd, state) }, nil
+}
+
 // Detachable returns a reader that ends with an error for which Detached is true
 // when the detach keys are typed.
 func Detachable(in io.Reader, keys string) (io.Reader, error) {

@@ -78,8 +78,8 @@ func Open(dir string) (*Store, error) {
 // File is the path of the configuration.
 func (s *Store) File() string { return s.file }
 
-// Empty reports that there are none for any server, without asking programs.
-func (s *Store) Empty() bool { return len(s.auths) == 0 && s.helper == "" && len(s.helpers) == 0 }
+// Servers are those that the file names.
+func (s *Store) Servers() []string { return slices.Sorted(maps.Keys(s.auths)) }
 
 // program is the one that keeps a server's credentials, "" for the file.
 func (s *Store) program(server string) program {
@@ -99,7 +99,7 @@ func (s *Store) Get(server string) (registry.AuthConfig, error) {
 	raw, ok := s.auths[server]
 	if !ok {
 		// Old files have addresses where hosts should be.
-		for _, name := range slices.Sorted(maps.Keys(s.auths)) {
+		for _, name := range s.Servers() {
 			if Host(name) == server {
 				raw, ok = s.auths[name], true
 				break

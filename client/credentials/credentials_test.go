@@ -92,7 +92,7 @@ func TestFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s = open(t, dir); !s.Empty() || string(s.fields["currentContext"]) != `"c"` {
+	if s = open(t, dir); len(s.Servers()) != 0 || string(s.fields["currentContext"]) != `"c"` {
 		t.Errorf("%+v", s)
 	}
 	if l, _ := os.ReadDir(dir); len(l) != 2 {
@@ -103,13 +103,13 @@ func TestFile(t *testing.T) {
 // TestNone: no file, an empty one, and the address that old files have.
 func TestNone(t *testing.T) {
 	dir := t.TempDir()
-	if s := open(t, dir); !s.Empty() {
+	if s := open(t, dir); len(s.Servers()) != 0 {
 		t.Error("not empty")
 	}
 	for _, text := range []string{"", " \n", "null", "{}", `{"auths":null}`} {
 		write(t, filepath.Join(dir, "config.json"), text, 0o600)
 		s := open(t, dir)
-		if a, err := s.Get("example.com"); err != nil || a != (registry.AuthConfig{ServerAddress: "example.com"}) || !s.Empty() {
+		if a, err := s.Get("example.com"); err != nil || a != (registry.AuthConfig{ServerAddress: "example.com"}) || len(s.Servers()) != 0 {
 			t.Errorf("%q: %+v, %v", text, a, err)
 		}
 		if _, err := s.Put(registry.AuthConfig{Username: "me", ServerAddress: "example.com"}); err != nil {

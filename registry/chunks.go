@@ -61,13 +61,15 @@ func (s *sending) left() int64 {
 	return n
 }
 
-// patch sends one chunk.
+// patch sends one chunk. What is all there is has no range: every registry takes a blob in
+// one stream, as docker has always sent it, and not all take chunks.
 func (s *sending) patch(ctx context.Context) error {
 	n := s.left()
-	res, err := s.body(ctx, request{
-		method: http.MethodPatch, url: s.up.at, size: n,
-		header: http.Header{"Content-Type": {"application/octet-stream"}, "Content-Range": {fmt.Sprintf("%d-%d", s.up.off, s.up.off+n-1)}},
-	})
+	h := http.Header{"Content-Type": {"application/octet-stream"}}
+	if n < s.d.Size {
+		h.Set("Content-Range", fmt.Sprintf("%d-%d", s.up.off, s.up.off+n-1))
+	}
+	res, err := s.body(ctx, request{method: http.MethodPatch, url: s.up.at, size: n, header: h})
 	if err != nil {
 		return err
 	}

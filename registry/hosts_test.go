@@ -369,6 +369,37 @@ func TestNoDowngrade(t *testing.T) {
 	}
 }
 
+// A proxy has a registry's requests, and no others' than its rules say.
+func TestProxy(t *testing.T) {
+	reg := registrytest.Start(t, registrytest.Options{})
+	var asked []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		user, _, _ := (&http.Request{Header: http.Header{"Authorization": q.Header["Proxy-Authorization"]}}).BasicAuth()
+		asked = append(asked, user+" "+q.URL.String())
+		reg.Config.Handler.ServeHTTP(w, q)
+	}))
+	defer proxy.Close()
+	c := quick()
+	c.CertsDirs = []string{hostsToml(t, "example.com", "server = 'http://registry.example.com'")}
+	c.Proxy = func(u *url.URL) (*url.URL, error) {
+		if u.Host != "registry.example.com" {
+			return nil, nil
+		}
+		p, err := url.Parse(proxy.URL)
+		p.User = url.UserPassword("me", "secret")
+		return p, err
+	}
+	r := as(t, c, "example.com/x", Auth{})
+	push(t, r, "v1", []byte("{}"))
+	if _, err := r.Resolve(t.Context(), "v1"); err != nil || len(asked) == 0 || asked[len(asked)-1] != "me http://registry.example.com/v2/x/manifests/v1?ns=example.com" {
+		t.Errorf("%v; the proxy was asked %q", err, asked)
+	}
+	proxy.Close()
+	if _, err := r.Resolve(t.Context(), "v1"); !fault.Is(err, fault.Unavailable) || strings.Contains(err.Error(), "secret") {
+		t.Errorf("with no proxy there: %v", err)
+	}
+}
+
 // selfSigned makes a certificate and its key (PEM).
 func selfSigned(t *testing.T) (cert, key []byte) {
 	t.Helper()

@@ -102,6 +102,17 @@ func TestReferrers(t *testing.T) {
 	if err != nil || len(l) != 2 || l[0].Digest != want[0] || l[1].Digest != want[1] {
 		t.Errorf("%+v, %v", l, err)
 	}
+	for _, code := range []int{400, 403, 404, 405} {
+		without := registrytest.Start(t, registrytest.Options{Wrap: before(func(w http.ResponseWriter, q *http.Request) bool {
+			if strings.Contains(q.URL.Path, "/referrers/") {
+				w.WriteHeader(code)
+			}
+			return strings.Contains(q.URL.Path, "/referrers/")
+		})})
+		if l, err := open(t, without, quick(), "x", Auth{}).Referrers(t.Context(), image.Digest); err != nil || len(l) != 0 {
+			t.Errorf("%d: %+v, %v", code, l, err)
+		}
+	}
 	if _, err := r.Referrers(t.Context(), "x"); !fault.Is(err, fault.Invalid) {
 		t.Error(err)
 	}

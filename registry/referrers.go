@@ -38,7 +38,8 @@ func (r *Repository) referrers(ctx context.Context, e *endpoint, d digest.Digest
 		l = append(l, i.Manifests...)
 		return nil
 	})
-	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
+	switch fault.KindOf(err) {
+	case fault.NotFound, fault.Invalid, fault.Forbidden: // each for a path that is not known
 		return r.tagged(ctx, e, d)
 	}
 	return l, err

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -48,7 +50,7 @@ func BenchmarkImport(b *testing.B) {
 			if z == "gzip" {
 				data = gzipped(b, data)
 			}
-			against(b, data, func(s *Store) error {
+			against(b, [][]byte{data}, func(s *Store) error {
 				_, err := s.Import(b.Context(), bytes.NewReader(data), ImportOptions{})
 				return err
 			})
@@ -67,7 +69,7 @@ func BenchmarkLoad(b *testing.B) {
 				all = compressedLayerArchive(b, layer)
 				layer = gzipped(b, layer)
 			}
-			against(b, layer, func(s *Store) error {
+			against(b, [][]byte{layer}, func(s *Store) error {
 				_, err := s.Load(b.Context(), bytes.NewReader(all))
 				return err
 			})
@@ -75,14 +77,75 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-func against(b *testing.B, layer []byte, work func(s *Store) error) {
+// BenchmarkPull pulls an image of several layers from a registry in the same process.
+// HOY_BENCH_IMAGE names an archive of docker save that has them.
+func BenchmarkPull(b *testing.B) {
+	for _, z := range []string{"plain", "gzip"} {
+		b.Run(z, func(b *testing.B) {
+			r := serve(b)
+			var sent [][]byte
+			var all []layer
+			for _, l := range layers(b) {
+				one := layer{l, ocispec.MediaTypeImageLayer, asIs}
+				if z == "gzip" {
+					one.mediaType, one.sent = ocispec.MediaTypeImageLayerGzip, r.gz
+				}
+				all, sent = append(all, one), append(sent, one.sent(l))
+			}
+			r.image("1", amd64, all...)
+			against(b, sent, func(s *Store) error {
+				_, err := s.Pull(b.Context(), r.ref("1"), r.source(), PullOptions{Platform: &amd64})
+				return err
+			})
+		})
+	}
+}
+
+// layers are those of the archive that HOY_BENCH_IMAGE names, or four times userland.
+func layers(b *testing.B) (all [][]byte) {
+	b.Helper()
+	p := os.Getenv("HOY_BENCH_IMAGE")
+	if p == "" {
+		for range 4 {
+			all = append(all, userland(b))
+		}
+		return all
+	}
+	f, err := os.Open(p)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	for r := tar.NewReader(f); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return all
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		if strings.HasSuffix(h.Name, ".tar") {
+			l, err := io.ReadAll(r)
+			if err != nil {
+				b.Fatal(err)
+			}
+			all = append(all, l)
+		}
+	}
+}
+
+func against(b *testing.B, layers [][]byte, work func(s *Store) error) {
 	rootful.Need(b)
-	b.SetBytes(int64(len(layer)))
+	bytes := 0
+	for _, l := range layers {
+		bytes += len(l)
+	}
+	b.SetBytes(int64(bytes))
 	var ours, least time.Duration
 	for b.Loop() {
 		b.StopTimer()
 		dir := b.TempDir()
-		least += timed(b, func() error { return floor(dir, layer) })
+		least += timed(b, func() error { return floor(dir, layers) })
 		os.RemoveAll(dir)
 		s := open(b, Options{Root: b.TempDir()})
 		unix.Sync()
@@ -107,37 +170,16 @@ func timed(b *testing.B, f func() error) time.Duration {
 }
 
 // floor does what any store must, without being one.
-func floor(dir string, layer []byte) error {
+func floor(dir string, layers [][]byte) error {
 	var g errgroup.Group
-	g.Go(func() error { return writeHashed(filepath.Join(dir, "blob"), layer) })
-	tar := exec.Command("tar", "-xf", "-", "-C", dir)
-	g.Go(func() error {
-		if extract.Detect(layer) == extract.None {
-			tar.Stdin = bytes.NewReader(layer)
-			return tar.Run()
-		}
-		plain, _, err := extract.Decompress(bytes.NewReader(layer))
-		if err != nil {
+	for i, l := range layers {
+		own := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.Mkdir(own, 0o755); err != nil {
 			return err
 		}
-		defer plain.Close()
-		in, err := tar.StdinPipe()
-		if err != nil {
-			return err
-		}
-		if err := tar.Start(); err != nil {
-			return err
-		}
-		err = fanOut(context.Background(), plain, sha256.New(), func(r io.Reader) error {
-			defer in.Close()
-			_, err := io.Copy(in, r)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		return tar.Wait()
-	})
+		g.Go(func() error { return writeHashed(filepath.Join(dir, fmt.Sprint("blob", i)), l) })
+		g.Go(func() error { return untar(own, l) })
+	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -147,6 +189,36 @@ func floor(dir string, layer []byte) error {
 	}
 	defer d.Close()
 	return unix.Syncfs(int(d.Fd()))
+}
+
+// untar has tar(1) unpack a layer, whose content is hashed beside when it is compressed.
+func untar(dir string, layer []byte) error {
+	cmd := exec.Command("tar", "-xf", "-", "-C", dir)
+	if extract.Detect(layer) == extract.None {
+		cmd.Stdin = bytes.NewReader(layer)
+		return cmd.Run()
+	}
+	plain, _, err := extract.Decompress(bytes.NewReader(layer))
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	err = fanOut(context.Background(), plain, sha256.New(), func(r io.Reader) error {
+		defer in.Close()
+		_, err := io.Copy(in, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return cmd.Wait()
 }
 
 func writeHashed(path string, b []byte) error {

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -228,6 +229,34 @@ func (s *Store) sweepPartials(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// dropPartials removes what nobody is fetching just now, and says how many bytes it had.
+func (s *Store) dropPartials() (freed int64, err error) {
+	s.fetchMu.Lock() // nobody may begin to go on with one meanwhile
+	defer s.fetchMu.Unlock()
+	fetched := map[string]bool{}
+	for d := range s.fetches {
+		fetched[s.partialPath(d)] = true
+	}
+	all, err := filepath.Glob(filepath.Join(s.partials(), "*"))
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range all {
+		st, err := os.Stat(path)
+		if fetched[path] || errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.Remove(path)
+		}
+		if err != nil {
+			return freed, fmt.Errorf("cannot remove what is left of a pull: %w", err)
+		}
+		freed += st.Sys().(*syscall.Stat_t).Blocks * 512
+	}
+	return freed, nil
 }
 
 // room refuses to begin what the disk has no room for.

@@ -29,12 +29,17 @@ type PruneOptions struct {
 
 // Prune removes images that no container uses, by docker's rules: a container keeps
 // the name it was made from; one that was made from an ID keeps the last name of it.
-// It returns what was removed and how many bytes that will free; the files go in the
-// background.
+// What pulls have left half-fetched goes too. It returns what was removed and how many
+// bytes that will free; the files go in the background.
 func (s *Store) Prune(ctx context.Context, o PruneOptions) ([]apiimage.DeleteResponse, int64, error) {
+	partial, err := s.dropPartials()
+	if err != nil {
+		return nil, 0, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.take(ctx, s.index.Load().prunable(o))
+	removed, size, err := s.take(ctx, s.index.Load().prunable(o))
+	return removed, size + partial, err
 }
 
 // take removes names, and says what goes with them. The caller holds s.mu.

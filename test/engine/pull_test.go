@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"hoy/registry/registrytest"
@@ -101,4 +103,78 @@ func TestDockerPull(t *testing.T) {
 			t.Errorf("no event %q in %s", want, fmt.Sprintf("%q", events))
 		}
 	}
+}
+
+// gated serves blobs until so many bytes have gone out; then it waits for open.
+type gated struct {
+	http.ResponseWriter
+	served, limit *atomic.Int64
+	full, open    chan struct{}
+}
+
+func (g gated) Write(b []byte) (int, error) {
+	if g.served.Add(int64(len(b))) > g.limit.Load() {
+		select {
+		case g.full <- struct{}{}:
+		default:
+		}
+		<-g.open
+	}
+	return g.ResponseWriter.Write(b)
+}
+
+// TestKilledWhilePulling kills the engine again and again in the middle of a pull. The
+// next one goes on where the last one stopped, and at the end nothing of them is left.
+func TestKilledWhilePulling(t *testing.T) {
+	rootful.Check(t)
+	const size, kills = 24 << 20, 6
+	var served, limit atomic.Int64
+	full := make(chan struct{}, 1)
+	var gone atomic.Pointer[chan struct{}]
+	shut := func() { c := make(chan struct{}); gone.Store(&c) }
+	shut()
+	r := registrytest.Start(t, registrytest.Options{Dir: t.TempDir(), Wrap: func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.Method == http.MethodGet && strings.Contains(q.URL.Path, "/blobs/") && limit.Load() > 0 {
+				w = gated{w, &served, &limit, full, *gone.Load()}
+			}
+			h.ServeHTTP(w, q)
+		})
+	}})
+	e := Start(t)
+	name := e.inRegistry(r, size)
+	before := len(e.imageFiles())
+	for i := range kills {
+		limit.Store(int64(i+1) * size / (kills + 1))
+		var over sync.WaitGroup
+		over.Go(func() { e.pull(name, "1") })
+		<-full
+		e.Kill()
+		close(*gone.Load())
+		over.Wait()
+		r.CloseClientConnections()
+		select {
+		case <-full:
+		default:
+		}
+		shut()
+		e.Up()
+		if got := e.Try("inspect", name+":1"); got.Code == 0 {
+			t.Errorf("%d: the image is there after a part of it", i)
+		}
+	}
+	limit.Store(1 << 40)
+	status, said := e.pull(name, "1")
+	if status != http.StatusOK || !strings.Contains(said, "Status: Downloaded newer image for "+name+":1") {
+		t.Errorf("the last pull: %d %s", status, said)
+	}
+	// What was on its way when the engine died is sent twice; all that came, more often.
+	n := served.Load()
+	t.Logf("%d bytes went out for %d", n, size)
+	if n > 5*size/2 {
+		t.Errorf("%d bytes went out for %d", n, size)
+	}
+	e.nothingLeft()
+	e.Hoy("rmi", name+":1")
+	e.Eventually("the image's files go", func() bool { return len(e.imageFiles()) == before })
 }

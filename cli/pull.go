@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/moby/moby/api/types/registry"
@@ -51,7 +50,7 @@ func (a *app) transfer(ctx context.Context, c *client.Client, text string, o tra
 		return err
 	}
 	opts := client.TransferOptions{Tag: name.reference(), Platform: o.platform, Auth: a.credentials(name.server(index))}
-	if err := a.show(a.Out, o.quiet, func(p client.Progress) error { return move(ctx, name.repository(), opts, p) }); err != nil {
+	if err := a.show(ctx, a.Out, o.quiet, func(ctx context.Context, p client.Progress) error { return move(ctx, name.repository(), opts, p) }); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(a.Out, name.full(index))
@@ -70,15 +69,9 @@ func (a *app) pullFor(ctx context.Context, c *client.Client, image string, o *op
 		return err
 	}
 	opts := client.TransferOptions{Tag: name.reference(), Platform: o.Platform, Auth: a.credentials(name.server(index))}
-	return a.show(a.Err, o.Quiet, func(p client.Progress) error { return c.ImagePull(ctx, name.repository(), opts, p) })
-}
-
-// show shows the progress of f.
-func (a *app) show(w io.Writer, quiet bool, f func(client.Progress) error) error {
-	if quiet {
-		w = io.Discard
-	}
-	return f(lines(w))
+	return a.show(ctx, a.Err, o.Quiet, func(ctx context.Context, p client.Progress) error {
+		return c.ImagePull(ctx, name.repository(), opts, p)
+	})
 }
 
 // credentials are those that are kept for a server, nil for none. That they cannot be

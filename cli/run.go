@@ -80,6 +80,10 @@ func (a *app) env(c *client.Client) options.Env {
 
 // engineError is a failure of run or create: named as docker names it, code 125.
 func engineError(err error) error {
+	var ended *exit
+	if errors.As(err, &ended) { // by a signal
+		return err
+	}
 	text := err.Error()
 	if !strings.HasPrefix(text, "hoy: ") {
 		text = "hoy: " + text

@@ -130,10 +130,16 @@ func stream[T any](ctx context.Context, c *Client, r request, f func(*T) error) 
 		return err
 	}
 	defer resp.Body.Close()
+	if b, ok := resp.Body.(*body); ok {
+		// What the engine does for us ends with the connection.
+		defer context.AfterFunc(ctx, func() { b.cn.Close() })()
+	}
 	for d := json.NewDecoder(resp.Body); ; {
 		v := new(T)
 		if err := d.Decode(v); errors.Is(err, io.EOF) {
 			return nil
+		} else if ctx.Err() != nil {
+			return ctx.Err()
 		} else if err != nil {
 			return fmt.Errorf("cannot read the engine's answer: %w", err)
 		}

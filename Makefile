@@ -36,7 +36,7 @@ build: go-present
 	@mkdir -p bin toolbox/embed
 	@$(GOBUILD) -o bin/hoy-toolbox ./cmd/hoy-toolbox
 	@go run ./toolbox/pack bin/hoy-toolbox $(TOOLBOX)
-	@$(GOBUILD) -o bin/ ./cmd/hoy ./cmd/hoyd ./cmd/hoy-keeper
+	@$(GOBUILD) -o bin/ ./cmd/hoy ./cmd/hoyd ./cmd/hoy-keeper ./cmd/hoy-verify
 
 run: build
 	@$(SUDO) bin/hoy run --rm hoy/toolbox anatomy

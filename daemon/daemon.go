@@ -31,6 +31,7 @@ import (
 	"hoy/registry"
 	"hoy/runtime"
 	"hoy/server"
+	"hoy/signature"
 	"hoy/snapshot"
 	"hoy/toolbox"
 	"hoy/volume"
@@ -204,7 +205,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if d.id, err = engineID(o.DataRoot); err != nil {
 		return err
 	}
-	imgs := images{store, containers, d.bus, new(sync.Mutex), d.registries.Load}
+	imgs := images{store, containers, d.bus, new(sync.Mutex), d.registries.Load, func() *signature.Policy { return d.options().signatures }}
 	d.containers, d.images, d.volumes = containers, imgs, vols
 	store.Carry(toolbox.Ref, func(ctx context.Context) error { return installToolbox(ctx, imgs) })
 	if _, err := store.Get(ctx, toolbox.Ref); err == nil {

@@ -14,6 +14,7 @@ import (
 	"hoy/lib/fault"
 	"hoy/lib/version"
 	"hoy/linux/seccomp"
+	"hoy/signature"
 )
 
 // finish turns texts into values and checks what the flags cannot check themselves.
@@ -250,6 +251,13 @@ func (f *flags) finishRegistries() ([]string, error) {
 		if n.value < 0 {
 			return nil, fault.New(fault.Invalid, "invalid %s: %d", n.what, n.value)
 		}
+	}
+	if o.SignaturePolicy != "" {
+		p, err := signature.Load(o.SignaturePolicy)
+		if err != nil {
+			return nil, err
+		}
+		o.signatures = p
 	}
 	_, err := o.registries(nil)
 	return nil, err

@@ -106,6 +106,7 @@ func (f *flags) registries() {
 	f.IntVar(&o.MaxConcurrentDownloads, "max-concurrent-downloads", o.MaxConcurrentDownloads, "`number` of layers pulled at once")
 	f.IntVar(&o.MaxConcurrentUploads, "max-concurrent-uploads", o.MaxConcurrentUploads, "`number` of layers pushed at once")
 	f.IntVar(&o.MaxDownloadAttempts, "max-download-attempts", o.MaxDownloadAttempts, "`number` of attempts for a request to a registry")
+	f.StringVar(&o.SignaturePolicy, "signature-policy", "", "`file` that says whose images are pulled, and by which keys they must be signed")
 	f.StringVar(&o.HTTPProxy, "http-proxy", "", "proxy `URL`")
 	f.StringVar(&o.HTTPSProxy, "https-proxy", "", "proxy `URL`")
 	f.StringVar(&o.NoProxy, "no-proxy", "", "`hosts` that are reached without a proxy")

@@ -103,18 +103,23 @@ func (o *Options) keeperPath() (string, error) {
 	if o.Keeper != "" {
 		return o.Keeper, nil
 	}
+	path, err := beside("hoy-keeper")
+	if err == nil && !exists(path) {
+		err = fault.New(fault.NotFound, "cannot find %s: say --keeper PATH", path)
+	}
+	return path, err
+}
+
+// beside is where a program lies that comes with this one.
+func beside(name string) (string, error) {
 	self, err := os.Executable()
+	if err == nil {
+		self, err = filepath.EvalSymlinks(self)
+	}
 	if err != nil {
-		return "", fmt.Errorf("cannot find hoy-keeper: %w", err)
+		return "", fmt.Errorf("cannot find %s: %w", name, err)
 	}
-	if self, err = filepath.EvalSymlinks(self); err != nil {
-		return "", fmt.Errorf("cannot find hoy-keeper: %w", err)
-	}
-	path := filepath.Join(filepath.Dir(self), "hoy-keeper")
-	if !exists(path) {
-		return "", fault.New(fault.NotFound, "cannot find hoy-keeper beside %s: say --keeper PATH", self)
-	}
-	return path, nil
+	return filepath.Join(filepath.Dir(self), name), nil
 }
 
 // initPath is the static init for --init: as told, or the keeper's program, which is

@@ -17,6 +17,7 @@ import (
 	"hoy/image"
 	"hoy/registry"
 	"hoy/server"
+	"hoy/signature"
 )
 
 // images joins the image store with those who use images. It implements the
@@ -27,6 +28,7 @@ type images struct {
 	bus        *container.Bus
 	pruning    *sync.Mutex             // one prune at a time
 	registries func() *registry.Client // by the present options
+	signatures func() *signature.Policy
 }
 
 func (i images) event(a events.Action, id, name string, labels map[string]string) {

@@ -12,6 +12,7 @@ import (
 	"hoy/lib/version"
 	"hoy/linux/idmap"
 	"hoy/network"
+	"hoy/signature"
 )
 
 // Options configure an engine. The fields have the names of dockerd's flags, which
@@ -76,6 +77,8 @@ type Options struct {
 	HTTPProxy, HTTPSProxy, NoProxy string   // to registries; empty: as the environment says
 	MaxConcurrentDownloads         int      // layers
 	MaxConcurrentUploads           int
+	SignaturePolicy                string // file that says whose images are pulled; empty: everybody's
+	signatures                     *signature.Policy
 
 	Validate bool         // only check the options
 	Log      *slog.Logger // nil: to stderr, by LogLevel and LogFormat

@@ -7,10 +7,12 @@ import (
 	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/jsonstream"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/image"
 	"hoy/registry"
 	"hoy/server"
+	"hoy/signature"
 )
 
 // Pull brings in an image from its registry, or with a bare name all images of the
@@ -40,7 +42,13 @@ func (i images) Pull(ctx context.Context, named reference.Named, o server.ImageT
 }
 
 func (i images) pull(ctx context.Context, ref reference.Named, repo *registry.Repository, o server.ImageTransferOptions, say server.Progress) error {
-	got, err := i.store.Pull(ctx, ref, repo, image.PullOptions{Platform: o.Platform, Progress: func(p image.Progress) { say(pullMessage(ref, p)) }})
+	got, err := i.store.Pull(ctx, ref, repo, image.PullOptions{
+		Platform: o.Platform,
+		Progress: func(p image.Progress) { say(pullMessage(ref, p)) },
+		Check: func(ctx context.Context, target ocispec.Descriptor) error {
+			return i.check(ctx, ref, repo, target, say)
+		},
+	})
 	if err != nil {
 		return explainLimit(err)
 	}
@@ -53,6 +61,24 @@ func (i images) pull(ctx context.Context, ref reference.Named, repo *registry.Re
 	}
 	i.event(events.ActionPull, name, reference.FamiliarName(ref), got.Image.Config.Config.Labels)
 	return nil
+}
+
+// check applies the signature policy, where there is one.
+func (i images) check(ctx context.Context, ref reference.Named, repo *registry.Repository, target ocispec.Descriptor, say server.Progress) error {
+	policy := i.signatures()
+	if policy == nil {
+		return nil
+	}
+	program, err := beside("hoy-verify")
+	if err != nil {
+		return err
+	}
+	c := signature.Checker{Policy: policy, Program: program}
+	by, err := c.Check(ctx, repo, reference.TrimNamed(ref), target.Digest)
+	if err == nil && by != "" {
+		say(jsonstream.Message{Status: "Signature: good, by " + by})
+	}
+	return err
 }
 
 // pullMessage is what docker's clients show of a step.

@@ -41,6 +41,7 @@ func settings() []setting {
 		{"max-concurrent-uploads", "max-concurrent-uploads", func(to, from *Options) { to.MaxConcurrentUploads = from.MaxConcurrentUploads }, func(o *Options) string { return strconv.Itoa(o.MaxConcurrentUploads) }},
 		{"max-download-attempts", "max-download-attempts", func(to, from *Options) { to.MaxDownloadAttempts = from.MaxDownloadAttempts }, func(o *Options) string { return strconv.Itoa(o.MaxDownloadAttempts) }},
 		{"disk-budget", "", func(to, from *Options) { to.DiskBudget = from.DiskBudget }, nil},
+		{"signature-policy", "", func(to, from *Options) { to.SignaturePolicy, to.signatures = from.SignaturePolicy, from.signatures }, nil},
 		{"live-restore", "live-restore", func(_, _ *Options) {}, func(*Options) string { return "true" }},
 		{"add-runtime", "runtimes", func(_, _ *Options) {}, func(*Options) string { return "" }},
 		{"default-runtime", "default-runtime", func(_, _ *Options) {}, func(*Options) string { return "runc" }},

@@ -33,7 +33,9 @@ func newBed(t *testing.T) *bed {
 	rootful.Check(t)
 	dir := t.TempDir()
 	keeper := filepath.Join(dir, "hoy-keeper")
-	if out, err := exec.Command("go", "build", "-o", keeper, "hoy/cmd/hoy-keeper").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", keeper, "hoy/cmd/hoy-keeper")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	o := DefaultOptions()

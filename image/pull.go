@@ -16,6 +16,8 @@ import (
 type PullOptions struct {
 	Platform *ocispec.Platform // nil: this machine's
 	Progress func(Progress)    // nil: nobody is told. It is called by one goroutine at a time
+	// Check refuses an image by an error, before anything of it is fetched; nil: none.
+	Check func(ctx context.Context, target ocispec.Descriptor) error
 }
 
 // Pulled is what a pull has brought.
@@ -38,7 +40,7 @@ func (s *Store) Pull(ctx context.Context, ref reference.Named, src Source, o Pul
 	defer done()
 	p := &pull{s: s, ref: reference.TagNameOnly(ref), src: src, report: newReport(o.Progress)}
 	defer p.report.end()
-	return p.run(ctx, o.Platform)
+	return p.run(ctx, o)
 }
 
 // pull is one run of Store.Pull.
@@ -49,12 +51,15 @@ type pull struct {
 	report *report
 }
 
-func (p *pull) run(ctx context.Context, wanted *ocispec.Platform) (*Pulled, error) {
+func (p *pull) run(ctx context.Context, o PullOptions) (*Pulled, error) {
 	target, err := p.resolve(ctx)
+	if err == nil && o.Check != nil {
+		err = o.Check(ctx, target)
+	}
 	if err != nil {
 		return nil, err
 	}
-	c, err := p.choose(ctx, target, wanted)
+	c, err := p.choose(ctx, target, o.Platform)
 	if err != nil {
 		return nil, err
 	}

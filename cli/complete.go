@@ -97,7 +97,7 @@ func (a *app) words(group, name string) completer {
 		return a.names(containers(""), images, volumes, networks)
 	case "login", "logout":
 		return a.servers
-	case "info", "version", "events", "df":
+	case "info", "version", "events", "df", "search":
 		return cobra.NoFileCompletions
 	}
 	return nil

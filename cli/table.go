@@ -71,13 +71,14 @@ func entries() []entry {
 		{"", "inspect", nil, "inspect", newInspect},
 		{"", "login", nil, "login", newLogin},
 		{"", "logout", nil, "logout", newLogout},
+		{"", "search", nil, "search", newSearch},
 		{"", "version", nil, "version", newVersion},
 	}
 }
 
 // unbuilt are docker's commands that hoy does not have yet, by group.
 var unbuilt = [...]struct{ group, names string }{
-	{"", "attest bake build builder buildx checkpoint compose config context manifest node plugin search secret service stack swarm trust machine kubernetes dashboard anatomy why"},
+	{"", "attest bake build builder buildx checkpoint compose config context manifest node plugin secret service stack swarm trust machine kubernetes dashboard anatomy why"},
 	{"image", "build"},
 	{"volume", "update"},
 	{"network", "connect create disconnect prune rm"},

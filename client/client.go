@@ -120,6 +120,11 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, in
 		}
 		r.body = b
 	}
+	return c.ask(ctx, r, out)
+}
+
+// ask sends a request and decodes the answer into out (nil: none).
+func (c *Client) ask(ctx context.Context, r request, out any) error {
 	resp, err := c.do(ctx, r)
 	if err != nil {
 		return err
@@ -130,7 +135,7 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, in
 		return err
 	}
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return fmt.Errorf("cannot read the engine's answer to %s %s: %w", method, path, err)
+		return fmt.Errorf("cannot read the engine's answer to %s %s: %w", r.method, r.path, err)
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
 	return err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/moby/moby/api/types/registry"
 )
@@ -46,6 +47,16 @@ func (c *Client) ImagePush(ctx context.Context, name string, o TransferOptions, 
 // RegistryLogin has a registry check credentials.
 func (c *Client) RegistryLogin(ctx context.Context, a registry.AuthConfig) (out registry.AuthResponse, err error) {
 	return out, c.call(ctx, http.MethodPost, "/auth", nil, a, &out)
+}
+
+// ImageSearch asks the index of a registry for names like term; limit 0 is the engine's.
+func (c *Client) ImageSearch(ctx context.Context, term string, limit int, f Filters, a *registry.AuthConfig) (out []registry.SearchResult, err error) {
+	q := url.Values{"term": {term}}
+	if limit != 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	f.encode(q)
+	return out, c.ask(ctx, request{method: http.MethodGet, path: "/images/search", query: q, auth: authHeader(a)}, &out)
 }
 
 // authHeader is what X-Registry-Auth has. There always is one: engines older than hoy

@@ -90,7 +90,8 @@ func pullMessage(ref reference.Named, p image.Progress) jsonstream.Message {
 		}
 		return jsonstream.Message{ID: of, Status: "Pulling from " + reference.Path(ref)}
 	}
-	m := jsonstream.Message{ID: p.Digest.Encoded()[:12], Progress: &jsonstream.Progress{HideCounts: true}}
+	done := p.State == image.Downloaded || p.State == image.Complete || p.State == image.Present
+	m := jsonstream.Message{ID: p.Digest.Encoded()[:12], Progress: &jsonstream.Progress{HideCounts: done}}
 	switch p.State {
 	case image.Begun:
 		m.Status = "Pulling fs layer"

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"sync/atomic"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -215,68 +213,24 @@ func (f *fetch) copy(ctx context.Context, off, n int64) error {
 	return nil
 }
 
-// follow reads a blob from its beginning while it comes. passed counts what was read.
-func (f *fetch) follow(ctx context.Context, passed *atomic.Int64) *follower {
-	return &follower{ctx: ctx, f: f, passed: passed}
-}
-
-type follower struct {
-	ctx    context.Context
-	f      *fetch
-	off    int64
-	passed *atomic.Int64
-	gate   *gate // left while there is nothing to read; nil: none
-}
-
-func (r *follower) Read(p []byte) (int, error) {
-	if r.off == r.f.d.Size {
-		return 0, io.EOF
-	}
-	n, more := r.f.file.ready()
-	if n == r.off {
-		var err error
-		if n, err = r.wait(more); err != nil {
-			return 0, err
-		}
-	}
-	got, err := r.f.file.f.ReadAt(p[:min(int64(len(p)), n-r.off)], r.off)
-	r.off += int64(got)
-	r.passed.Store(r.off)
-	return got, err
-}
-
-// wait waits for bytes beyond off.
-func (r *follower) wait(more <-chan struct{}) (n int64, err error) {
-	if r.gate != nil {
-		r.gate.leave()
-		defer func() {
-			// Even when it is over: who has entered leaves.
-			if again := r.gate.enter(context.WithoutCancel(r.ctx)); err == nil {
-				err = again
-			}
-		}()
-	}
-	for {
-		select {
-		case <-more:
-		case <-r.ctx.Done():
-			return 0, r.ctx.Err()
-		case <-r.f.done:
-			if r.f.err != nil {
-				return 0, r.f.err
-			}
-		}
-		if n, more = r.f.file.ready(); n > r.off {
-			return n, nil
-		}
+// wait waits for the blob.
+func (f *fetch) wait(ctx context.Context) error {
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-// SetTransfers says how many layers all pulls may fetch at a time, and all pushes send;
-// 0: any number.
-func (s *Store) SetTransfers(downloads, uploads int) {
-	s.downloads.set(downloads)
-	s.uploads.set(uploads)
+// failed reports whether the fetch has ended without the blob.
+func (f *fetch) failed() bool {
+	select {
+	case <-f.done:
+		return f.err != nil
+	default:
+		return false
+	}
 }
 
 // noRoom gives the error of a full disk the kind that it has everywhere.
@@ -285,15 +239,4 @@ func noRoom(err error) error {
 		return fault.New(fault.Unavailable, "the disk is full: %w", err)
 	}
 	return err
-}
-
-// fetching is the part of a Store that fetches blobs.
-type fetching struct {
-	downloads gate // blobs being fetched
-	uploads   gate // blobs being sent
-	unpacking gate // layers being unpacked from blobs that are being fetched
-
-	fetchMu sync.Mutex
-	fetches map[digest.Digest]*fetch
-	turns   map[digest.Digest]chan struct{} // manifests whose layers are being unpacked
 }

@@ -3,7 +3,27 @@ package image
 import (
 	"context"
 	"sync"
+
+	"github.com/opencontainers/go-digest"
 )
+
+// fetching is the part of a Store that fetches blobs.
+type fetching struct {
+	downloads gate // blobs being fetched
+	uploads   gate // blobs being sent
+	unpacking gate // layers being unpacked from blobs that are being fetched
+
+	fetchMu sync.Mutex
+	fetches map[digest.Digest]*fetch
+	turns   map[digest.Digest]chan struct{} // manifests whose layers are being unpacked
+}
+
+// SetTransfers says how many layers all pulls may fetch at a time, and all pushes send;
+// 0: any number.
+func (s *Store) SetTransfers(downloads, uploads int) {
+	s.downloads.set(downloads)
+	s.uploads.set(uploads)
+}
 
 // gate lets a number of goroutines through at a time, in the order in which they came.
 // The number may change at any time. The zero value lets everybody through.

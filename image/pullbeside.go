@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
@@ -17,6 +18,9 @@ const labelReferrerRef = "containerd.io/gc.ref.content.referrer.sha256."
 // maxBeside bounds the bytes of what one attestation or referrer consists of; there may
 // be anything among the referrers.
 const maxBeside = maxJSON
+
+// patience is how long a pull waits for referrers: it would be done without them.
+const patience = 30 * time.Second
 
 // beside keeps what is attested of an image: the attestations that its index names, and
 // the manifests that refer to it (signatures, bills of materials). An image is whole
@@ -34,12 +38,14 @@ func (p *pull) beside(ctx context.Context, c *chosen) error {
 }
 
 func (p *pull) referrers(ctx context.Context, subject digest.Digest) error {
-	found, err := p.src.Referrers(ctx, subject)
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	found, err := p.src.Referrers(soon, subject)
 	if err != nil {
 		return p.unimportant(ctx, "cannot list what refers to an image", err)
 	}
 	for _, d := range found {
-		if err := p.artifact(ctx, d); err != nil {
+		if err := p.artifact(soon, d); err != nil {
 			if err := p.unimportant(ctx, "cannot fetch what refers to an image", err); err != nil {
 				return err
 			}

@@ -123,7 +123,9 @@ func (p *pull) manifest(ctx context.Context, d ocispec.Descriptor) (*Image, erro
 	if err := p.document(ctx, d, &m); err != nil {
 		return nil, err
 	}
-	if m.Config.MediaType != images.MediaTypeDockerSchema2Config && m.Config.MediaType != ocispec.MediaTypeImageConfig {
+	switch m.Config.MediaType {
+	case images.MediaTypeDockerSchema2Config, ocispec.MediaTypeImageConfig, "application/octet-stream": // docker 1.10's
+	default:
 		return nil, fault.New(fault.Invalid, "it is no image of a root file system but %q", cmp.Or(m.ArtifactType, m.Config.MediaType))
 	}
 	if err := p.document(ctx, m.Config, new(json.RawMessage)); err != nil {

@@ -89,7 +89,18 @@ func TestDockerPull(t *testing.T) {
 	if said := docker("pull", box+":1"); !strings.Contains(said, "Status: Image is up to date for "+box+":1\n") {
 		t.Errorf("the second pull: %s", said)
 	}
-	e.Hoy("rmi", box+":1")
+	e.Hoy("tag", box+":1", box+":2")
+	if said := docker("push", "-a", "-q", box); strings.TrimSpace(said) != box {
+		t.Errorf("push of all tags: %q", said)
+	}
+	e.Hoy("rmi", box+":1", box+":2")
+	if said := docker("pull", "-a", "-q", box); strings.TrimSpace(said) != box {
+		t.Errorf("pull of all tags: %q", said)
+	}
+	if got := e.Hoy("images", "--format", "{{.Tag}}", box); got != "2\n1" && got != "1\n2" {
+		t.Errorf("all tags are %q", got)
+	}
+	e.Hoy("rmi", box+":1", box+":2")
 	if said := docker("run", "--rm", "--network", "none", box+":1", "echo", "here"); !strings.Contains(said, "Unable to find image") || !strings.HasSuffix(said, "here\n") {
 		t.Errorf("run: %s", said)
 	}

@@ -40,7 +40,8 @@ func Adopt(layer *os.File, implied []string, below []string) error {
 
 func adopt(layer *os.File, name string, lowers []*os.File) error {
 	for _, l := range lowers {
-		from, err := openIn(l, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+		// O_DIRECTORY keeps it from opening a device, which can have effects.
+		from, err := openIn(l, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 		if errors.Is(err, unix.ENOENT) {
 			continue
 		}

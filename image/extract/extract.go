@@ -148,9 +148,14 @@ func ReadError(err error) error {
 		return fault.New(fault.Invalid, "archive is truncated: %w", err)
 	case errors.Is(err, tar.ErrHeader):
 		return fault.New(fault.Invalid, "not a tar archive, or a damaged one: %w", err)
+	case errors.Is(err, tar.ErrFieldTooLong):
+		return fault.New(fault.Invalid, "archive has a header of more than 1 MiB: %w", err)
 	}
 	return fmt.Errorf("cannot read archive: %w", err)
 }
+
+// maxID is the last user and group; the number after it means "as it is" to chown(2).
+const maxID = math.MaxUint32 - 1
 
 func (u *unpacker) count(h *tar.Header) error {
 	u.res.Entries++
@@ -163,6 +168,8 @@ func (u *unpacker) count(h *tar.Header) error {
 	case u.res.Bytes > u.free:
 		// Sparse files and bombs claim any size in a few bytes.
 		return fault.New(fault.Unavailable, "archive unpacks to %d bytes and more (at %q), the disk has %d free: %w", u.res.Bytes, h.Name, u.free, unix.ENOSPC)
+	case u.into == nil && (h.Uid < 0 || h.Gid < 0 || h.Uid > maxID || h.Gid > maxID):
+		return fault.New(fault.Invalid, "archive member %q belongs to %d:%d, which no user can be", h.Name, h.Uid, h.Gid)
 	case u.res.Entries > u.inodes:
 		return fault.New(fault.Unavailable, "archive has more than %d members, for which the file system has no room: %w", u.inodes, unix.ENOSPC)
 	}
@@ -194,7 +201,7 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 	u.name = name
 	dir, err := u.parent(path.Dir(name))
 	if err != nil {
-		return fmt.Errorf("cannot unpack %q: %w", h.Name, err)
+		return fmt.Errorf("cannot unpack %q: %w", h.Name, u.blame(err))
 	}
 	base := path.Base(name)
 	if u.into == nil && strings.HasPrefix(base, whiteoutPrefix) {
@@ -203,9 +210,24 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 		err = u.member(dir, base, name, h, r)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot unpack %q: %w", h.Name, err)
+		return fmt.Errorf("cannot unpack %q: %w", h.Name, u.blame(err))
 	}
 	return nil
+}
+
+// blame makes what the kernel refuses of a layer the layer's fault, or the disk's.
+func (u *unpacker) blame(err error) error {
+	var errno unix.Errno
+	if u.into != nil || fault.KindOf(err) != fault.Internal || !errors.As(err, &errno) {
+		return err
+	}
+	switch errno {
+	case unix.ENAMETOOLONG, unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.EEXIST, unix.EMLINK, unix.EINVAL, unix.ERANGE, unix.ENOENT:
+		return fault.As(fault.Invalid, err)
+	case unix.ENOSPC, unix.EDQUOT:
+		return fault.As(fault.Unavailable, err)
+	}
+	return err
 }
 
 // inside cleans a member's name: relative to the root, "" being the root itself.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -164,9 +165,24 @@ func TestHostile(t *testing.T) {
 		"directory on symlink":   {archive(t, link(tar.TypeSymlink, "s", ".."), directory("s", 0o700)), Limits{}, "", 0},
 		"write to device":        {archive(t, member{tar.Header{Name: "n", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}, ""}, reg("n", "x")), Limits{}, "", 0},
 		"root as file":           {archive(t, reg(".", "x")), Limits{}, "root directory", fault.Invalid},
-		"file as directory":      {archive(t, reg("f", "x"), reg("f/g", "x")), Limits{}, "not a directory", fault.Internal},
+		"file as directory":      {archive(t, reg("f", "x"), reg("f/g", "x")), Limits{}, "not a directory", fault.Invalid},
+		"whiteout of nothing":    {archive(t, reg("d/.wh.", "")), Limits{}, "names nothing", fault.Invalid},
+		"whiteout of dot":        {archive(t, reg("d/.wh..", "")), Limits{}, "names nothing", fault.Invalid},
+		"whiteout via symlink":   {archive(t, link(tar.TypeSymlink, "up", ".."), reg("up/.wh.secret", "")), Limits{}, "", 0},
+		"opaque via symlink":     {archive(t, link(tar.TypeSymlink, "up", ".."), reg("up/.wh..wh..opq", "")), Limits{}, "", 0},
+		"opaque twice":           {archive(t, reg(".wh..wh..opq", ""), reg("./.wh..wh..opq", ""), reg("d/.wh..wh..opq", ""), reg("d", "x")), Limits{}, "", 0},
+		"whiteout as directory":  {archive(t, directory(".wh.d", 0o755), reg(".wh.e/f", "x")), Limits{}, "", 0},
+		"whiteout's own device":  {archive(t, member{tar.Header{Name: "w", Typeflag: tar.TypeChar}, ""}, reg("w/f", "x")), Limits{}, "not a directory", fault.Invalid},
+		"long name":              {archive(t, reg(strings.Repeat("n", 256), "")), Limits{}, "file name too long", fault.Invalid},
+		"long path":              {archive(t, reg(strings.Repeat("d/", 2500)+"f", "")), Limits{}, "file name too long", fault.Invalid},
+		"long link":              {archive(t, link(tar.TypeSymlink, "l", strings.Repeat("d/", 2500))), Limits{}, "file name too long", fault.Invalid},
+		"large attribute":        {archive(t, withAttribute("user.a", 65<<10)), Limits{}, "more than the file system takes", fault.Invalid},
+		"long attribute":         {archive(t, withAttribute("user."+strings.Repeat("a", 300), 1)), Limits{}, "numerical result out of range", fault.Invalid},
+		"huge header":            {hugeHeader(), Limits{}, "more than 1 MiB", fault.Invalid},
+		"nobody's user":          {archive(t, member{tar.Header{Name: "f", Uid: 1 << 32, Typeflag: tar.TypeReg, Format: tar.FormatGNU}, ""}), Limits{}, "no user can be", fault.Invalid},
+		"negative group":         {archive(t, member{tar.Header{Name: "f", Gid: -1, Typeflag: tar.TypeReg, Format: tar.FormatGNU}, ""}), Limits{}, "no user can be", fault.Invalid},
 		"whiteout of dotdot":     {archive(t, reg(".wh...", "")), Limits{}, "names nothing", fault.Invalid},
-		"symlink loop":           {archive(t, link(tar.TypeSymlink, "a", "b"), link(tar.TypeSymlink, "b", "a"), reg("a/x", "")), Limits{}, "too many levels", fault.Internal},
+		"symlink loop":           {archive(t, link(tar.TypeSymlink, "a", "b"), link(tar.TypeSymlink, "b", "a"), reg("a/x", "")), Limits{}, "too many levels", fault.Invalid},
 		"too many bytes":         {archive(t, reg("a", "12345"), reg("b", "67890")), Limits{Bytes: 9}, "more than 9 bytes", fault.Invalid},
 		"too many entries":       {archive(t, reg("a", ""), reg("b", "")), Limits{Entries: 1}, "more than the 1 entries", fault.Invalid},
 		"larger than the disk":   {header(t, sparse, 1<<50), Limits{}, "the disk has", fault.Unavailable},
@@ -186,6 +202,134 @@ func TestHostile(t *testing.T) {
 				t.Errorf("got %v (kind %d), want %q (kind %d)", err, fault.KindOf(err), tc.want, tc.kind)
 			}
 		})
+	}
+}
+
+func withAttribute(name string, size int) member {
+	return member{tar.Header{Name: "f", Typeflag: tar.TypeReg, Mode: 0o644, Format: tar.FormatPAX,
+		PAXRecords: map[string]string{"SCHILY.xattr." + name: strings.Repeat("v", size)}}, ""}
+}
+
+// hugeHeader is the beginning of an archive whose first header has 2 MiB of records.
+func hugeHeader() []byte {
+	var b bytes.Buffer
+	tar.NewWriter(&b).WriteHeader(&tar.Header{Name: "h", Typeflag: tar.TypeReg, Size: 2 << 20})
+	h := b.Bytes()
+	h[156] = tar.TypeXHeader
+	sum := 0
+	copy(h[148:156], "        ")
+	for _, c := range h[:512] {
+		sum += int(c)
+	}
+	copy(h[148:156], fmt.Sprintf("%06o\x00 ", sum))
+	return append(h, bytes.Repeat([]byte("20 comment=xxxxxxxxx\n"), 100_000)[:2<<20]...)
+}
+
+// TestSparse: a file of 4 GiB that an archive has as a hole and a few bytes takes as
+// little on disk, in each of the forms that GNU tar writes.
+func TestSparse(t *testing.T) {
+	rootful.Check(t)
+	src := t.TempDir()
+	f, err := os.Create(filepath.Join(src, "holes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const size = 4<<30 + 12345
+	f.WriteAt([]byte("begin"), 0)
+	f.WriteAt([]byte("middle"), 3<<30)
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	for _, form := range []string{"--format=gnu", "--format=pax --sparse-version=0.0", "--format=pax --sparse-version=0.1", "--format=pax --sparse-version=1.0"} {
+		t.Run(form, func(t *testing.T) {
+			out, err := exec.Command("tar", append(strings.Fields(form), "-S", "-c", "-f", "-", "-C", src, "holes")...).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(out) > 1<<20 {
+				t.Fatalf("the archive has %d bytes", len(out))
+			}
+			root, res, err := unpack(t, out, Limits{})
+			if fault.Is(err, fault.Unavailable) {
+				t.Skipf("the disk has no room for what the archive claims: %v", err)
+			}
+			if err != nil || res.Bytes != size {
+				t.Fatalf("%d bytes, %v", res.Bytes, err)
+			}
+			var st syscall.Stat_t
+			if err := syscall.Stat(filepath.Join(root, "holes"), &st); err != nil || st.Size != size || st.Blocks*512 > 2<<20 {
+				t.Errorf("%d bytes in %d blocks, %v", st.Size, st.Blocks, err)
+			}
+			got, err := os.Open(filepath.Join(root, "holes"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer got.Close()
+			b := make([]byte, 6)
+			if _, err := got.ReadAt(b, 3<<30); err != nil || string(b) != "middle" {
+				t.Errorf("%q, %v", b, err)
+			}
+		})
+	}
+	if _, _, err := unpack(t, mustTar(t, src), Limits{Bytes: 1 << 30}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("beyond the limit: %v", err)
+	}
+}
+
+func mustTar(t *testing.T, dir string) []byte {
+	t.Helper()
+	out, err := exec.Command("tar", "-S", "-c", "-f", "-", "-C", dir, "holes").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestAdoptOpensNoDevice: a directory that a layer implies may be a device in the layer
+// below, whose opening could have effects. Nothing but directories is opened there.
+func TestAdoptOpensNoDevice(t *testing.T) {
+	rootful.Check(t)
+	below := t.TempDir()
+	if err := unix.Mkfifo(filepath.Join(below, "a"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, res, err := unpack(t, archive(t, reg("a/f", "x")), Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	watch, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(watch)
+	if _, err := unix.InotifyAddWatch(watch, below, unix.IN_OPEN); err != nil {
+		t.Fatal(err)
+	}
+	if err := Adopt(f, res.Implied, []string{below}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.Read(watch, make([]byte, 4096)); err != unix.EAGAIN {
+		t.Errorf("something was opened: %v", err)
+	}
+}
+
+// Names that differ by case only are two files here, as in the image.
+func TestCase(t *testing.T) {
+	rootful.Check(t)
+	root, _, err := unpack(t, archive(t, reg("Etc/Passwd", "upper"), reg("etc/passwd", "lower"), reg("ETC/.wh.PASSWD", ""), link(tar.TypeLink, "x", "etc/Passwd")), Limits{})
+	if err == nil || !strings.Contains(err.Error(), "not brought") {
+		t.Errorf("a hard link by another case: %v", err)
+	}
+	for name, want := range map[string]string{"Etc/Passwd": "upper", "etc/passwd": "lower"} {
+		if b, err := os.ReadFile(filepath.Join(root, name)); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -84,24 +85,29 @@ func (u *unpacker) regular(dir *os.File, base string, h *tar.Header, r io.Reader
 }
 
 // fill copies by plain read and write: os.File would register each file with the
-// poller and take a lock for every write.
+// poller and take a lock for every write. Long zeros become holes: an archive's sparse
+// file, of which a few bytes may claim terabytes, takes no more on disk than it did.
 func (u *unpacker) fill(fd int, r io.Reader) error {
+	size, hole := int64(0), false
 	for {
 		n, err := io.ReadFull(r, u.buf)
-		for b := u.buf[:n]; len(b) > 0; {
-			m, err := unix.Write(fd, b)
-			if err == unix.EINTR {
-				continue
+		size += int64(n)
+		if n > 0 {
+			if hole = n == len(u.buf) && zero(u.buf); hole {
+				if _, err := unix.Seek(fd, int64(n), io.SeekCurrent); err != nil {
+					return os.NewSyscallError("lseek", err)
+				}
+			} else if err := writeAll(fd, u.buf[:n]); err != nil {
+				return err
 			}
-			if err != nil {
-				return os.NewSyscallError("write", err)
-			}
-			b = b[m:]
 		}
 		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) && n < len(u.buf) {
 			// ReadFull says ErrUnexpectedEOF at the end of the member; a truncated
 			// archive shows at the next read.
 			_, err = r.Read(u.buf[:1])
+			if err == io.EOF && hole {
+				return os.NewSyscallError("ftruncate", unix.Ftruncate(fd, size))
+			}
 			if err == io.EOF {
 				return nil
 			}
@@ -110,6 +116,23 @@ func (u *unpacker) fill(fd int, r io.Reader) error {
 			return ReadError(err)
 		}
 	}
+}
+
+// zero reports whether b has only zeros: its first byte is one, and each is like the next.
+func zero(b []byte) bool { return b[0] == 0 && bytes.Equal(b[:len(b)-1], b[1:]) }
+
+func writeAll(fd int, b []byte) error {
+	for len(b) > 0 {
+		n, err := unix.Write(fd, b)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return os.NewSyscallError("write", err)
+		}
+		b = b[n:]
+	}
+	return nil
 }
 
 // hardLink links to an earlier member. The target is looked up inside the root and
@@ -248,7 +271,11 @@ func eachXattr(h *tar.Header, set func(k string, v []byte) error) error {
 			continue
 		}
 		err := set(k, []byte(v))
-		if err != nil && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.EPERM) {
+		switch err {
+		case nil, unix.ENOTSUP, unix.EPERM:
+		case unix.ENOSPC, unix.E2BIG: // ext4 says ENOSPC for more than a block
+			return fault.New(fault.Invalid, "attribute %q has %d bytes, more than the file system takes", k, len(v))
+		default:
 			return fmt.Errorf("cannot set attribute %q: %w", k, os.NewSyscallError("setxattr", err))
 		}
 	}

@@ -1,30 +1,24 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
-	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
-
-	"hoy/lib/fault"
 )
 
 // authorizer answers one endpoint's challenges (Docker's token specification, RFC 7617)
 // and keeps the tokens.
 type authorizer struct {
-	secret Auth // zero: nobody
-	plain  bool // the endpoint itself may be spoken to in the clear
+	secret Auth   // zero: nobody
+	host   string // of the endpoint
+	plain  bool   // the endpoint itself may be spoken to in the clear
 	client *http.Client
 	header http.Header
 	turn   chan struct{} // held by who asks the token server, so that others wait for its answer
@@ -32,9 +26,10 @@ type authorizer struct {
 	offline bool // ask for a refresh token too
 
 	mu        sync.Mutex
-	challenge *auth.Challenge // nil: the endpoint has asked for nothing yet
-	tokens    map[string]token
-	identity  string // the refresh token that was given
+	challenge *auth.Challenge     // nil: the endpoint has asked for nothing yet
+	tokens    map[string]token    // by their scopes
+	wide      map[string][]string // what the endpoint wants for scopes, where it wants more
+	identity  string              // the refresh token that was given
 }
 
 type token struct {
@@ -42,7 +37,7 @@ type token struct {
 	expires time.Time
 }
 
-func newAuthorizer(client *http.Client, header http.Header, plain bool) *authorizer {
+func newAuthorizer(client *http.Client, host string, header http.Header, plain bool) *authorizer {
 	c := *client
 	p := *client.Transport.(*persistent) // which every client of this package has
 	p.next = whole{p.next}
@@ -53,7 +48,27 @@ func newAuthorizer(client *http.Client, header http.Header, plain bool) *authori
 		}
 		return client.CheckRedirect(r, via)
 	}
-	return &authorizer{plain: plain, client: &c, header: header, turn: make(chan struct{}, 1), tokens: map[string]token{}}
+	return &authorizer{
+		host: host, plain: plain, client: &c, header: header, turn: make(chan struct{}, 1),
+		tokens: map[string]token{}, wide: map[string][]string{},
+	}
+}
+
+// wanted are the scopes that the endpoint has been known to want for these.
+func (a *authorizer) wanted(scopes []string) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if w := a.wide[strings.Join(scopes, " ")]; w != nil {
+		return w
+	}
+	return scopes
+}
+
+// widen keeps what the endpoint wants for scopes.
+func (a *authorizer) widen(scopes, wider []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.wide[strings.Join(scopes, " ")] = wider
 }
 
 // value is what to send as Authorization for scopes; "": nothing is known yet, or nothing
@@ -149,83 +164,4 @@ func covered(scopes []string, s string) bool {
 		}
 	}
 	return false
-}
-
-// checkRealm refuses a token server to which credentials must not go: the challenge is
-// whatever the registry, or who stands in its place, says.
-func (a *authorizer) checkRealm(realm string) error {
-	u, err := url.Parse(realm)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil:
-		return fault.New(fault.Unavailable, "the registry names no token server that can be asked: realm %q", realm)
-	case u.Scheme == "https" || u.Scheme == "http" && a.plain:
-		return nil
-	}
-	return fault.New(fault.Unavailable, "the registry names a token server without TLS, %s: credentials are not sent there; add the registry to insecure-registries if it is meant", u.Redacted())
-}
-
-// fetch asks the token server.
-func (a *authorizer) fetch(ctx context.Context, c *auth.Challenge, scopes []string) (token, error) {
-	o, err := auth.GenerateTokenOptions(ctx, "", a.secret.Username, a.secret.Password, *c)
-	if err != nil {
-		return token{}, err
-	}
-	o.Scopes = scopes
-	now := time.Now()
-	if identity := a.secret.IdentityToken; identity != "" {
-		o.Username, o.Secret = "", identity
-		r, err := auth.FetchTokenWithOAuth(ctx, a.client, a.header, "hoy", o)
-		if err != nil {
-			return token{}, a.refused(o, err)
-		}
-		return newToken(r.AccessToken, r.ExpiresInSeconds, now), nil
-	}
-	o.FetchRefreshToken = a.offline
-	r, err := auth.FetchToken(ctx, a.client, a.header, o)
-	if err != nil {
-		return token{}, a.refused(o, err)
-	}
-	a.mu.Lock()
-	a.identity = r.RefreshToken
-	a.mu.Unlock()
-	return newToken(r.Token, r.ExpiresInSeconds, now), nil
-}
-
-// newToken takes the time that a token lasts, which is a minute where nothing is said, and
-// ends it a little earlier: it has to arrive yet.
-func newToken(text string, seconds int, now time.Time) token {
-	last := time.Duration(max(seconds, 60)) * time.Second
-	return token{text, now.Add(last - last/10)}
-}
-
-// refused gives the token server's refusal as an error of its kind.
-func (a *authorizer) refused(o auth.TokenOptions, err error) error {
-	u, _ := url.Parse(o.Realm)
-	var status remoteerrors.ErrUnexpectedStatus
-	var way *url.Error
-	switch {
-	case errors.As(err, &way):
-		return networkError(u.Host, err)
-	case !errors.As(err, &status):
-		return fault.New(fault.Unavailable, "token server %s: %w", u.Host, err)
-	}
-	return &statusError{host: u.Host, what: "token server", code: status.StatusCode, text: bodyText(status.Body)}
-}
-
-// whole reads an answer to its end, which is soon: one that breaks off is then as good as
-// none.
-type whole struct{ next http.RoundTripper }
-
-func (w whole) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := w.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	res.Body.Close()
-	if err != nil {
-		return nil, err
-	}
-	res.Body = io.NopCloser(bytes.NewReader(b))
-	return res, nil
 }

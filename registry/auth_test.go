@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -147,6 +148,39 @@ func TestTokens(t *testing.T) {
 				t.Errorf("to mount it asked for %q", last)
 			}
 		}
+	}
+}
+
+// A registry may want more than we would ask for: it is asked once. A header of hosts.toml
+// is for the host that it names, not for its token server elsewhere.
+func TestWiderScopes(t *testing.T) {
+	var asked []string
+	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		asked = append(asked, strings.Join(q.URL.Query()["scope"], " ")+" "+q.Header.Get("X-Secret")+q.Header.Get("User-Agent"))
+		fmt.Fprint(w, `{"token":"`+fmt.Sprint(len(q.URL.Query()["scope"]))+`"}`)
+	}))
+	defer tokens.Close()
+	reg := registrytest.Start(t, registrytest.Options{Wrap: before(func(w http.ResponseWriter, q *http.Request) bool {
+		if q.Header.Get("X-Secret") != "s" {
+			t.Error("the header is missing")
+		}
+		if q.Header.Get("Authorization") == "Bearer 2" {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Bearer realm="`+tokens.URL+`",service="x",scope="repository:x:pull special:y:z"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})})
+	c := quick()
+	c.CertsDirs = []string{hostsToml(t, "example.com", "server = '"+reg.URL+"'\nheader = {X-Secret = 's'}")}
+	r := as(t, c, "example.com/x", Auth{})
+	for range 3 {
+		if _, err := r.Tags(t.Context()); !fault.Is(err, fault.NotFound) || strings.Contains(err.Error(), "denied") {
+			t.Fatal(err)
+		}
+	}
+	if len(asked) != 1 || asked[0] != "repository:x:pull special:y:z test" || reg.Requests.Load() != 4 {
+		t.Errorf("tokens were asked for %q, by %d requests", asked, reg.Requests.Load())
 	}
 }
 

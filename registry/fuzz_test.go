@@ -14,7 +14,7 @@ func FuzzHeaders(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, v string) {
 		asked := &url.URL{Scheme: "https", Host: "example.com", Path: "/v2/x/"}
-		e := &endpoint{base: asked, auth: newAuthorizer(&http.Client{Transport: &persistent{}}, nil, false)}
+		e := &endpoint{base: asked, auth: newAuthorizer(&http.Client{Transport: &persistent{}}, "example.com", nil, false)}
 		res := &http.Response{StatusCode: http.StatusUnauthorized, Request: &http.Request{URL: asked}, Header: http.Header{
 			"Link": {v}, "Location": {v}, "Www-Authenticate": {v}, "Range": {v}, "Retry-After": {v}, "Oci-Chunk-Min-Length": {v},
 		}}

@@ -116,7 +116,7 @@ func (c *Client) endpoint(ctx context.Context, h host, domain string, last bool,
 	if h.base.Host != registryHost(domain) {
 		e.domain = domain
 	}
-	e.auth = newAuthorizer(client, e.header, e.plain)
+	e.auth = newAuthorizer(client, h.base.Host, e.header, e.plain)
 	if last && a.isFor(domain) {
 		e.auth.secret = a
 	} else if last {

@@ -37,6 +37,9 @@ type request struct {
 // is a success.
 func (e *endpoint) do(ctx context.Context, q request) (*http.Response, error) {
 	scopes := q.scopes
+	if e.auth != nil {
+		scopes = e.auth.wanted(scopes)
+	}
 	for n := 1; ; n++ {
 		r, err := e.request(ctx, q)
 		if err != nil {
@@ -71,6 +74,9 @@ func (e *endpoint) do(ctx context.Context, q request) (*http.Response, error) {
 			}
 			if again && q.stream == nil {
 				discard(res)
+				if len(wider) > len(scopes) {
+					e.auth.widen(q.scopes, wider)
+				}
 				scopes = wider
 				continue
 			}

@@ -13,7 +13,7 @@ TIMEOUT ?= 20m
 # Where the engine is that docker's behaviour is read off.
 REFERENCE ?= $(HOME)/.cache/hoy-reference
 
-.PHONY: help build run test check bench fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference
+.PHONY: help interop build run test check bench fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference
 
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench  start and exec against the C floor and the peers that are installed'
 	@echo 'make fuzz   every fuzz target for a minute each'
 	@echo 'make systemd  the package in Debians that systemd has booted'
+	@echo 'make interop  images to and from skopeo, buildah, podman, crane, oras and docker'
 	@echo 'make soak   1,000 containers at once, and 1,000 runs in a row'
 	@echo 'make suite-moby   moby'"'"'s own integration tests against hoy'
 	@echo 'make transcripts  records from the reference engine what test/docker compares hoy with'
@@ -60,6 +61,13 @@ bench: build tools
 
 fuzz: build
 	@$(SUDO) test/fuzz.sh
+
+# Tools that Debian does not have come as Go modules.
+INTEROP ?= $(HOME)/.cache/hoy-interop
+interop: build tools
+	@for p in github.com/google/go-containerregistry/cmd/crane@v0.22.1 oras.land/oras/cmd/oras@v1.3.6; do GOBIN=$(INTEROP) go install $$p || exit 1; done
+	@for p in skopeo buildah podman; do command -v $$p >/dev/null || $(SUDO) apt-get install -y -qq --no-install-recommends $$p >/dev/null || exit 1; done
+	@$(SUDO) env HOY_INTEROP=$(INTEROP) HOY_REFERENCE=$(wildcard $(REFERENCE)/bin) go test -timeout 20m -v ./test/interop
 
 systemd: build tools
 	$(SUDO) env HOY_SYSTEMD=1 go test -timeout 30m -v ./test/systemd

@@ -91,6 +91,8 @@ func (a *app) words(group, name string) completer {
 		return a.names(volumes)
 	case "container":
 		return a.containerWords(name)
+	case "manifest":
+		return cobra.NoFileCompletions
 	}
 	switch name {
 	case "inspect":

@@ -67,6 +67,11 @@ func entries() []entry {
 		{"system", "df", nil, "", newSystemDf},
 		{"system", "prune", nil, "", newSystemPrune},
 		{"system", "dial-stdio", nil, "", newDialStdio},
+		{"manifest", "annotate", nil, "", newManifestAnnotate},
+		{"manifest", "create", nil, "", newManifestCreate},
+		{"manifest", "inspect", nil, "", newManifestInspect},
+		{"manifest", "push", nil, "", newManifestPush},
+		{"manifest", "rm", nil, "", newManifestRm},
 		{"migrate", "docker", nil, "", newMigrateDocker},
 		{"", "inspect", nil, "inspect", newInspect},
 		{"", "login", nil, "login", newLogin},
@@ -78,7 +83,7 @@ func entries() []entry {
 
 // unbuilt are docker's commands that hoy does not have yet, by group.
 var unbuilt = [...]struct{ group, names string }{
-	{"", "attest bake build builder buildx checkpoint compose config context manifest node plugin secret service stack swarm trust machine kubernetes dashboard anatomy why"},
+	{"", "attest bake build builder buildx checkpoint compose config context node plugin secret service stack swarm trust machine kubernetes dashboard anatomy why"},
 	{"image", "build"},
 	{"volume", "update"},
 	{"network", "connect create disconnect prune rm"},
@@ -86,7 +91,7 @@ var unbuilt = [...]struct{ group, names string }{
 
 // groups are the management commands and what they are about.
 var groups = [...]struct{ name, about string }{
-	{"container", "Manage containers"}, {"image", "Manage images"}, {"migrate", "Take over from other engines"}, {"network", "Manage networks"},
+	{"container", "Manage containers"}, {"image", "Manage images"}, {"manifest", "Put images of several platforms together"}, {"migrate", "Take over from other engines"}, {"network", "Manage networks"},
 	{"system", "Manage the engine"}, {"volume", "Manage volumes"},
 }
 

@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/moby/moby/api/types/registry"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // TransferOptions say how images are moved from and to a registry.
@@ -67,4 +70,45 @@ func authHeader(a *registry.AuthConfig) string {
 	}
 	b, _ := json.Marshal(a) // texts can always be encoded
 	return base64.URLEncoding.EncodeToString(b)
+}
+
+// Manifest is a manifest or index as its registry has it.
+type Manifest struct {
+	Descriptor ocispec.Descriptor // of an image with its platform
+	Raw        []byte
+}
+
+// ManifestOptions say how the engine asks a registry.
+type ManifestOptions struct {
+	Auth     *registry.AuthConfig
+	Insecure bool   // it may be one without TLS, or without a certificate to be trusted
+	From     string // of ManifestPut: the repository that has the image's blobs
+}
+
+// ManifestGet has the engine fetch what a name stands for in its registry.
+func (c *Client) ManifestGet(ctx context.Context, ref string, o ManifestOptions) (m Manifest, err error) {
+	return m, c.manifest(ctx, request{method: http.MethodGet}, ref, o, &m)
+}
+
+// ManifestPut has the engine store a manifest under a tag or digest. Of m.Descriptor the
+// media type counts; the whole descriptor is the answer.
+func (c *Client) ManifestPut(ctx context.Context, ref string, m Manifest, o ManifestOptions) (d ocispec.Descriptor, err error) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return d, err
+	}
+	return d, c.manifest(ctx, request{method: http.MethodPut, body: b}, ref, o, &d)
+}
+
+func (c *Client) manifest(ctx context.Context, r request, ref string, o ManifestOptions, out any) error {
+	r.path, r.query, r.auth = "/hoy/manifests/"+escape(ref), url.Values{}, authHeader(o.Auth)
+	flag(r.query, "insecure", o.Insecure)
+	if o.From != "" {
+		r.query.Set("from", o.From)
+	}
+	err := c.ask(ctx, r, out)
+	if StatusOf(err) == http.StatusNotFound && strings.HasSuffix(err.Error(), "page not found") {
+		return fmt.Errorf("the engine at %s is not hoy's: it hands no manifests out", c.Host())
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"runtime"
+	"slices"
 
 	"github.com/distribution/reference"
 	apiregistry "github.com/moby/moby/api/types/registry"
@@ -65,20 +66,9 @@ func credentials(a apiregistry.AuthConfig) registry.Auth {
 
 // Inspect tells what a name stands for in its registry, and for which platforms it is.
 func (r registries) Inspect(ctx context.Context, ref string, a apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error) {
-	named, err := reference.ParseNormalizedNamed(ref)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "invalid reference %q: %w", ref, err)
-	}
-	repo, err := r.d.registries.Load().Repository(ctx, named, credentials(a))
+	repo, _, tag, err := r.repository(ctx, ref, server.ManifestOptions{Auth: a})
 	if err != nil {
 		return nil, err
-	}
-	tag := "latest"
-	switch n := named.(type) {
-	case reference.Digested:
-		tag = n.Digest().String()
-	case reference.Tagged:
-		tag = n.Tag()
 	}
 	d, err := repo.Resolve(ctx, tag)
 	if err != nil {
@@ -89,6 +79,30 @@ func (r registries) Inspect(ctx context.Context, ref string, a apiregistry.AuthC
 		return nil, err
 	}
 	return &apiregistry.DistributionInspect{Descriptor: d, Platforms: platforms}, nil
+}
+
+// repository opens the repository of a name, and tells the name's digest or tag.
+func (r registries) repository(ctx context.Context, ref string, o server.ManifestOptions) (repo *registry.Repository, named reference.Named, tag string, err error) {
+	if named, err = reference.ParseNormalizedNamed(ref); err != nil {
+		return nil, nil, "", fault.New(fault.Invalid, "invalid reference %q: %w", ref, err)
+	}
+	tag = "latest"
+	switch n := named.(type) {
+	case reference.Digested:
+		tag = n.Digest().String()
+	case reference.Tagged:
+		tag = n.Tag()
+	}
+	client := r.d.registries.Load()
+	if o.Insecure {
+		opts := *r.d.now.Load()
+		opts.InsecureRegistries = append(slices.Clone(opts.InsecureRegistries), reference.Domain(named))
+		if client, err = opts.registries(r.d.log.Warn); err != nil {
+			return nil, nil, "", err
+		}
+	}
+	repo, err = client.Repository(ctx, named, credentials(o.Auth))
+	return repo, named, tag, err
 }
 
 // remotePlatforms are those of an index, or the one that an image's configuration names.
@@ -117,25 +131,37 @@ func remotePlatforms(ctx context.Context, repo *registry.Repository, d ocispec.D
 	return l, nil
 }
 
-// fetchJSON reads a small blob whose digest must be right.
+// fetchJSON decodes a small blob.
 func fetchJSON(ctx context.Context, repo *registry.Repository, d ocispec.Descriptor, v any) error {
-	if d.Size > 4<<20 {
-		return fault.New(fault.Invalid, "%s has %d bytes: too many for a manifest or configuration", d.Digest, d.Size)
-	}
-	body, err := repo.Fetch(ctx, d, 0, -1)
+	b, err := fetchSmall(ctx, repo, d)
 	if err != nil {
 		return err
-	}
-	defer body.Close()
-	b, err := io.ReadAll(body)
-	if err != nil {
-		return err
-	}
-	if d.Digest.Algorithm().FromBytes(b) != d.Digest {
-		return fault.New(fault.Unavailable, "the registry gives another content for %s", d.Digest)
 	}
 	if err := json.Unmarshal(b, v); err != nil {
 		return fault.New(fault.Unavailable, "cannot read %s: %w", d.Digest, err)
 	}
 	return nil
+}
+
+// mostManifest is how long manifests and configurations may be, in bytes.
+const mostManifest = 4 << 20
+
+// fetchSmall reads a small blob whose digest must be right.
+func fetchSmall(ctx context.Context, repo *registry.Repository, d ocispec.Descriptor) ([]byte, error) {
+	if d.Size > mostManifest {
+		return nil, fault.New(fault.Invalid, "%s has %d bytes: too many for a manifest or configuration", d.Digest, d.Size)
+	}
+	body, err := repo.Fetch(ctx, d, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return nil, err
+	}
+	if d.Digest.Algorithm().FromBytes(b) != d.Digest {
+		return nil, fault.New(fault.Unavailable, "the registry gives another content for %s", d.Digest)
+	}
+	return b, nil
 }

@@ -158,6 +158,11 @@ type Registries interface {
 	Search(ctx context.Context, o SearchOptions) ([]apiregistry.SearchResult, error)
 	// Inspect tells what a name stands for in its registry.
 	Inspect(ctx context.Context, ref string, a apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error)
+	// Manifest fetches what a name stands for.
+	Manifest(ctx context.Context, ref string, o ManifestOptions) (*Manifest, error)
+	// PutManifest stores a manifest under a name's tag or digest, after the blobs of an
+	// image that o.From has.
+	PutManifest(ctx context.Context, ref string, m Manifest, o ManifestOptions) (*ocispec.Descriptor, error)
 }
 
 // SearchOptions say what to look for in a registry.

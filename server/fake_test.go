@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -322,3 +323,12 @@ func call(t *testing.T, socket, method, path string, body io.Reader, header ...s
 
 // said is a message of a long operation.
 func said(text string) jsonstream.Message { return jsonstream.Message{Stream: text} }
+
+// Manifest gives back what it was asked with, as text.
+func (registries) Manifest(_ context.Context, ref string, o ManifestOptions) (*Manifest, error) {
+	return &Manifest{ocispec.Descriptor{MediaType: ref}, fmt.Appendf(nil, "%s %t", o.Auth.Username, o.Insecure)}, nil
+}
+
+func (registries) PutManifest(_ context.Context, ref string, m Manifest, o ManifestOptions) (*ocispec.Descriptor, error) {
+	return &ocispec.Descriptor{MediaType: m.Descriptor.MediaType, URLs: []string{ref, o.From, string(m.Raw)}}, nil
+}

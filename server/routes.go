@@ -123,6 +123,8 @@ func routes() []route {
 
 		{post, "/hoy/migrate/docker", migrateDocker, 0},
 		{get, "/hoy/disk", diskReport, 0},
+		{get, "/hoy/manifests/{name}", manifestGet, 0},
+		{put, "/hoy/manifests/{name}", manifestPut, 0},
 
 		{get, "/swarm", noSwarm, 0},
 		{post, "/swarm/init", absent("swarm mode"), 0},

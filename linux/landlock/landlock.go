@@ -21,7 +21,7 @@ const (
 		unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE |
 		unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_REG |
 		unix.LANDLOCK_ACCESS_FS_MAKE_FIFO | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK | unix.LANDLOCK_ACCESS_FS_MAKE_SYM |
-		unix.LANDLOCK_ACCESS_FS_REFER
+		unix.LANDLOCK_ACCESS_FS_REFER | unix.LANDLOCK_ACCESS_FS_TRUNCATE
 )
 
 // Version returns the version of the kernel's landlock (its ABI), 0 where it has none
@@ -67,8 +67,8 @@ func Ruleset(rules ...Rule) (*os.File, error) {
 func denied(v int) unix.LandlockRulesetAttr {
 	var a unix.LandlockRulesetAttr
 	a.Handled_access_fs = Build | Execute | unix.LANDLOCK_ACCESS_FS_MAKE_SOCK
-	if v >= 3 {
-		a.Handled_access_fs |= unix.LANDLOCK_ACCESS_FS_TRUNCATE
+	if v < 3 {
+		a.Handled_access_fs &^= unix.LANDLOCK_ACCESS_FS_TRUNCATE
 	}
 	if v >= 4 {
 		a.Handled_access_net = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP

@@ -56,6 +56,7 @@ type fetching struct {
 	end    int64
 	within bool          // neither beginning nor end
 	body   io.ReadCloser // nil: none is open
+	skip   int64         // bytes of it that are there already
 	failed int           // times since it last got on
 	marked int64         // offset at the last failure
 }
@@ -72,6 +73,10 @@ func (f *fetching) Read(p []byte) (int, error) {
 		n, err := 0, error(nil)
 		if f.body == nil {
 			err = f.open()
+		}
+		if err == nil && f.skip > 0 {
+			_, err = io.CopyN(io.Discard, f.body, f.skip)
+			f.skip = 0
 		}
 		if err == nil {
 			n, err = f.body.Read(p[:min(int64(len(p)), f.end-f.off)])
@@ -176,10 +181,7 @@ func (f *fetching) part(e *endpoint, q request) (io.ReadCloser, error) {
 		res.Body.Close()
 		return nil, fault.New(fault.NotImplemented, "registry %s gives whole blobs only", e)
 	}
-	if _, err := io.CopyN(io.Discard, res.Body, f.off-from); err != nil {
-		res.Body.Close()
-		return nil, networkError(e.String(), err)
-	}
+	f.skip = f.off - from
 	return res.Body, nil
 }
 

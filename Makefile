@@ -18,7 +18,7 @@ REFERENCE ?= $(HOME)/.cache/hoy-reference
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'
 	@echo 'make test   every test; installs what they need (Debian packages, by apt-get)'
-	@echo 'make build  bin/hoy, bin/hoyd, bin/hoy-keeper'
+	@echo 'make build  bin/hoy, bin/hoyd, bin/hoy-keeper, bin/hoy-registry'
 	@echo 'make package  dist/hoy_*.deb and dist/hoy-*.rpm'
 	@echo 'make check  formatting, vet, staticcheck'
 	@echo 'make bench  start and exec against the C floor and the peers that are installed'
@@ -37,7 +37,7 @@ build: go-present
 	@mkdir -p bin toolbox/embed
 	@$(GOBUILD) -o bin/hoy-toolbox ./cmd/hoy-toolbox
 	@go run ./toolbox/pack bin/hoy-toolbox $(TOOLBOX)
-	@$(GOBUILD) -o bin/ ./cmd/hoy ./cmd/hoyd ./cmd/hoy-keeper ./cmd/hoy-verify
+	@$(GOBUILD) -o bin/ ./cmd/hoy ./cmd/hoyd ./cmd/hoy-keeper ./cmd/hoy-verify ./cmd/hoy-registry
 
 run: build
 	@$(SUDO) bin/hoy run --rm hoy/toolbox anatomy

@@ -99,7 +99,7 @@ func (a *app) words(group, name string) completer {
 		return a.names(containers(""), images, volumes, networks)
 	case "login", "logout":
 		return a.servers
-	case "info", "version", "events", "df", "search":
+	case "info", "version", "events", "df", "search", "registry":
 		return cobra.NoFileCompletions
 	}
 	return nil

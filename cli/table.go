@@ -76,6 +76,7 @@ func entries() []entry {
 		{"", "inspect", nil, "inspect", newInspect},
 		{"", "login", nil, "login", newLogin},
 		{"", "logout", nil, "logout", newLogout},
+		{"", "registry", nil, "registry", newRegistry},
 		{"", "search", nil, "search", newSearch},
 		{"", "version", nil, "version", newVersion},
 	}

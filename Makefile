@@ -13,7 +13,7 @@ TIMEOUT ?= 20m
 # Where the engine is that docker's behaviour is read off.
 REFERENCE ?= $(HOME)/.cache/hoy-reference
 
-.PHONY: help interop build run test check bench fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference
+.PHONY: help interop build run test check bench fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference conformance
 
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'
@@ -27,6 +27,7 @@ help:
 	@echo 'make interop  images to and from skopeo, buildah, podman, crane, oras and docker'
 	@echo 'make soak   1,000 containers at once, and 1,000 runs in a row'
 	@echo 'make suite-moby   moby'"'"'s own integration tests against hoy'
+	@echo 'make conformance  the tests of the distribution specification against hoy registry'
 	@echo 'make transcripts  records from the reference engine what test/docker compares hoy with'
 
 go-present:
@@ -91,6 +92,9 @@ transcripts: build tools reference
 
 suite-moby: build tools
 	@$(SUDO) go run ./test/suites/moby
+
+conformance: build
+	@go run ./test/suites/distribution
 
 suite-moby-reference: build tools reference
 	@$(SUDO) go run ./test/suites/moby -reference $(REFERENCE)/bin

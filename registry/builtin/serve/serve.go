@@ -88,6 +88,8 @@ func handler(ctx context.Context, o builtin.Options, dir string) (h http.Handler
 	if o.Htpasswd != "" {
 		c.Auth = configuration.Auth{"htpasswd": {"realm": "hoy-registry", "path": o.Htpasswd}}
 	}
+	// Layers that are fetched from elsewhere, as those of Windows: a manifest may name them.
+	c.Validation.Manifests.URLs.Allow = []string{"^https?://"}
 	c.HTTP.Secret = rand.Text() // of the state of uploads, which clients hold: it lasts as long as this process
 	return handlers.NewApp(ctx, c), nil
 }

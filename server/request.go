@@ -9,11 +9,11 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/lib/fault"
@@ -171,18 +171,11 @@ func (r *request) platform() (*ocispec.Platform, error) {
 	if text == "" || strings.HasPrefix(text, "{") {
 		return r.jsonPlatform(text)
 	}
-	part := strings.Split(text, "/")
-	if len(part) == 1 && part[0] == runtime.GOOS {
-		part = append(part, runtime.GOARCH)
+	p, err := platforms.Parse(text)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "invalid platform: %w", err)
 	}
-	if len(part) == 1 || len(part) > 3 || part[0] == "" || part[1] == "" {
-		return nil, fault.New(fault.Invalid, "invalid platform %q: want os/architecture[/variant]", text)
-	}
-	p := &ocispec.Platform{OS: part[0], Architecture: part[1]}
-	if len(part) == 3 {
-		p.Variant = part[2]
-	}
-	return p, nil
+	return &p, nil
 }
 
 // jsonPlatform reads a platform as newer calls have it.

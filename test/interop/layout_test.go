@@ -20,6 +20,12 @@ import (
 // gzip, with zstd and without compression. It returns its folder and the index's digest.
 func (b *bench) layout() (dir, index string) {
 	b.Helper()
+	return b.layoutWith(ocispec.MediaTypeImageLayerZstd, zstded)
+}
+
+// layoutWith is layout with another compression of the second layer.
+func (b *bench) layoutWith(mediaType string, compress func([]byte) []byte) (dir, index string) {
+	b.Helper()
 	dir = filepath.Join(b.dir, "layout")
 	blobs := filepath.Join(dir, "blobs/sha256")
 	if err := os.MkdirAll(blobs, 0o755); err != nil {
@@ -45,7 +51,7 @@ func (b *bench) layout() (dir, index string) {
 		own, last := b.file("arch", arch), b.file("last", "layer of "+arch)
 		layers := []ocispec.Descriptor{
 			put(ocispec.MediaTypeImageLayerGzip, gzipped(busybox)),
-			put(ocispec.MediaTypeImageLayerZstd, zstded(own)),
+			put(mediaType, compress(own)),
 			put(ocispec.MediaTypeImageLayer, last),
 		}
 		config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: arch},

@@ -185,7 +185,7 @@ func TestSilence(t *testing.T) {
 	defer close(release)
 	r := open(t, reg, quick(), "x", Auth{})
 	push(t, r, "v1", []byte("{}"), blob)
-	r.c.silence = 50 * time.Millisecond
+	r.c.silence = 200 * time.Millisecond
 	for _, e := range r.endpoints {
 		e.http.Transport.(*persistent).silence = r.c.silence
 	}

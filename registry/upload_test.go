@@ -34,7 +34,7 @@ func TestUploadGoesOn(t *testing.T) {
 	reg := registrytest.Start(t, registrytest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if q.Method == http.MethodPatch && breaks.Add(-1) >= 0 {
-				q.Body = &short{q.Body, int(after.Load())}
+				q.Body = &registrytest.Short{ReadCloser: q.Body, N: int(after.Load())}
 				defer panic(http.ErrAbortHandler)
 			}
 			if q.Method == http.MethodPatch {
@@ -59,21 +59,6 @@ func TestUploadGoesOn(t *testing.T) {
 	if err := send(t.Context(), r, random(1<<20+1)); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("breaking on and on: %v", err)
 	}
-}
-
-// short ends with an error after n bytes.
-type short struct {
-	io.ReadCloser
-	n int
-}
-
-func (s *short) Read(p []byte) (int, error) {
-	if s.n == 0 {
-		return 0, io.ErrUnexpectedEOF
-	}
-	n, err := s.ReadCloser.Read(p[:min(len(p), s.n)])
-	s.n -= n
-	return n, err
 }
 
 type metered struct {
@@ -113,7 +98,7 @@ func TestUploadAdapts(t *testing.T) {
 					return false
 				}
 				d, _ := http.NewRequestWithContext(q.Context(), http.MethodDelete, q.URL.String(), nil)
-				next.ServeHTTP(discarding{}, d)
+				next.ServeHTTP(registrytest.Nobody{}, d)
 				w.WriteHeader(http.StatusNotFound)
 				return true
 			})(next)
@@ -139,13 +124,6 @@ func TestUploadAdapts(t *testing.T) {
 	}
 }
 
-// discarding is an answer for nobody.
-type discarding struct{}
-
-func (discarding) Header() http.Header         { return http.Header{} }
-func (discarding) Write(p []byte) (int, error) { return len(p), nil }
-func (discarding) WriteHeader(int)             {}
-
 // losing does what the first request of a method asks, but loses the answer.
 func losing(method string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
@@ -154,7 +132,7 @@ func losing(method string) func(http.Handler) http.Handler {
 			if q.Method != method || times.Add(1) > 1 {
 				return false
 			}
-			next.ServeHTTP(discarding{}, q)
+			next.ServeHTTP(registrytest.Nobody{}, q)
 			panic(http.ErrAbortHandler)
 		})(next)
 	}

@@ -61,6 +61,22 @@ func (t *attached) tty(ctx context.Context) (stop func()) {
 	return t.a.watchSize(func(rows, cols uint16) error { return t.c.ContainerResize(ctx, t.id, rows, cols) })
 }
 
+// holdRunning is hold for a container that was running. It may have ended while we
+// attached: then what it printed is here at once if we were in time, and otherwise the
+// stream waits for its next start.
+func (t *attached) holdRunning(ctx context.Context) error {
+	holding, give := context.WithCancel(ctx)
+	defer give()
+	if now, _, err := t.c.ContainerInspect(ctx, t.id, false); err == nil && now.State != nil && !now.State.Running {
+		defer time.AfterFunc(time.Second, give).Stop()
+	}
+	err := t.hold(holding)
+	if holding.Err() == nil || ctx.Err() != nil {
+		return err
+	}
+	return t.exit(<-t.ended)
+}
+
 // hold copies until the container ended or the user detached, and returns the exit.
 func (t *attached) hold(ctx context.Context) error {
 	for t.stream != nil {

@@ -145,5 +145,5 @@ func (a *app) attach(ctx context.Context, c *client.Client, name string, stdin, 
 		}
 	}
 	defer t.tty(ctx)()
-	return t.hold(ctx)
+	return t.holdRunning(ctx)
 }

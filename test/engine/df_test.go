@@ -56,7 +56,7 @@ func TestDiskAccount(t *testing.T) {
 	e.ImportBusybox()
 	e.Hoy("run", "-d", "--name", "runs", "-v", "data:/data", "busybox", "sh", "-c",
 		"head -c 9000000 /dev/zero >/data/f; ln /data/f /data/g; truncate -s 1g /data/sparse; mkdir /d; for i in $(seq 300); do echo $i >/d/$i; done; head -c 70000 /dev/zero; echo; echo done; sleep 1000")
-	e.Hoy("run", "--name", "ended", "-v", "/anonymous", "busybox", "sh", "-c", "head -c 2000000 /dev/zero >/f; echo said")
+	e.Hoy("run", "--name", "ended", "-v", "/anonymous", "busybox", "sh", "-c", "head -c 2000000 /dev/urandom >/f; echo said")
 	e.Hoy("commit", "ended", "derived")
 	e.Hoy("tag", "derived", "second:1")
 	e.Hoy("volume", "create", "unused")

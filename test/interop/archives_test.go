@@ -5,12 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/registry/registrytest"
-	"hoy/test/dockerd"
 )
 
 // archives runs f with an engine, a registry in the clear, and an OCI layout in the
@@ -118,32 +116,14 @@ func (b *bench) reads(archive, root string) {
 // that is given.
 func (b *bench) saved(out, archive string) {
 	b.Helper()
-	bin := os.Getenv("HOY_REFERENCE")
-	if bin == "" {
-		b.Log("no reference engine: 'make interop REFERENCE=DIR' tests it too")
-		return
-	}
-	dir, err := os.MkdirTemp("", "ref")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	group := "/hoy-reference-" + filepath.Base(dir) + time.Now().Format("150405")
-	d, err := dockerd.Start(bin, dir+"/d", "--cgroup-parent", group, "--bridge", "none", "--iptables=false", "--ip6tables=false")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer d.Stop()
-	docker := func(args ...string) string {
-		b.Helper()
-		return b.tool(append([]string{"docker", "-H", d.Host}, args...)...)
-	}
-	_, ref, _ := strings.Cut(docker("load", "-q", "-i", archive), ": ")
-	if got := docker("run", "--rm", "--network", "none", ref, "cat", "/arch"); got != "amd64" {
-		b.Errorf("%s: the reference engine's container says %q", archive, got)
-	}
-	if out != "" {
-		docker("save", "-o", out, ref)
-	}
-	docker("rmi", "-f", ref)
+	b.withReference(func(docker func(args ...string) string) {
+		_, ref, _ := strings.Cut(docker("load", "-q", "-i", archive), ": ")
+		if got := docker("run", "--rm", "--network", "none", ref, "cat", "/arch"); got != "amd64" {
+			b.Errorf("%s: the reference engine's container says %q", archive, got)
+		}
+		if out != "" {
+			docker("save", "-o", out, ref)
+		}
+		docker("rmi", "-f", ref)
+	})
 }

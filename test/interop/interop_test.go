@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"hoy/registry/registrytest"
 	"hoy/test/dockerd"
@@ -202,7 +201,7 @@ func TestOurs(t *testing.T) {
 		if id == "" {
 			b.Error("podman pulled nothing")
 		}
-		b.reference(name)
+		b.pulledByReference(name)
 	})
 }
 
@@ -221,8 +220,21 @@ func (b *bench) sameBlobs(theirs, ours string) {
 	}
 }
 
-// reference has the engine that docker's behaviour is read off pull the image and run it.
-func (b *bench) reference(name string) {
+// pulledByReference has the reference engine pull an image and run it.
+func (b *bench) pulledByReference(name string) {
+	b.Helper()
+	b.withReference(func(docker func(args ...string) string) {
+		docker("pull", "-q", name)
+		if got := docker("run", "--rm", "--network", "none", name, "cat", "/arch"); got != "amd64" {
+			b.Errorf("the reference engine's container says %q", got)
+		}
+		docker("rmi", "-f", name)
+	})
+}
+
+// withReference starts the engine that docker's behaviour is read off, where there is
+// one, and ends it after use, which has docker's command line for it.
+func (b *bench) withReference(use func(docker func(args ...string) string)) {
 	b.Helper()
 	bin := os.Getenv("HOY_REFERENCE")
 	if bin == "" {
@@ -234,18 +246,14 @@ func (b *bench) reference(name string) {
 		b.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	d, err := dockerd.Start(bin, dir+"/d", "--cgroup-parent", fmt.Sprintf("/hoy-reference-%d", time.Now().UnixNano()%1e6), "--insecure-registry", "127.0.0.0/8", "--bridge", "none", "--iptables=false", "--ip6tables=false")
+	group := "/hoy-reference-" + filepath.Base(dir)
+	d, err := dockerd.Start(bin, dir+"/d", "--cgroup-parent", group, "--insecure-registry", "127.0.0.0/8", "--bridge", "none", "--iptables=false", "--ip6tables=false")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer d.Stop()
-	docker := func(args ...string) string {
+	use(func(args ...string) string {
 		b.Helper()
 		return b.tool(append([]string{"docker", "-H", d.Host}, args...)...)
-	}
-	docker("pull", "-q", name)
-	if got := docker("run", "--rm", "--network", "none", name, "cat", "/arch"); got != "amd64" {
-		b.Errorf("the reference engine's container says %q", got)
-	}
-	docker("rmi", "-f", name)
+	})
 }

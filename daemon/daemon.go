@@ -228,7 +228,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		System:     &about{d: d, mode: groups.Mode().String(), initPath: initPath},
 		Version:    version.Version, MinAPI: o.MinAPI, Experimental: o.Experimental, Log: log,
 		Debug: func() bool { return d.options().Debug },
-		Calm:  debug.FreeOSMemory, // what many clients at once have needed
+		Calm:  giveBack, // what many clients at once have needed
 	})
 	return nil
 }

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// giveBack returns memory that only the start needed: of the heap, and of the program
-// itself, whose pages are mapped in pieces of 64 kB around each that is touched, so
-// that the start maps nearly all of it. What is needed again comes back from the page
-// cache by a fault. A failure costs memory, nothing else.
+// giveBack returns memory that only the start, or a busy time, needed: of the heap, and
+// of the program itself, whose pages are mapped in pieces of 64 kB around each that is
+// touched, so that the start maps nearly all of it. What is needed again comes back from
+// the page cache by a fault, a few hundred in all. A failure costs memory, nothing else.
 func giveBack() {
 	debug.FreeOSMemory()
 	self, err := os.Readlink("/proc/self/exe")

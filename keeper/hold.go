@@ -1,0 +1,46 @@
+package keeper
+
+import (
+	"net/netip"
+	"os"
+)
+
+// NetworkHold is what the keeper holds for a container beside its process, so that it
+// works while no engine runs: the sockets that answer at 127.0.0.11, and those that
+// keep the host's ports of published ones.
+type NetworkHold struct {
+	ID         string // of the container
+	Generation uint64 // of its start: the hold ends with that process
+
+	Resolver *Resolver // nil: none
+	Ports    []HeldPort
+}
+
+// Resolver is a container's name server at 127.0.0.11.
+type Resolver struct {
+	UDP, TCP *os.File // bound to 127.0.0.11:53 in the container's network namespace; borrowed
+	NetNS    *os.File // the container's network namespace, for Servers; borrowed
+
+	Networks []string                // ids of the networks whose names it answers, first the one asked first
+	Links    map[string]string       // alias to the name, of one of Networks, that it stands for
+	Hosts    map[string][]netip.Addr // names of its own, such as host.docker.internal
+	Servers  []netip.AddrPort        // whom to ask for other names, from the container's namespace; none: the host's servers, followed as they change
+	Isolated bool                    // other names are not asked for: only internal networks
+}
+
+// HeldPort is a port of the host that nobody else shall take while it is published. What
+// nftables does not divert to the container arrives at the socket; of that the keeper
+// forwards connections and datagrams of the machine itself to Target, and refuses others.
+type HeldPort struct {
+	Socket *os.File // bound; a stream socket listens; borrowed
+	Proto  string   // tcp, udp or sctp
+	Host   netip.AddrPort
+	Target netip.AddrPort // of the container
+}
+
+// NameEntry is a container's place among the names of a network.
+type NameEntry struct {
+	Container string       // id
+	Names     []string     // first the one that reverse look-ups give
+	Addresses []netip.Addr // IPv4 and IPv6
+}

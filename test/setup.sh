@@ -13,6 +13,7 @@ need xz xz-utils
 need zstd zstd
 need ip iproute2
 need nsenter util-linux
+need nft nftables
 need hyperfine hyperfine
 need jq jq
 # Docker's own command line: Debian 13 has it by itself, Debian 12 with its engine.

@@ -20,9 +20,9 @@ type Network struct {
 	Masquerade bool         // give what leaves the subnet the host's address
 }
 
-// Table returns the name of the table that holds the rules of a bridge. Each
+// tableOf returns the name of the table that holds the rules of a bridge. Each
 // bridge has its own, so that several engines never touch each other's rules.
-func Table(bridge string) string { return "hoy-" + bridge }
+func tableOf(bridge string) string { return "hoy-" + bridge }
 
 // Apply replaces the rules of n in one transaction:
 //
@@ -39,20 +39,20 @@ func Apply(n Network) error {
 		return fmt.Errorf("cannot open nftables: %w", err)
 	}
 	// Adding before deleting makes the deletion succeed whether or not the table exists.
-	t := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: Table(n.Bridge)}
+	t := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableOf(n.Bridge)}
 	c.AddTable(t)
 	c.DelTable(t)
 	c.AddTable(t)
 	if n.Masquerade {
 		nat := c.AddChain(&nftables.Chain{Name: "postrouting", Table: t, Type: nftables.ChainTypeNAT,
 			Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource})
-		c.AddRule(&nftables.Rule{Table: t, Chain: nat, Exprs: join(source(n.Subnet), link(expr.MetaKeyOIFNAME, expr.CmpOpNeq, n.Bridge), []expr.Any{&expr.Masq{}})})
+		c.AddRule(&nftables.Rule{Table: t, Chain: nat, Exprs: joinOld(sourceOld(n.Subnet), link(expr.MetaKeyOIFNAME, expr.CmpOpNeq, n.Bridge), []expr.Any{&expr.Masq{}})})
 	}
 	forward := c.AddChain(&nftables.Chain{Name: "forward", Table: t, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter})
 	in := link(expr.MetaKeyOIFNAME, expr.CmpOpEq, n.Bridge)
-	c.AddRule(&nftables.Rule{Table: t, Chain: forward, Exprs: join(in, established(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})})
-	c.AddRule(&nftables.Rule{Table: t, Chain: forward, Exprs: join(in, link(expr.MetaKeyIIFNAME, expr.CmpOpNeq, n.Bridge), []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}})})
+	c.AddRule(&nftables.Rule{Table: t, Chain: forward, Exprs: joinOld(in, established(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})})
+	c.AddRule(&nftables.Rule{Table: t, Chain: forward, Exprs: joinOld(in, link(expr.MetaKeyIIFNAME, expr.CmpOpNeq, n.Bridge), []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}})})
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("cannot write nftables table %s: %w", t.Name, err)
 	}
@@ -65,14 +65,14 @@ func Remove(bridge string) error {
 	if err != nil {
 		return fmt.Errorf("cannot open nftables: %w", err)
 	}
-	c.DelTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: Table(bridge)})
+	c.DelTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableOf(bridge)})
 	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("cannot remove nftables table %s: %w", Table(bridge), err)
+		return fmt.Errorf("cannot remove nftables table %s: %w", tableOf(bridge), err)
 	}
 	return nil
 }
 
-func join(parts ...[]expr.Any) []expr.Any {
+func joinOld(parts ...[]expr.Any) []expr.Any {
 	var es []expr.Any
 	for _, p := range parts {
 		es = append(es, p...)
@@ -87,8 +87,8 @@ func link(key expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: padded}}
 }
 
-// source matches packets from the subnet (bytes 12-15 of the IPv4 header).
-func source(p netip.Prefix) []expr.Any {
+// sourceOld matches packets from the subnet (bytes 12-15 of the IPv4 header).
+func sourceOld(p netip.Prefix) []expr.Any {
 	mask := make([]byte, 4)
 	for i := range p.Bits() {
 		mask[i/8] |= 1 << (7 - i%8)

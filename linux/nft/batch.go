@@ -1,0 +1,151 @@
+package nft
+
+import (
+	"fmt"
+
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+)
+
+// Batch collects changes that the kernel makes all at once, or none of them:
+//
+//	var b nft.Batch
+//	b.Replace(table)
+//	b.Add(table.Name, set, elements...)
+//	err := b.Commit()
+//
+// The zero value is an empty one in the network namespace of the calling thread.
+type Batch struct {
+	conn  *nftables.Conn
+	count int
+	err   error
+}
+
+// buffer is what the kernel may queue for us: an answer of about a kilobyte to each of
+// many thousand messages, all written before the first of them is read.
+const buffer = 64 << 20
+
+func (b *Batch) c(messages int) *nftables.Conn {
+	if b.conn == nil {
+		b.conn, b.err = nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
+			if b.count < 50 {
+				return nil // the usual buffers do, and this is one system call less
+			}
+			if err := c.SetReadBuffer(buffer); err != nil {
+				return err
+			}
+			return c.SetWriteBuffer(buffer)
+		}))
+	}
+	b.count += messages
+	return b.conn
+}
+
+func native(table string) *nftables.Table {
+	return &nftables.Table{Family: nftables.TableFamilyINet, Name: table}
+}
+
+// Replace makes the table what t says, whether or not there is one of its name.
+func (b *Batch) Replace(t Table) {
+	b.Delete(t.Name)
+	n := native(t.Name)
+	b.c(1).AddTable(n)
+	// Chains before what jumps to them: rules and verdict maps.
+	for _, c := range t.Chains {
+		b.addChain(n, c)
+	}
+	for _, s := range t.Sets {
+		b.note(b.c(1).AddSet(s.native(n), nil))
+	}
+	for _, s := range t.Sets {
+		b.Add(t.Name, s, s.Elements...)
+	}
+	for _, c := range t.Chains {
+		b.addRules(n, c)
+	}
+}
+
+// Delete removes a table; one that is not there is no error.
+func (b *Batch) Delete(table string) {
+	// Adding before deleting makes the deletion succeed whether or not the table exists.
+	n := native(table)
+	b.c(2).AddTable(n)
+	b.conn.DelTable(n)
+}
+
+// AddChain adds a chain with its rules.
+func (b *Batch) AddChain(table string, c Chain) {
+	n := native(table)
+	b.addChain(n, c)
+	b.addRules(n, c)
+}
+
+func (b *Batch) addChain(t *nftables.Table, c Chain) {
+	n := &nftables.Chain{Name: c.Name, Table: t}
+	if c.Hook != nil {
+		n.Type, n.Hooknum, n.Priority = c.Hook.Type, c.Hook.Number, c.Hook.Priority
+	}
+	b.c(1).AddChain(n)
+}
+
+func (b *Batch) addRules(t *nftables.Table, c Chain) {
+	for _, r := range c.Rules {
+		b.c(2).AddRule(&nftables.Rule{Table: t, Chain: &nftables.Chain{Name: c.Name, Table: t}, Exprs: r.exprs(), UserData: r.userData()})
+	}
+}
+
+// Rewrite replaces the rules of a chain that is there.
+func (b *Batch) Rewrite(table string, c Chain) {
+	n := native(table)
+	b.c(1).FlushChain(&nftables.Chain{Name: c.Name, Table: n})
+	b.addRules(n, c)
+}
+
+// DeleteChain removes a chain that nothing jumps to, with its rules.
+func (b *Batch) DeleteChain(table, chain string) {
+	c := &nftables.Chain{Name: chain, Table: native(table)}
+	b.c(2).FlushChain(c)
+	b.conn.DelChain(c)
+}
+
+// Add adds elements to a set that is there.
+func (b *Batch) Add(table string, s Set, elements ...Element) {
+	b.elements(s.native(native(table)), elements, (*nftables.Conn).SetAddElements)
+}
+
+// Remove removes elements, each of which must be there.
+func (b *Batch) Remove(table string, s Set, elements ...Element) {
+	b.elements(s.native(native(table)), elements, (*nftables.Conn).SetDeleteElements)
+}
+
+// atOnce elements fit into one attribute, which has 64 KiB.
+const atOnce = 256
+
+func (b *Batch) elements(s *nftables.Set, elements []Element, do func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error) {
+	for len(elements) > 0 {
+		n := min(len(elements), atOnce)
+		list := make([]nftables.SetElement, n)
+		for i, e := range elements[:n] {
+			list[i] = e.native()
+		}
+		b.note(do(b.c(1), s, list))
+		elements = elements[n:]
+	}
+}
+
+func (b *Batch) note(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// Commit makes the changes. The error of a change to what is not there is ENOENT.
+func (b *Batch) Commit() error {
+	if b.err == nil && b.conn != nil {
+		b.err = b.conn.Flush()
+	}
+	if b.err != nil {
+		return fmt.Errorf("cannot write nftables rules: %w", b.err)
+	}
+	return nil
+}

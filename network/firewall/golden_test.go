@@ -1,0 +1,200 @@
+package firewall
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"hoy/test/rootful"
+)
+
+var update = flag.Bool("update", false, "write the golden documents anew")
+
+func prefixOf(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+func port(proto, host, link, container string) Port {
+	return Port{Proto: proto, Host: netip.MustParseAddrPort(host), Link: link, Container: netip.MustParseAddrPort(container)}
+}
+
+// defaultNetwork is what an engine has at first.
+var defaultNetwork = Network{Name: "bridge", Link: "hoy0", Subnet: prefixOf("172.17.0.0/16")}
+
+// scenarios are the documents in testdata: what the rules look like, and so what they
+// mean. Each is read as "nft list table" prints the table.
+var scenarios = []struct {
+	name     string
+	networks []Network
+	ports    []Port
+	policy   Policy
+}{
+	{"default", []Network{defaultNetwork}, nil, Policy{}},
+	{"published", []Network{
+		{Name: "bridge", Link: "hoy0", Subnet: prefixOf("172.17.0.0/16"), Subnet6: prefixOf("fd00:17::/64")},
+	}, []Port{
+		port("tcp", "0.0.0.0:8080", "hoy0", "172.17.0.2:80"),
+		port("tcp", "[::]:8080", "hoy0", "[fd00:17::2]:80"),
+		port("udp", "0.0.0.0:53", "hoy0", "172.17.0.3:5353"),
+		port("tcp", "127.0.0.1:5432", "hoy0", "172.17.0.4:5432"),
+		port("sctp", "[2001:db8::1]:3868", "hoy0", "[fd00:17::5]:3868"),
+	}, Policy{}},
+	{"internal", []Network{defaultNetwork,
+		{Name: "backend", Link: "br-backend", Subnet: prefixOf("10.1.0.0/24"), Subnet6: prefixOf("fd00:1::/64"), Internal: true},
+	}, nil, Policy{}},
+	{"apart", []Network{
+		{Name: "tenants", Link: "br-tenants", Subnet: prefixOf("10.2.0.0/24"), Subnet6: prefixOf("fd00:2::/64"), NoICC: true, Allowed: []Allow{
+			{netip.MustParseAddr("10.2.0.2"), netip.MustParseAddr("10.2.0.3"), "tcp", 5432},
+		}},
+	}, []Port{port("tcp", "0.0.0.0:80", "br-tenants", "10.2.0.2:80")}, Policy{}},
+	{"modes", []Network{
+		{Name: "lab", Link: "br-lab", Subnet: prefixOf("10.3.0.0/24"), Subnet6: prefixOf("2001:db8:3::/64"), Mode: NATUnprotected, Mode6: Routed, Source: netip.MustParseAddr("192.0.2.7")},
+		{Name: "plain", Link: "br-plain", Subnet: prefixOf("10.4.0.0/24"), NoMasq: true, Trusted: []string{"wg0"}},
+	}, []Port{
+		port("tcp", "0.0.0.0:80", "br-lab", "10.3.0.2:80"),
+		port("tcp", "[::]:0", "br-lab", "[2001:db8:3::2]:80"),
+	}, Policy{}},
+	{"policy", []Network{defaultNetwork,
+		{Name: "legacy", Link: "br-legacy", Subnet: prefixOf("10.5.0.0/24"), Unguarded: true},
+	}, []Port{
+		port("tcp", "0.0.0.0:80", "hoy0", "172.17.0.2:80"),
+		port("tcp", "0.0.0.0:8443", "br-legacy", "10.5.0.2:443"),
+	}, Policy{Firewall: "example", Refuse: true, Rules: []PolicyRule{
+		{Comment: "lo", In: "lo"},
+		{Comment: "80/tcp", Proto: "tcp", First: 80, Last: 80},
+		{Comment: "from the office, but not its guests", From: prefixOf("198.51.100.128/25"), Refuse: true},
+		{Comment: "from the office", From: prefixOf("198.51.100.0/24"), Proto: "udp", First: 6000, Last: 6100},
+		{Comment: "eth1", In: "eth1", Zone: &Zone{Name: "dmz", Refuse: true, Rules: []PolicyRule{{Comment: "https", Proto: "tcp", First: 443, Last: 443}}}},
+	}}},
+}
+
+// bridge makes a link that lasts as long as the test.
+func bridge(t testing.TB, name string) netlink.Link {
+	t.Helper()
+	l := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
+	if err := netlink.LinkAdd(l); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := netlink.LinkDel(l); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+func open(t testing.TB, table string) *Firewall {
+	t.Helper()
+	f, err := Open(Options{Table: table})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// list is what the kernel holds.
+func list(t testing.TB, table string) string {
+	t.Helper()
+	out, err := exec.Command("nft", "list", "table", "inet", table).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
+func TestGolden(t *testing.T) {
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			rootful.Check(t)
+			for _, n := range s.networks {
+				bridge(t, n.Link)
+			}
+			f := open(t, "hoy-hoy0")
+			if err := f.SetPolicy(s.policy); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Sync(s.networks, s.ports); err != nil {
+				t.Fatal(err)
+			}
+			got := list(t, "hoy-hoy0")
+			path := filepath.Join("testdata", s.name+".nft")
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("the table is not the document %s (-update writes it):\n%s", path, got)
+			}
+		})
+	}
+}
+
+// TestPiecewise: what is added a piece at a time is what Sync writes at once, and what
+// is removed leaves nothing.
+func TestPiecewise(t *testing.T) {
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			rootful.Check(t)
+			for _, n := range s.networks {
+				bridge(t, n.Link)
+			}
+			f := open(t, "hoy-hoy0")
+			check := func(err error) {
+				t.Helper()
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			check(f.Sync(nil, nil))
+			empty := list(t, "hoy-hoy0")
+			for range 2 { // the second time replaces
+				for _, n := range s.networks {
+					check(f.AddNetwork(n))
+				}
+				for _, p := range s.ports {
+					check(f.Publish(p))
+				}
+			}
+			pieces := list(t, "hoy-hoy0")
+			check(f.Sync(s.networks, s.ports))
+			if whole := list(t, "hoy-hoy0"); sorted(whole) != sorted(pieces) {
+				t.Errorf("piece by piece:\n%s\nat once:\n%s", pieces, whole)
+			}
+			check(f.Unpublish(s.ports...))
+			check(f.Unpublish(s.ports...))
+			for _, n := range s.networks {
+				check(f.RemoveNetwork(n.Link))
+				check(f.RemoveNetwork(n.Link))
+			}
+			if got := list(t, "hoy-hoy0"); got != empty {
+				t.Errorf("after all is removed:\n%s\nat first:\n%s", got, empty)
+			}
+		})
+	}
+}
+
+// sorted is the table with its lines in order: where a chain stands, and in which order
+// a map's elements are listed, means nothing.
+func sorted(table string) string {
+	lines := strings.FieldsFunc(table, func(r rune) bool { return r == '\n' || r == ',' })
+	for i, l := range lines {
+		lines[i] = strings.Trim(strings.TrimPrefix(strings.TrimSpace(l), "elements = {"), " }")
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}

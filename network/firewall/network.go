@@ -1,0 +1,151 @@
+package firewall
+
+import (
+	"golang.org/x/sys/unix"
+
+	"hoy/linux/nft"
+)
+
+// The names of a network's chains, by its link.
+func intoChain(link string) string  { return "into-" + link }
+func outOfChain(link string) string { return "out-of-" + link }
+func leaveChain(link string) string { return "leave-" + link }
+
+// networkChains are the chains of one network.
+func networkChains(n Network) []nft.Chain {
+	chains := []nft.Chain{{Name: intoChain(n.Link), Rules: intoRules(n)}}
+	if n.Internal {
+		return append(chains, nft.Chain{Name: outOfChain(n.Link), Rules: []nft.Rule{
+			nft.NewRule(n.Name+": internal, nothing leaves it", nft.OutLinkIsNot(n.Link), nft.Drop()),
+		}})
+	}
+	return append(chains, nft.Chain{Name: leaveChain(n.Link), Rules: leaveRules(n)})
+}
+
+// intoRules say who reaches the containers of a network. The established have passed
+// already. With NoICC the bridge hands what it switches to these rules too (prepare).
+func intoRules(n Network) []nft.Rule {
+	var rules []nft.Rule
+	add := func(comment string, do ...nft.Expr) {
+		rules = append(rules, nft.NewRule(n.Name+": "+comment, do...))
+	}
+	if n.NoICC {
+		add("linked containers reach each other", nft.In(nft.Linked(nft.IPv4), links4.Name), nft.Accept())
+		if n.Subnet6.IsValid() {
+			add("linked containers reach each other", nft.In(nft.Linked(nft.IPv6), links6.Name), nft.Accept())
+			for _, kind := range nft.NeighbourDiscovery {
+				add("neighbour discovery", nft.InLinkIs(n.Link), nft.ICMPv6Is(kind), nft.Accept())
+			}
+		}
+	} else {
+		add("containers reach each other", nft.InLinkIs(n.Link), nft.Accept())
+	}
+	if n.Internal {
+		add("internal, nobody else comes in", nft.Drop())
+		return rules
+	}
+	add("published ports", nft.Diverted(), nft.Accept())
+	if n.NoICC {
+		add("containers do not reach each other", nft.InLinkIs(n.Link), nft.Drop())
+	}
+	for _, l := range n.Trusted {
+		add("trusted link", nft.InLinkIs(l), nft.Accept())
+	}
+	if n.Subnet.IsValid() {
+		rules = append(rules, modeRules(n, nft.IPv4, n.Mode)...)
+	}
+	if n.Subnet6.IsValid() {
+		rules = append(rules, modeRules(n, nft.IPv6, n.Mode6)...)
+	}
+	add("nobody else", nft.Drop())
+	return rules
+}
+
+// modeRules let in what a gateway mode lets in beside published ports of the host.
+func modeRules(n Network, family nft.Type, m Mode) []nft.Rule {
+	icmp, open := byte(unix.IPPROTO_ICMP), open4.Name
+	if family.Name == nft.IPv6.Name {
+		icmp, open = unix.IPPROTO_ICMPV6, open6.Name
+	}
+	switch m {
+	case NATUnprotected:
+		return []nft.Rule{nft.NewRule(n.Name+": unprotected, every port", nft.Family(family), nft.Accept())}
+	case Routed:
+		return []nft.Rule{
+			nft.NewRule(n.Name+": routed, echo and errors", nft.Family(family), nft.ProtoIs(icmp), nft.Accept()),
+			nft.NewRule(n.Name+": routed, published ports", nft.In(nft.PublishedAt(family), open), nft.Accept()),
+		}
+	}
+	return nil
+}
+
+// leaveRules say which source address a packet from the network has elsewhere.
+func leaveRules(n Network) []nft.Rule {
+	rules := []nft.Rule{
+		nft.NewRule(n.Name+": by a published port back into the network, the answer must come here", nft.OutLinkIs(n.Link), nft.Diverted(), nft.Masquerade()),
+	}
+	if n.Subnet.IsValid() && !n.NoMasq && translated(n.Mode) {
+		to, as := nft.Masquerade(), "as the host"
+		if n.Source.IsValid() {
+			to, as = nft.SNAT(n.Source), "by its own address of the host"
+		}
+		rules = append(rules, nft.NewRule(n.Name+": "+as, nft.From(n.Subnet), nft.OutLinkIsNot(n.Link), to))
+	}
+	if n.Subnet6.IsValid() && !n.NoMasq6 && translated(n.Mode6) {
+		to, as := nft.Masquerade(), "as the host"
+		if n.Source6.IsValid() {
+			to, as = nft.SNAT(n.Source6), "by its own address of the host"
+		}
+		rules = append(rules, nft.NewRule(n.Name+": "+as, nft.From(n.Subnet6), nft.OutLinkIsNot(n.Link), to))
+	}
+	return rules
+}
+
+func translated(m Mode) bool { return m == "" || m == NAT || m == NATUnprotected }
+
+// eachElement gives the elements by which packets find a network's chains.
+func eachElement(n Network, add func(nft.Set, ...nft.Element)) {
+	key := nft.IfNameKey(n.Link)
+	add(bridges, nft.Element{Key: key, Comment: n.Name})
+	add(into, nft.Element{Key: key, Verdict: nft.JumpTo(intoChain(n.Link))})
+	if n.Internal {
+		add(outOf, nft.Element{Key: key, Verdict: nft.JumpTo(outOfChain(n.Link))})
+	} else {
+		add(leave, nft.Element{Key: key, Verdict: nft.JumpTo(leaveChain(n.Link))})
+	}
+	four, six := links(n.Allowed)
+	add(links4, four...)
+	add(links6, six...)
+}
+
+// links are the elements of exceptions. The answers are of established connections.
+func links(exceptions []Allow) (four, six []nft.Element) {
+	seen := map[Allow]bool{}
+	for _, a := range exceptions {
+		if seen[a] {
+			continue
+		}
+		seen[a] = true
+		e := nft.Element{Key: nft.Key(a.From.AsSlice(), a.To.AsSlice(), []byte{protocols[a.Proto]}, nft.Port(a.Port))}
+		if a.To.Is4() {
+			four = append(four, e)
+		} else {
+			six = append(six, e)
+		}
+	}
+	return four, six
+}
+
+func addNetwork(b *nft.Batch, table string, n Network) {
+	for _, c := range networkChains(n) {
+		b.AddChain(table, c)
+	}
+	eachElement(n, func(s nft.Set, e ...nft.Element) { b.Add(table, s, e...) })
+}
+
+func removeNetwork(b *nft.Batch, table string, n Network) {
+	eachElement(n, func(s nft.Set, e ...nft.Element) { b.Remove(table, s, e...) })
+	for _, c := range networkChains(n) {
+		b.DeleteChain(table, c.Name)
+	}
+}

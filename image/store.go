@@ -26,6 +26,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"hoy/image/confine"
 	"hoy/image/extract"
@@ -145,12 +146,6 @@ func (s *Store) open() error {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(s.staging()); err != nil {
-		return err
-	}
-	if err := os.Mkdir(s.staging(), 0o700); err != nil {
-		return err
-	}
 	db, err := bolt.Open(filepath.Join(root, "meta.db"), 0o600, &bolt.Options{
 		FreelistType: bolt.FreelistMapType, NoFreelistSync: true, Timeout: 3 * time.Second,
 	})
@@ -161,6 +156,9 @@ func (s *Store) open() error {
 		return err
 	}
 	s.closers = append(s.closers, db.Close)
+	if err := s.emptyStaging(); err != nil {
+		return err
+	}
 	// Unfinished writes of an earlier process. The content store itself stumbles over
 	// one that was killed before it had written all of its files.
 	if err := os.RemoveAll(filepath.Join(root, "content/ingest")); err != nil {
@@ -245,6 +243,21 @@ func (s *Store) closeAll() error {
 	}
 	s.closers = nil
 	return errors.Join(errs...)
+}
+
+// emptyStaging waits for the confined processes of an engine that was killed: each writes
+// what it had been given before it sees that nothing comes any more.
+func (s *Store) emptyStaging() error {
+	var err error
+	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+		if err = os.RemoveAll(s.staging()); !errors.Is(err, unix.ENOTEMPTY) {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return os.Mkdir(s.staging(), 0o700)
 }
 
 func (s *Store) staging() string { return filepath.Join(s.o.Root, "staging") }

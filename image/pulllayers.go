@@ -71,7 +71,10 @@ func (p *pull) layers(ctx context.Context, im *Image) error {
 	return nil
 }
 
-// missing tells which layers are not unpacked, and makes sure that they have room.
+// missing tells which layers are not here, and makes sure that they have room. One that
+// is unpacked but has no blob, because containers outlived its image or because another
+// image brought the same files compressed otherwise, is fetched: without its blob an
+// image can be neither saved nor pushed.
 func (p *pull) missing(ctx context.Context, im *Image) (todo []int, err error) {
 	var fetched []ocispec.Descriptor
 	for i, d := range im.blobs {
@@ -88,11 +91,11 @@ func (p *pull) missing(ctx context.Context, im *Image) (todo []int, err error) {
 				return nil, err
 			}
 		}
-		if !have {
+		if !blob {
+			fetched = append(fetched, d)
+		}
+		if !have || !blob {
 			todo = append(todo, i)
-			if !blob {
-				fetched = append(fetched, d)
-			}
 		}
 	}
 	if len(todo) == 0 { // there is nothing to show

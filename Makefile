@@ -13,7 +13,7 @@ TIMEOUT ?= 20m
 # Where the engine is that docker's behaviour is read off.
 REFERENCE ?= $(HOME)/.cache/hoy-reference
 
-.PHONY: help interop build run test check bench fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference conformance
+.PHONY: help interop build run test check bench bench-images fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference conformance
 
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'
@@ -22,10 +22,11 @@ help:
 	@echo 'make package  dist/hoy_*.deb and dist/hoy-*.rpm'
 	@echo 'make check  formatting, vet, staticcheck'
 	@echo 'make bench  start and exec against the C floor and the peers that are installed'
+	@echo 'make bench-images  load and pull against the least that a store must do, podman and docker'
 	@echo 'make fuzz   every fuzz target for a minute each'
 	@echo 'make systemd  the package in Debians that systemd has booted'
 	@echo 'make interop  images to and from skopeo, buildah, podman, crane, oras and docker'
-	@echo 'make soak   1,000 containers at once, and 1,000 runs in a row'
+	@echo 'make soak   1,000 containers at once, 1,000 runs in a row, 200 kills of an image store'
 	@echo 'make suite-moby   moby'"'"'s own integration tests against hoy'
 	@echo 'make conformance  the tests of the distribution specification against hoy registry'
 	@echo 'make transcripts  records from the reference engine what test/docker compares hoy with'
@@ -60,6 +61,10 @@ BENCH_SH ?= $(wildcard ../shared/bench/bench.sh)
 bench: build tools
 	@$(SUDO) env BENCH_SH=$(BENCH_SH) go run ./test/bench
 
+# BENCH_IMAGE is an archive of docker save; without one it is made of Go's own files.
+bench-images: build tools
+	@$(SUDO) go run ./test/bench -images -archive '$(BENCH_IMAGE)' -reference $(REFERENCE)/bin
+
 fuzz: build
 	@$(SUDO) test/fuzz.sh
 
@@ -74,7 +79,7 @@ systemd: build tools
 	$(SUDO) env HOY_SYSTEMD=1 go test -timeout 30m -v ./test/systemd
 
 soak: build tools
-	$(SUDO) env HOY_SOAK=1 go test -timeout 60m -v -run Soak ./test/engine
+	$(SUDO) env HOY_SOAK=1 go test -timeout 60m -v -run Soak ./test/engine ./image
 
 package: build
 	@rm -rf dist/completion dist/man && mkdir -p dist/completion

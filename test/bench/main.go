@@ -3,9 +3,12 @@
 //
 // With BENCH_SH, the path of a script that measures any docker-like command line
 // (script COMMAND SECTION…), it runs that too, with an engine of its own.
+//
+// With -images it compares load and pull instead, with the least that a store must do.
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,15 +19,29 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench: needs root: run it by 'make bench', which becomes root")
 		os.Exit(1)
 	}
-	fmt.Println("== to exec, beside a C program that makes the same container (test/floor)")
-	floor := exec.Command("go", "run", "./test/floor", "-n", "50", "-rounds", "4")
-	floor.Stdout, floor.Stderr = os.Stdout, os.Stderr
-	err := floor.Run()
-	if err == nil {
-		err = endToEnd()
+	loads := flag.Bool("images", false, "compare load and pull")
+	archive := flag.String("archive", "", "of docker save, to load; default: one made of Go's own files")
+	reference := flag.String("reference", "", "directory with the programs of the reference engine")
+	rounds := flag.Int("rounds", 5, "how often")
+	flag.Parse()
+	err := error(nil)
+	if *loads {
+		err = images(*archive, referenceEngine(*reference), *rounds)
+	} else {
+		err = runs()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+func runs() error {
+	fmt.Println("== to exec, beside a C program that makes the same container (test/floor)")
+	floor := exec.Command("go", "run", "./test/floor", "-n", "50", "-rounds", "4")
+	floor.Stdout, floor.Stderr = os.Stdout, os.Stderr
+	if err := floor.Run(); err != nil {
+		return err
+	}
+	return endToEnd()
 }

@@ -2,42 +2,56 @@ package nft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
 
-// WatchTable calls gone whenever the table has been deleted and not made again in the
-// same transaction, until ctx ends.
+// WatchTable calls gone when the table is not there, and whenever it has been deleted
+// and not made again in the same transaction, until ctx ends.
 func WatchTable(ctx context.Context, table string, gone func()) error {
-	c, err := nftables.New()
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("cannot watch the nftables rules: %w", err)
 	}
-	m := nftables.NewMonitor(nftables.WithMonitorAction(nftables.MonitorActionDel), nftables.WithMonitorObject(nftables.MonitorObjectTables))
-	events, err := c.AddMonitor(m)
-	if err != nil {
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer func() {
+		if stop() {
+			c.Close()
+		}
+	}()
+	if err := c.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
 		return fmt.Errorf("cannot watch the nftables rules: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { m.Close() })
-	defer stop()
-	for e := range events {
+	if !Exists(table) { // since before anybody looked
+		gone()
+	}
+	for {
+		list, err := c.Receive()
 		if ctx.Err() != nil {
 			return nil
 		}
-		t, ok := e.Data.(*nftables.Table)
-		if e.Error == nil && (!ok || t.Name != table || t.Family != nftables.TableFamilyINet) {
-			continue
+		// When events were lost it may have been that one: what counts is what is there.
+		lost := errors.Is(err, unix.ENOBUFS)
+		if err != nil && !lost {
+			return fmt.Errorf("cannot watch the nftables rules: %w", err)
 		}
-		// After lost events (e.Error), too, what counts is what is there now.
-		if !Exists(table) {
+		if (lost || deletion(list)) && !Exists(table) {
 			gone()
 		}
-		if e.Error != nil {
-			return fmt.Errorf("cannot watch the nftables rules: %w", e.Error)
+	}
+}
+
+func deletion(list []netlink.Message) bool {
+	for _, m := range list {
+		if m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE {
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // Exists says whether there is a table of this name.

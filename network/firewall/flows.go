@@ -4,26 +4,102 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// forget deletes what connection tracking holds of ports that are no longer published,
+// cleaner deletes what connection tracking holds of ports that are no longer published,
 // and of flows that go elsewhere than published ports lead now. Without it a client
 // that goes on sending UDP from the same port would go on meeting the container that is
 // gone: rules are only asked about new flows. Nothing else is touched.
-func forget(gone, now []Port) error {
-	f := staleFlows{gone: gone, host: sync.OnceValue(hostAddresses)}
+//
+// The kernel walks its whole table for that, five milliseconds even if it is empty, so
+// that nobody waits for it but who publishes such a port again (await).
+type cleaner struct {
+	failed func(error)
+
+	mu      sync.Mutex
+	idle    *sync.Cond
+	busy    bool
+	next    staleFlows // what the next walk is for
+	running []Port     // gone ports that the present walk is for
+}
+
+func newCleaner(failed func(error)) *cleaner {
+	c := &cleaner{failed: failed}
+	c.idle = sync.NewCond(&c.mu)
+	return c
+}
+
+// forget has the flows of gone ports deleted, and those that do not go where now says.
+func (c *cleaner) forget(gone, now []Port) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next.gone = append(c.next.gone, gone...)
 	for _, p := range now {
 		if p.Proto != "tcp" { // a new TCP connection is a new flow
-			f.now = append(f.now, p)
+			c.next.now = append(c.next.now, p)
 		}
 	}
-	if len(f.gone) == 0 && len(f.now) == 0 {
-		return nil
+	if !c.busy && !c.next.empty() {
+		c.busy = true
+		go c.work()
 	}
+}
+
+func (c *cleaner) work() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.next.empty() {
+		f := c.next
+		f.host = sync.OnceValue(hostAddresses)
+		c.next, c.running = staleFlows{}, f.gone
+		c.mu.Unlock()
+		err := f.delete()
+		c.mu.Lock()
+		if err != nil {
+			c.failed(err)
+		}
+		c.running = nil
+		c.idle.Broadcast()
+	}
+	c.busy = false
+	c.idle.Broadcast()
+}
+
+// await returns when no walk would end flows of these ports. Those that are to be
+// published are then not taken for the ones that are gone.
+func (c *cleaner) await(ports []Port) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for slices.ContainsFunc(ports, func(p Port) bool {
+		return slices.Contains(c.running, p) || slices.Contains(c.next.gone, p)
+	}) {
+		c.idle.Wait()
+	}
+}
+
+// settle returns when there is nothing to do.
+func (c *cleaner) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.busy {
+		c.idle.Wait()
+	}
+}
+
+// staleFlows matches the flows to delete.
+type staleFlows struct {
+	gone, now []Port
+	host      func() map[netip.Addr]bool
+}
+
+func (f staleFlows) empty() bool { return len(f.gone) == 0 && len(f.now) == 0 }
+
+func (f staleFlows) delete() error {
 	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
 		if !f.concerns(family) {
 			continue
@@ -33,12 +109,6 @@ func forget(gone, now []Port) error {
 		}
 	}
 	return nil
-}
-
-// staleFlows matches the flows that forget deletes.
-type staleFlows struct {
-	gone, now []Port
-	host      func() map[netip.Addr]bool
 }
 
 func (f staleFlows) concerns(family netlink.InetFamily) bool {

@@ -1,15 +1,17 @@
 package firewall
 
 import (
+	"net/netip"
+
 	"golang.org/x/sys/unix"
 
 	"hoy/linux/nft"
 )
 
 // The names of a network's chains, by its link.
-func intoChain(link string) string  { return "into-" + link }
-func outOfChain(link string) string { return "out-of-" + link }
-func leaveChain(link string) string { return "leave-" + link }
+func intoChain(link string) string   { return "into-" + link }
+func outOfChain(link string) string  { return "out-of-" + link }
+func sourceChain(link string) string { return "source-" + link }
 
 // networkChains are the chains of one network.
 func networkChains(n Network) []nft.Chain {
@@ -19,7 +21,7 @@ func networkChains(n Network) []nft.Chain {
 			nft.NewRule(n.Name+": internal, nothing leaves it", nft.OutLinkIsNot(n.Link), nft.Drop()),
 		}})
 	}
-	return append(chains, nft.Chain{Name: leaveChain(n.Link), Rules: leaveRules(n)})
+	return append(chains, nft.Chain{Name: sourceChain(n.Link), Rules: sourceRules(n)})
 }
 
 // intoRules say who reaches the containers of a network. The established have passed
@@ -79,25 +81,25 @@ func modeRules(n Network, family nft.Type, m Mode) []nft.Rule {
 	return nil
 }
 
-// leaveRules say which source address a packet from the network has elsewhere.
-func leaveRules(n Network) []nft.Rule {
-	rules := []nft.Rule{
-		nft.NewRule(n.Name+": by a published port back into the network, the answer must come here", nft.OutLinkIs(n.Link), nft.Diverted(), nft.Masquerade()),
-	}
-	if n.Subnet.IsValid() && !n.NoMasq && translated(n.Mode) {
-		to, as := nft.Masquerade(), "as the host"
-		if n.Source.IsValid() {
-			to, as = nft.SNAT(n.Source), "by its own address of the host"
+// sourceRules say which source address a packet from the network gets.
+func sourceRules(n Network) []nft.Rule {
+	var rules []nft.Rule
+	add := func(subnet netip.Prefix, m Mode, noMasq bool, address netip.Addr) {
+		if !subnet.IsValid() {
+			return
 		}
-		rules = append(rules, nft.NewRule(n.Name+": "+as, nft.From(n.Subnet), nft.OutLinkIsNot(n.Link), to))
-	}
-	if n.Subnet6.IsValid() && !n.NoMasq6 && translated(n.Mode6) {
-		to, as := nft.Masquerade(), "as the host"
-		if n.Source6.IsValid() {
-			to, as = nft.SNAT(n.Source6), "by its own address of the host"
+		rules = append(rules, nft.NewRule(n.Name+": by a published port back into the network, so that the answer comes here",
+			nft.From(subnet), nft.OutLinkIs(n.Link), nft.Diverted(), nft.Masquerade()))
+		switch {
+		case noMasq || !translated(m):
+		case address.IsValid():
+			rules = append(rules, nft.NewRule(n.Name+": by its own address of the host", nft.From(subnet), nft.OutLinkIsNot(n.Link), nft.SNAT(address)))
+		default:
+			rules = append(rules, nft.NewRule(n.Name+": by the host's address", nft.From(subnet), nft.OutLinkIsNot(n.Link), nft.Masquerade()))
 		}
-		rules = append(rules, nft.NewRule(n.Name+": "+as, nft.From(n.Subnet6), nft.OutLinkIsNot(n.Link), to))
 	}
+	add(n.Subnet, n.Mode, n.NoMasq, n.Source)
+	add(n.Subnet6, n.Mode6, n.NoMasq6, n.Source6)
 	return rules
 }
 
@@ -111,7 +113,7 @@ func eachElement(n Network, add func(nft.Set, ...nft.Element)) {
 	if n.Internal {
 		add(outOf, nft.Element{Key: key, Verdict: nft.JumpTo(outOfChain(n.Link))})
 	} else {
-		add(leave, nft.Element{Key: key, Verdict: nft.JumpTo(leaveChain(n.Link))})
+		add(source, nft.Element{Key: key, Verdict: nft.JumpTo(sourceChain(n.Link))})
 	}
 	four, six := links(n.Allowed)
 	add(links4, four...)

@@ -13,7 +13,7 @@ var (
 	bridges = nft.Set{Name: "bridges", Key: nft.IfName, Comment: "the engine's bridges"}
 	into    = nft.Set{Name: "into", Key: nft.IfName, Data: nft.Verdicts, Comment: "what a packet into a network meets"}
 	outOf   = nft.Set{Name: "out-of", Key: nft.IfName, Data: nft.Verdicts, Comment: "what a packet out of an internal network meets"}
-	leave   = nft.Set{Name: "leave", Key: nft.IfName, Data: nft.Verdicts, Comment: "which source address a packet from a network gets"}
+	source  = nft.Set{Name: "source", Key: nft.IfName, Data: nft.Verdicts, Comment: "which source address a packet from a network gets"}
 
 	published4 = nft.Set{Name: "published4", Key: nft.Concat(nft.Proto, nft.Service), Data: nft.Concat(nft.IPv4, nft.Service),
 		Comment: "ports published at every IPv4 address of the host"}
@@ -54,7 +54,7 @@ func plan(name string, s state, p Policy) nft.Table {
 		}
 	}
 	t.Chains = append(t.Chains, p.chains()...)
-	for _, set := range []nft.Set{bridges, into, outOf, leave, published4, published4At, published6, published6At, unguarded, open4, open6, links4, links6} {
+	for _, set := range []nft.Set{bridges, into, outOf, source, published4, published4At, published6, published6At, unguarded, open4, open6, links4, links6} {
 		set.Elements = elements[set.Name]
 		t.Sets = append(t.Sets, set)
 	}
@@ -95,7 +95,9 @@ func baseChains() []nft.Chain {
 		}},
 		{Name: "postrouting", Hook: nft.NATPostroute, Rules: []nft.Rule{
 			nft.NewRule("the host's connections by 127.0.0.1: an answer must find back", nft.From(loopback), nft.In(nft.OutLink(), bridges.Name), nft.Masquerade()),
-			{Do: []nft.Expr{nft.VMap(nft.InLink(), leave.Name)}},
+			{Do: []nft.Expr{nft.VMap(nft.InLink(), source.Name)}},
+			// What a bridge switches between its ports has no link that it comes by.
+			{Do: []nft.Expr{nft.VMap(nft.OutLink(), source.Name)}},
 		}},
 	}
 }

@@ -44,10 +44,12 @@ func (f *Firewall) Publish(ports ...Port) error {
 			b.Add(f.opts.Table, m.set, m.element)
 		}
 	}
+	f.flows.await(ports)
 	if err := f.change(&b, s); err != nil {
 		return err
 	}
-	return forget(old, ports)
+	f.flows.forget(old, ports)
+	return nil
 }
 
 // Unpublish takes ports back, and cuts the connections that go by them; ports that are
@@ -73,7 +75,8 @@ func (f *Firewall) Unpublish(ports ...Port) error {
 	if err := f.change(&b, s); err != nil {
 		return err
 	}
-	return forget(old, nil)
+	f.flows.forget(old, nil)
+	return nil
 }
 
 // Ports returns what is published, by protocol, address and port.

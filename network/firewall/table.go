@@ -36,7 +36,7 @@ type Options struct {
 //
 // The way of a packet to a published port, and the chains (plan.go, network.go):
 //
-//	prerouting --> admission --> published --> forward --> into-LINK --> postrouting --> leave-LINK
+//	prerouting --> admission --> published --> forward --> into-LINK --> postrouting --> source-LINK
 //	output ------------------------^
 type Firewall struct {
 	opts Options
@@ -45,6 +45,7 @@ type Firewall struct {
 	networks map[string]Network // by link
 	ports    map[hostPort]Port
 	policy   Policy
+	flows    *cleaner
 }
 
 // hostPort is what a published port is found by.
@@ -61,7 +62,9 @@ func Open(o Options) (*Firewall, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Firewall{opts: o, networks: map[string]Network{}, ports: map[hostPort]Port{}}, nil
+	f := &Firewall{opts: o, networks: map[string]Network{}, ports: map[hostPort]Port{}}
+	f.flows = newCleaner(func(err error) { o.Log.Warn("a client may go on sending to a container that is gone", "err", err) })
+	return f, nil
 }
 
 // Sync makes the table hold exactly these networks and ports.
@@ -75,10 +78,12 @@ func (f *Firewall) Sync(networks []Network, ports []Port) error {
 	for _, p := range ports {
 		next.ports[next.key(p)] = p
 	}
+	f.flows.await(ports)
 	if err := f.write(next); err != nil {
 		return err
 	}
-	return forget(nil, ports)
+	f.flows.forget(nil, ports)
+	return nil
 }
 
 // state is what the table says.
@@ -206,9 +211,10 @@ func (f *Firewall) Remove() error {
 	if err := b.Commit(); err != nil {
 		return err
 	}
-	old := slices.Collect(maps.Values(f.ports))
+	f.flows.forget(slices.Collect(maps.Values(f.ports)), nil)
 	f.networks, f.ports = map[string]Network{}, map[hostPort]Port{}
-	return forget(old, nil)
+	f.flows.settle()
+	return nil
 }
 
 // Watch writes the table anew when somebody else deletes it, until ctx ends.

@@ -1,0 +1,299 @@
+package firewall
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"hoy/linux/nft"
+	"hoy/test/rootful"
+)
+
+// talker sends datagrams from one port to another, as a client does that knows nothing
+// of containers.
+type talker struct{ net.Conn }
+
+func (h host) talk(t testing.TB, to string) talker {
+	t.Helper()
+	var c net.Conn
+	must(t, h.do(func() (err error) {
+		c, err = net.Dial("udp", to)
+		return err
+	}))
+	t.Cleanup(func() { c.Close() })
+	return talker{c}
+}
+
+// hears sends until somebody answers with what is wanted.
+func (c talker) hears(t testing.TB, want string) {
+	t.Helper()
+	got := ""
+	for end := time.Now().Add(patience); got != want && time.Now().Before(end); {
+		got = line(c, true, silence)
+	}
+	if got != want {
+		t.Errorf("%s hears %q, want %q", c.LocalAddr(), got, want)
+	}
+}
+
+// TestUDPFollows: a client that goes on sending from the same port meets the container
+// that the port leads to now, as it would if it were a machine that was restarted.
+func TestUDPFollows(t *testing.T) {
+	w, f := begin(t, []Network{hoy0, hoy1})
+	for _, at := range []string{"192.0.2.1", "2001:db8:2::1"} {
+		host := net.JoinHostPort(at, "9000")
+		any, web, db := "0.0.0.0:9000", "172.17.0.2:80", "172.17.0.3:80"
+		sees := "192.0.2.2"
+		if strings.Contains(at, "::") {
+			any, web, db, sees = "[::]:9000", "[fd00:17::2]:80", "[fd00:17::3]:80", "2001:db8:2::2"
+		}
+		client := w.peer.talk(t, host)
+		client.Write([]byte("?")) // to the host, which is remembered as where this goes
+		line(client, true, silence)
+		toWeb, toDB := port("udp", any, "hoy0", web), port("udp", any, "hoy0", db)
+		must(t, f.Publish(toWeb))
+		client.hears(t, "web sees "+sees)
+		must(t, f.Unpublish(toWeb))
+		line(client, true, silence)
+		must(t, f.Publish(toDB))
+		client.hears(t, "db sees "+sees)
+		must(t, f.Publish(toWeb)) // in its place
+		client.hears(t, "web sees "+sees)
+		must(t, f.Sync([]Network{hoy0, hoy1}, []Port{toDB}))
+		client.hears(t, "db sees "+sees)
+		must(t, f.Unpublish(toDB))
+	}
+}
+
+// TestOthersFlowsStay: publishing a port ends no flows but the port's.
+func TestOthersFlowsStay(t *testing.T) {
+	w, f := begin(t, []Network{hoy0, hoy1})
+	out := w.web.talk(t, "192.0.2.2:80") // not to the host, by the same number
+	out.hears(t, "peer sees 192.0.2.1")
+	before := flows(t, "192.0.2.2", 80)
+	must(t, f.Publish(port("udp", "0.0.0.0:80", "hoy0", "172.17.0.2:80")))
+	must(t, f.Unpublish(port("udp", "0.0.0.0:80", "hoy0", "172.17.0.2:80")))
+	f.flows.settle()
+	if after := flows(t, "192.0.2.2", 80); before == 0 || after != before {
+		t.Errorf("%d flows to the peer before, %d after", before, after)
+	}
+}
+
+// flows counts what connection tracking has to an address and port.
+func flows(t *testing.T, to string, port uint16) int {
+	t.Helper()
+	list, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+	must(t, err)
+	n := 0
+	for _, f := range list {
+		if f.Forward.DstIP.Equal(net.ParseIP(to)) && f.Forward.DstPort == port {
+			n++
+		}
+	}
+	return n
+}
+
+// TestUnpublishCuts: a connection by a port that is taken back is over, others go on.
+func TestUnpublishCuts(t *testing.T) {
+	one, two := port("tcp", "0.0.0.0:8080", "hoy0", "172.17.0.2:80"), port("tcp", "0.0.0.0:8081", "hoy0", "172.17.0.2:80")
+	w, f := begin(t, []Network{hoy0, hoy1}, one, two)
+	cut, kept := w.peer.dial(t, "192.0.2.1:8080"), w.peer.dial(t, "192.0.2.1:8081")
+	must(t, f.Unpublish(one))
+	f.flows.settle()
+	if err := exchange(kept); err != nil {
+		t.Errorf("the other port's connection: %v", err)
+	}
+	cut.SetDeadline(time.Now().Add(patience))
+	if err := exchange(cut); err == nil {
+		t.Error("the port's connection goes on")
+	}
+}
+
+// dial connects to a server of serve, and reads its first line.
+func (h host) dial(t testing.TB, to string) net.Conn {
+	t.Helper()
+	var c net.Conn
+	must(t, h.do(func() (err error) {
+		c, err = net.DialTimeout("tcp", to, patience)
+		return err
+	}))
+	t.Cleanup(func() { c.Close() })
+	must(t, readLine(c))
+	return c
+}
+
+func exchange(c net.Conn) error {
+	if _, err := c.Write([]byte("?")); err != nil {
+		return err
+	}
+	return readLine(c)
+}
+
+func readLine(c net.Conn) error {
+	b := make([]byte, 1)
+	for b[0] != '\n' {
+		if _, err := io.ReadFull(c, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestSyncUnderTraffic: while the table is replaced again and again, connections go on
+// and new ones come to the container, each of them.
+func TestSyncUnderTraffic(t *testing.T) {
+	networks := []Network{hoy0, hoy1}
+	w, f := begin(t, networks, published...)
+	lasting := w.peer.dial(t, "192.0.2.1:8080")
+	ctx, stop := context.WithCancel(context.Background())
+	synced := make(chan int)
+	go func() {
+		n := 0
+		for ; ctx.Err() == nil; n++ {
+			if err := f.Sync(networks, published); err != nil {
+				t.Error(err)
+				break
+			}
+		}
+		synced <- n
+	}()
+	for range 300 {
+		if got := w.peer.ask("tcp", "192.0.2.1:8080", patience); got != "web sees 192.0.2.2" {
+			t.Errorf("a new connection: %q", got)
+			break
+		}
+		if err := exchange(lasting); err != nil {
+			t.Errorf("the connection that lasts: %v", err)
+			break
+		}
+	}
+	stop()
+	t.Logf("the table was replaced %d times", <-synced)
+}
+
+// TestSideBySide: two engines' tables do not touch each other's.
+func TestSideBySide(t *testing.T) {
+	w, f := begin(t, []Network{hoy0}, published...)
+	g := open(t, "hoy-hoy1")
+	must(t, g.Sync([]Network{hoy1}, []Port{port("tcp", "0.0.0.0:8081", "hoy1", "172.18.0.2:80"), port("udp", "0.0.0.0:8081", "hoy1", "172.18.0.2:80")}))
+	w.peer.expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+	w.peer.expect(t, "192.0.2.1:8081", "other sees 192.0.2.2")
+	w.web.expect(t, "172.18.0.2:80", "")
+	must(t, g.Remove())
+	w.peer.expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+	w.peer.expect(t, "192.0.2.1:8081", "")
+	must(t, f.Remove())
+	if out, err := exec.Command("nft", "list", "ruleset").CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("without engines there is %s (%v)", out, err)
+	}
+}
+
+// TestOthersRules: what users of iptables, by either back end, and of nft have is as it
+// was after all that we do, and holds for our packets too.
+func TestOthersRules(t *testing.T) {
+	rootful.Check(t)
+	w := world(t)
+	run(t, "iptables-nft", "-A", "INPUT", "-p", "tcp", "--dport", "22", "-j", "ACCEPT")
+	run(t, "iptables-nft", "-t", "nat", "-A", "POSTROUTING", "-s", "10.99.0.0/16", "-j", "MASQUERADE")
+	run(t, "iptables-legacy", "-A", "FORWARD", "-p", "tcp", "-s", "198.51.100.9", "-j", "DROP")
+	run(t, "iptables-legacy", "-t", "nat", "-A", "PREROUTING", "-p", "tcp", "--dport", "2222", "-j", "REDIRECT", "--to-ports", "22")
+	run(t, "nft", "add table inet users")
+	run(t, "nft", "add chain inet users in { type filter hook input priority 0; }")
+	t.Cleanup(func() {
+		for _, ipt := range []string{"iptables-nft", "iptables-legacy"} {
+			for _, table := range []string{"filter", "nat"} {
+				run(t, ipt, "-t", table, "-F")
+			}
+		}
+		run(t, "nft", "flush ruleset")
+	})
+	rules := func() string {
+		saved := run(t, "iptables-nft-save") + run(t, "iptables-legacy-save") + run(t, "nft", "list table inet users")
+		return regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]`).ReplaceAllString(saved, "")
+	}
+	before := rules()
+	f := open(t, "hoy-hoy0")
+	must(t, f.Sync([]Network{hoy0, hoy1}, published))
+	must(t, f.RemoveNetwork("hoy1"))
+	must(t, f.Unpublish(published[:2]...))
+	must(t, f.Publish(published[:2]...))
+	w.peer.expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+	if got := w.far.ask("tcp", "192.0.2.1:8080", silence); got != "" {
+		t.Errorf("a user's rule against forwarding for %s is passed: %s", "198.51.100.9", got)
+	}
+	if after := rules(); after != before {
+		t.Errorf("the users' rules were\n%s\nand are\n%s", before, after)
+	}
+	must(t, f.Remove())
+	if after := rules(); after != before {
+		t.Errorf("the users' rules were\n%s\nand without ours are\n%s", before, after)
+	}
+}
+
+func run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v: %s", name, args, err, out)
+	}
+	return string(out)
+}
+
+// TestFlushed: a table that somebody deletes ("systemctl reload nftables" flushes all)
+// is written anew at once where it is watched, otherwise by the next change.
+func TestFlushed(t *testing.T) {
+	w, f := begin(t, []Network{hoy0, hoy1}, published[:4]...)
+	before := list(t, "hoy-hoy0")
+	run(t, "nft", "flush ruleset")
+	must(t, f.Publish(published[4:]...))
+	must(t, f.Unpublish(published[4:]...))
+	if after := list(t, "hoy-hoy0"); sorted(after) != sorted(before) {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- f.Watch(ctx) }()
+	for range 3 {
+		run(t, "nft", "flush ruleset")
+		for end := time.Now().Add(patience); !nft.Exists("hoy-hoy0"); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the table does not come back")
+			}
+		}
+	}
+	w.peer.expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+	stop()
+	must(t, <-ended)
+	if after := list(t, "hoy-hoy0"); sorted(after) != sorted(before) {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+func BenchmarkPublish(b *testing.B) {
+	rootful.Check(b)
+	for _, n := range []int{0, 1000} {
+		b.Run(fmt.Sprintf("with %d others", n), func(b *testing.B) {
+			bridge(b, "hoy0")
+			f := open(b, "hoy-hoy0")
+			var others []Port
+			for i := range n {
+				others = append(others, port("tcp", fmt.Sprintf("0.0.0.0:%d", 10000+i), "hoy0", "172.17.0.9:80"))
+			}
+			must(b, f.Sync([]Network{defaultNetwork}, others))
+			two := []Port{port("tcp", "0.0.0.0:8080", "hoy0", "172.17.0.2:80"), port("tcp", "0.0.0.0:8443", "hoy0", "172.17.0.2:443")}
+			for b.Loop() {
+				must(b, f.Publish(two...))
+				must(b, f.Unpublish(two...))
+			}
+		})
+	}
+}

@@ -2,6 +2,9 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -9,6 +12,8 @@ import (
 	apivolume "github.com/moby/moby/api/types/volume"
 
 	"hoy/container"
+	"hoy/image/extract"
+	"hoy/image/pack"
 	"hoy/lib/fault"
 	"hoy/lib/filters"
 	"hoy/volume"
@@ -22,12 +27,7 @@ type volumes struct {
 
 // Create makes a volume.
 func (v volumes) Create(ctx context.Context, r apivolume.CreateRequest) (*apivolume.Volume, error) {
-	made, err := v.store.Create(volume.Request{Name: r.Name, Driver: r.Driver, Options: r.DriverOpts, Labels: r.Labels})
-	if err != nil {
-		return nil, err
-	}
-	v.bus.Publish(events.VolumeEventType, events.ActionCreate, made.Name, map[string]string{"driver": made.Driver})
-	return shownVolume(made), nil
+	return v.made(v.store.Create(volume.Request{Name: r.Name, Driver: r.Driver, Options: r.DriverOpts, Labels: r.Labels}))
 }
 
 // List describes the volumes that pass the filters.
@@ -74,6 +74,56 @@ func (v volumes) Remove(ctx context.Context, name string, force bool) error {
 	}
 	v.bus.Publish(events.VolumeEventType, events.ActionDestroy, name, map[string]string{"driver": one.Driver})
 	return nil
+}
+
+// Clone makes a volume with the files of another.
+func (v volumes) Clone(ctx context.Context, name string, r apivolume.CreateRequest) (*apivolume.Volume, error) {
+	made, err := v.store.Clone(name, volume.Request{Name: r.Name, Driver: r.Driver, Options: r.DriverOpts, Labels: r.Labels})
+	return v.made(made, err)
+}
+
+// Rename gives a volume that no container refers to another name.
+func (v volumes) Rename(ctx context.Context, name, to string) error {
+	made, err := v.store.Rename(name, to)
+	if err != nil {
+		return err
+	}
+	v.bus.Publish(events.VolumeEventType, events.ActionRename, to, map[string]string{"driver": made.Driver, "oldName": name})
+	return nil
+}
+
+// Export packs a volume's files.
+func (v volumes) Export(ctx context.Context, name string, w io.Writer) error {
+	return v.store.Read(name, func(dir *os.File) error {
+		if err := pack.Tree(ctx, w, dir, pack.Options{Name: "."}); err != nil {
+			return fmt.Errorf("cannot export volume %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// Import makes a volume of an archive, which may be compressed.
+func (v volumes) Import(ctx context.Context, r apivolume.CreateRequest, archive io.Reader) (*apivolume.Volume, error) {
+	made, err := v.store.Make(volume.Request{Name: r.Name, Driver: r.Driver, Options: r.DriverOpts, Labels: r.Labels}, func(dir *os.File) error {
+		plain, _, err := extract.Decompress(archive)
+		if err == nil {
+			defer plain.Close()
+			err = extract.Into(ctx, dir, plain, extract.IntoOptions{Whole: true})
+		}
+		if err != nil {
+			return fmt.Errorf("cannot import volume %s: %w", r.Name, err)
+		}
+		return nil
+	})
+	return v.made(made, err)
+}
+
+func (v volumes) made(made *volume.Volume, err error) (*apivolume.Volume, error) {
+	if err != nil {
+		return nil, err
+	}
+	v.bus.Publish(events.VolumeEventType, events.ActionCreate, made.Name, map[string]string{"driver": made.Driver})
+	return shownVolume(made), nil
 }
 
 func shownVolume(v *volume.Volume) *apivolume.Volume {

@@ -142,6 +142,12 @@ type Volumes interface {
 	Inspect(ctx context.Context, name string) (*apivolume.Volume, error)
 	Prune(ctx context.Context, f filters.Filters) (*apivolume.PruneReport, error)
 	Remove(ctx context.Context, name string, force bool) error
+	// Clone makes the volume of the request with the files of another.
+	Clone(ctx context.Context, name string, r apivolume.CreateRequest) (*apivolume.Volume, error)
+	Rename(ctx context.Context, name, to string) error
+	// Export writes a volume's files as a tar archive, Import makes one of such.
+	Export(ctx context.Context, name string, w io.Writer) error
+	Import(ctx context.Context, r apivolume.CreateRequest, archive io.Reader) (*apivolume.Volume, error)
 }
 
 // Networks is what the server needs for networks.

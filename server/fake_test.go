@@ -213,6 +213,14 @@ func (volumes) Inspect(_ context.Context, name string) (*apivolume.Volume, error
 	return nil, fault.New(fault.NotFound, "get %s: no such volume", name)
 }
 func (volumes) Remove(context.Context, string, bool) error { return nil }
+func (volumes) Clone(_ context.Context, _ string, r apivolume.CreateRequest) (*apivolume.Volume, error) {
+	return &apivolume.Volume{Name: r.Name, Labels: r.Labels}, nil
+}
+func (volumes) Rename(context.Context, string, string) error    { return nil }
+func (volumes) Export(context.Context, string, io.Writer) error { return nil }
+func (volumes) Import(_ context.Context, r apivolume.CreateRequest, _ io.Reader) (*apivolume.Volume, error) {
+	return &apivolume.Volume{Name: r.Name, Labels: r.Labels, Options: r.DriverOpts}, nil
+}
 
 func (volumes) Prune(_ context.Context, f filters.Filters) (*apivolume.PruneReport, error) {
 	return &apivolume.PruneReport{VolumesDeleted: f.Get("all")}, nil

@@ -125,6 +125,10 @@ func routes() []route {
 		{get, "/hoy/disk", diskReport, 0},
 		{get, "/hoy/manifests/{name}", manifestGet, 0},
 		{put, "/hoy/manifests/{name}", manifestPut, 0},
+		{post, "/hoy/volumes/{name}/clone", volumeClone, 0},
+		{post, "/hoy/volumes/{name}/rename", volumeRename, 0},
+		{get, "/hoy/volumes/{name}/files", volumeExport, 0},
+		{post, "/hoy/volumes/{name}/files", volumeImport, 0},
 
 		{get, "/swarm", noSwarm, 0},
 		{post, "/swarm/init", absent("swarm mode"), 0},

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hoy/lib/failpoint"
 	"hoy/linux/idmap"
 	"hoy/linux/mount"
 	"hoy/linux/tree"
@@ -60,7 +61,14 @@ func populate(data, sub string, src *os.File, ids *idmap.Map) error {
 	if err := os.WriteFile(mark, []byte(sub), 0o600); err != nil {
 		return err
 	}
-	if err := tree.Copy(dst, src, tree.Options{IDs: ids}); err != nil {
+	err = failpoint.Hit(failpoint.VolumePopulateMark)
+	if err == nil {
+		err = tree.Copy(dst, src, tree.Options{IDs: ids})
+	}
+	if err == nil {
+		err = failpoint.Hit(failpoint.VolumePopulated)
+	}
+	if err != nil {
 		return errors.Join(err, empty(data, sub), os.Remove(mark))
 	}
 	return os.Remove(mark)

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"hoy/lib/atomicfile"
-	"hoy/lib/cleanup"
+	"hoy/lib/failpoint"
 	"hoy/lib/fault"
 	"hoy/linux/quota"
 )
@@ -58,6 +58,8 @@ type Request struct {
 //	<root>/<name>/volume.json   the record, with its version
 //	<root>/<name>/populating    there while Populate copies, names what to: Open empties that
 //	<root>/.<random>            being made or deleted: Open deletes it
+//
+// The directory's name is the volume's, whatever its record says.
 type Store struct {
 	root string
 	work sync.WaitGroup
@@ -71,6 +73,7 @@ type entry struct {
 	v        Volume
 	users    map[string]bool
 	populate sync.Mutex // one copy at a time
+	readers  int        // clones and exports under way
 
 	mounting sync.Mutex      // held over mount(2), which may wait for a server
 	mounted  map[string]bool // by mounting: the containers that run with it
@@ -132,9 +135,10 @@ func read(dir string) (Volume, error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return Volume{}, err
 	}
-	if r.Version != recordVersion || r.Name != filepath.Base(dir) {
-		return Volume{}, fmt.Errorf("record of version %d for %q", r.Version, r.Name)
+	if r.Version != recordVersion {
+		return Volume{}, fmt.Errorf("record of version %d", r.Version)
 	}
+	r.Name = filepath.Base(dir)
 	r.Mountpoint = filepath.Join(dir, dataDir)
 	return r.Volume, unfinished(dir)
 }
@@ -154,6 +158,8 @@ func unfinished(dir string) error {
 	}
 	return os.Remove(m)
 }
+
+func (s *Store) path(name string) string { return filepath.Join(s.root, name) }
 
 // Close waits for removals in the background.
 func (s *Store) Close() error {
@@ -191,8 +197,8 @@ func (s *Store) create(r Request) (*entry, error) {
 	if e := s.vols[r.Name]; e != nil {
 		return e, nil
 	}
-	v := Volume{Name: r.Name, Driver: "local", Options: r.Options, Labels: labels, CreatedAt: time.Now().UTC(), Mountpoint: filepath.Join(s.root, r.Name, dataDir)}
-	if err := s.write(v, !r.Volatile); err != nil {
+	v := s.newVolume(r, labels)
+	if err := s.write(v, !r.Volatile, nil); err != nil {
 		return nil, fmt.Errorf("cannot create volume %s: %w", r.Name, err)
 	}
 	e := newEntry(v)
@@ -200,44 +206,8 @@ func (s *Store) create(r Request) (*entry, error) {
 	return e, nil
 }
 
-// write makes the volume under a hidden name and renames it.
-func (s *Store) write(v Volume, durable bool) error {
-	tmp := filepath.Join(s.root, "."+rand.Text())
-	var undo cleanup.Stack
-	defer undo.Run()
-	if err := os.Mkdir(tmp, 0o701); err != nil {
-		return err
-	}
-	undo.Add(func() { os.RemoveAll(tmp) })
-	data := filepath.Join(tmp, dataDir)
-	if err := os.Mkdir(data, 0o755); err != nil {
-		return err
-	}
-	if err := os.Chmod(data, 0o755); err != nil { // whatever the umask
-		return err
-	}
-	if err := limit(data, v.Options["size"]); err != nil {
-		return err
-	}
-	b, err := json.Marshal(record{recordVersion, v})
-	if err != nil {
-		return err
-	}
-	put := atomicfile.Write
-	if durable {
-		put = atomicfile.WriteSync
-	}
-	if err := put(filepath.Join(tmp, recordFile), b, 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, filepath.Join(s.root, v.Name)); err != nil {
-		return err
-	}
-	undo.Release()
-	if durable {
-		return atomicfile.SyncDir(s.root)
-	}
-	return nil
+func (s *Store) newVolume(r Request, labels map[string]string) Volume {
+	return Volume{Name: r.Name, Driver: "local", Options: r.Options, Labels: labels, CreatedAt: time.Now().UTC(), Mountpoint: filepath.Join(s.root, r.Name, dataDir)}
 }
 
 func (e *entry) view() *Volume {
@@ -283,16 +253,10 @@ func (s *Store) Remove(name string, force bool) error {
 		}
 		return notFound(name)
 	}
-	if len(e.users) > 0 {
-		return fault.New(fault.Conflict, "remove %s: volume is in use - [%s]", name, strings.Join(slices.Sorted(maps.Keys(e.users)), ", "))
+	if err := e.free("remove"); err != nil {
+		return err
 	}
-	if e.v.needsMount() {
-		// Nobody runs with it, but what is mounted must never be deleted with the volume.
-		unmount(e.v.Mountpoint)
-		if is, err := isMounted(e.v.Mountpoint); err != nil || is {
-			return fault.New(fault.Conflict, "remove %s: cannot unmount %s", name, e.v.Mountpoint)
-		}
-	} else if e.v.Options["size"] != "" {
+	if !e.v.needsMount() && e.v.Options["size"] != "" {
 		if err := quota.Clear(e.v.Mountpoint); err != nil {
 			slog.Warn("cannot clear the limit of a removed volume", "volume", name, "error", err)
 		}
@@ -305,7 +269,30 @@ func (s *Store) Remove(name string, force bool) error {
 		return fmt.Errorf("cannot remove volume %s: %w", name, err)
 	}
 	delete(s.vols, name)
+	if err := failpoint.Hit(failpoint.VolumeTrashed); err != nil {
+		return err
+	}
 	s.delete(trash)
+	return nil
+}
+
+// free refuses to remove or rename a volume that somebody needs, and unmounts it.
+func (e *entry) free(what string) error {
+	name := e.v.Name
+	switch {
+	case len(e.users) > 0:
+		return fault.New(fault.Conflict, "%s %s: volume is in use - [%s]", what, name, strings.Join(slices.Sorted(maps.Keys(e.users)), ", "))
+	case e.readers > 0:
+		return fault.New(fault.Conflict, "%s %s: volume is being cloned or exported", what, name)
+	}
+	if !e.v.needsMount() {
+		return nil
+	}
+	// Nobody runs with it, but what is mounted must never be deleted with the volume.
+	unmount(e.v.Mountpoint)
+	if is, err := isMounted(e.v.Mountpoint); err != nil || is {
+		return fault.New(fault.Conflict, "%s %s: cannot unmount %s", what, name, e.v.Mountpoint)
+	}
 	return nil
 }
 

@@ -193,7 +193,7 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 		if h.Typeflag != tar.TypeDir {
 			return fault.New(fault.Invalid, "archive member %q would replace the root directory", h.Name)
 		}
-		if u.into != nil {
+		if u.into != nil && !u.into.Whole {
 			return nil // the directory unpacked into stays as it is
 		}
 		return u.finishDir(u.root, h, "")

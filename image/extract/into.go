@@ -21,6 +21,9 @@ type IntoOptions struct {
 	Dir string // where, from the root; it must be a directory
 	// KeepKinds: a directory is not replaced by something else, nor the other way round.
 	KeepKinds bool
+	// Whole: the archive is that of the directory itself, which gets the owner, mode and
+	// time that the archive says, too.
+	Whole bool
 	// Owner, when set, owns everything, whatever the archive says.
 	Owner *Owner
 	// IDs is the map by which the root shows owners, nil: as they are. Archive and

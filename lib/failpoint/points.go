@@ -47,6 +47,22 @@ var Store = []Point{
 	StoreCollectMarking, StoreCollectMarked, StoreCollected,
 }
 
+// Those of volumes.
+const (
+	VolumeMade         Point = "volume.create.made"       // complete, under a hidden name
+	VolumeNamed        Point = "volume.create.named"      // there, not answered
+	VolumeFilling      Point = "volume.fill.begun"        // a clone or an import has begun to be filled
+	VolumeFilled       Point = "volume.fill.done"         // all its files are there, under a hidden name
+	VolumeRecordMoved  Point = "volume.rename.record"     // the record has the new name, the directory the old
+	VolumeRenamed      Point = "volume.rename.done"       // the directory has the new name, not answered
+	VolumeTrashed      Point = "volume.remove.trashed"    // gone, its files are being deleted
+	VolumePopulateMark Point = "volume.populate.marked"   // nothing copied from the image yet
+	VolumePopulated    Point = "volume.populate.complete" // all copied, the mark is there
+)
+
+// Volume lists the points of volumes.
+var Volume = []Point{VolumeMade, VolumeNamed, VolumeFilling, VolumeFilled, VolumeRecordMoved, VolumeRenamed, VolumeTrashed, VolumePopulateMark, VolumePopulated}
+
 // All lists the points of a container's life.
 var All = []Point{
 	ContainerCreateLayer, ContainerCreateRecord, ContainerStartNetwork, ContainerStartPrepared,

@@ -3,7 +3,6 @@
 package tree
 
 import (
-	"io"
 	"os"
 	"path"
 	"strings"
@@ -24,12 +23,14 @@ type inode struct{ dev, ino uint64 }
 // copier copies one tree.
 type copier struct {
 	Options
-	dst   *os.File
-	links map[inode]string // files with several names: the first one's path in dst
+	dst     *os.File
+	links   map[inode]string // files with several names: the first one's path in dst
+	noShare bool             // the file systems cannot share blocks
 }
 
 // Copy copies what is in the directory src into the directory dst, which is empty, and
-// src's own attributes. Links are copied and never followed; everything goes by
+// src's own attributes. Files share their blocks where the file system can do that
+// (ioctl_ficlone(2)); holes stay holes. Links are copied and never followed; everything goes by
 // descriptor.
 func Copy(dst, src *os.File, o Options) error {
 	c := copier{Options: o, dst: dst, links: map[inode]string{}}
@@ -85,7 +86,7 @@ func (c *copier) entry(dst, src *os.File, name, at string) error {
 		return c.both(dst, src, name, at, unix.O_RDONLY|unix.O_DIRECTORY, unix.O_RDONLY|unix.O_DIRECTORY, c.dir)
 	case unix.S_IFREG:
 		return c.both(dst, src, name, at, unix.O_RDONLY, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, func(to, from *os.File, at string) error {
-			if _, err := io.Copy(to, from); err != nil {
+			if err := c.content(to, from, st.Size); err != nil {
 				return err
 			}
 			return c.attributes(int(to.Fd()), int(from.Fd()), &st, at)

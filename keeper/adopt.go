@@ -19,6 +19,7 @@ import (
 func (s *server) adopt(will *bequest) error {
 	left := map[string]*bequeathProcess{}
 	if will != nil {
+		s.inheritHolds(will) // before the processes, whose ends release them
 		for i := range will.Processes {
 			left[will.Processes[i].ID] = &will.Processes[i]
 		}

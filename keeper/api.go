@@ -3,6 +3,7 @@
 package keeper
 
 import (
+	"context"
 	"os"
 	"time"
 
@@ -22,6 +23,11 @@ type Options struct {
 	// Warn, if set, is told when a keeper of another build could not be upgraded to
 	// Exec: that one goes on.
 	Warn func(error)
+
+	// Rehold, if set, is called when another keeper has taken the place of one that died
+	// while the Client was connected: it holds no networks and knows no names, until the
+	// engine opens the sockets anew. An upgraded keeper still has everything.
+	Rehold func(context.Context)
 }
 
 // SpawnRequest asks for a process. Repeating a request with the same ID and

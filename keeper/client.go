@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,8 @@ type Client struct {
 	lost  chan struct{}
 	ctx   context.Context // ended by Close
 	close context.CancelFunc
+
+	life atomic.Uint64 // of the keeper; see helloReply
 
 	mu      sync.Mutex
 	link    *link         // nil while there is no keeper

@@ -17,6 +17,7 @@ import (
 // by goroutines of their own.
 func (c *conn) serve() {
 	defer c.s.gone(c)
+	defer c.parts.drop()
 	defer c.Close()
 	for {
 		msg, fds, err := c.receive()
@@ -85,7 +86,7 @@ func (c *conn) answer(h header, body []byte, fds []int) error {
 	switch h.typ {
 	case typeHello:
 		build, _ := c.s.build() // an engine that does not learn it leaves us as we are
-		return c.reply(h, statusOK, helloReply{os.Getpid(), build}, nil)
+		return c.reply(h, statusOK, helloReply{os.Getpid(), build, c.s.life}, nil)
 	case typeUpgrade:
 		var b upgradeBody
 		if err := decode(body, &b); err != nil {
@@ -103,6 +104,13 @@ func (c *conn) answer(h header, body []byte, fds []int) error {
 		if err := c.s.handOver(c, &b, fds); err != nil {
 			return err
 		}
+	case typeHold:
+		used = len(fds)
+		if err := c.hold(body, fds); err != nil {
+			return err
+		}
+	case typeHolds:
+		return c.reply(h, statusOK, holdsReply{c.s.networks.list()}, nil)
 	case typeAttach:
 		var b attachBody
 		if err := decode(body, &b); err != nil {
@@ -147,6 +155,21 @@ func (c *conn) command(h header, body []byte) error {
 			return err
 		}
 		return p.resize(b.Rows, b.Cols)
+	case typeNames:
+		var b namesBody
+		if err := decode(body, &b); err != nil {
+			return err
+		}
+		return c.names(&b)
+	case typeRelease:
+		var b idBody
+		if err := decode(body, &b); err != nil {
+			return err
+		}
+		c.s.acting.RLock()
+		defer c.s.acting.RUnlock()
+		c.s.networks.release(b.ID, b.Generation)
+		return nil
 	case typeCloseStdin, typeAck:
 		var b idBody
 		if err := decode(body, &b); err != nil {
@@ -162,102 +185,6 @@ func (c *conn) command(h header, body []byte) error {
 		return err
 	}
 	return fault.New(fault.NotImplemented, "the keeper knows no request of type %d", h.typ)
-}
-
-// list answers with everything the keeper holds, a few in each message.
-func (c *conn) list(h header) error {
-	ps := c.s.all()
-	for {
-		n := min(len(ps), maxFiles/5)
-		reply := listReply{Held: []processBody{}}
-		var fds []int
-		for _, p := range ps[:n] {
-			b, files := p.describe()
-			reply.Held = append(reply.Held, b)
-			fds = append(fds, files...)
-		}
-		ps = ps[n:]
-		err := c.reply(h, statusMore, reply, fds)
-		closeAll(fds)
-		if err != nil {
-			return err
-		}
-		if len(ps) == 0 {
-			return c.listClients(h)
-		}
-	}
-}
-
-// listClients ends the answer to list with the clients of all processes.
-func (c *conn) listClients(h header) error {
-	var bodies []attachBody
-	var fds []int
-	defer func() { closeAll(fds) }()
-	for _, p := range c.s.all() {
-		for _, v := range p.attached() {
-			fd, ok := duplicate(v.f)
-			if v.want.Client == 0 || !ok {
-				continue
-			}
-			b := v.want
-			b.ID, b.Generation, b.Preread = p.ID, p.Generation, nil
-			bodies, fds = append(bodies, b), append(fds, fd)
-			if len(fds) < listedClients {
-				continue
-			}
-			if err := c.reply(h, statusMore, listReply{Clients: bodies}, fds); err != nil {
-				return err
-			}
-			closeAll(fds)
-			bodies, fds = nil, nil
-		}
-	}
-	return c.reply(h, statusOK, listReply{Clients: bodies}, fds)
-}
-
-// listedClients is how many clients are in one message: its body has their keys.
-const listedClients = 64
-
-// describe gives what the engine gets to know of a process, with duplicates of
-// what keeps it from being disturbed when the keeper dies.
-func (p *process) describe() (b processBody, fds []int) {
-	b = p.info()
-	if b.Exit != nil {
-		return b, nil
-	}
-	// Opened anew, because the keeper's own is non-blocking. The process is there as
-	// a zombie at least, or the identity of an adopted one is checked by the engine.
-	if fd, err := unix.PidfdOpen(p.Pid, 0); err == nil {
-		b.HasPidfd = true
-		fds = append(fds, fd)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stdin != nil {
-		if fd, ok := duplicate(p.stdin); ok {
-			b.HasConsole, b.HasStdin = p.terminal(), !p.terminal()
-			fds = append(fds, fd)
-		}
-	}
-	if p.terminal() {
-		return b, fds
-	}
-	for _, st := range p.streams {
-		if fd, ok := duplicate(st.f); ok {
-			b.Outputs++
-			fds = append(fds, fd)
-		}
-	}
-	return b, fds
-}
-
-func duplicate(f *os.File) (fd int, ok bool) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return 0, false
-	}
-	err1 := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
-	return fd, err == nil && err1 == nil
 }
 
 func decode(body []byte, to any) error {

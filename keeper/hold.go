@@ -3,11 +3,16 @@ package keeper
 import (
 	"net/netip"
 	"os"
+
+	"hoy/keeper/names"
 )
 
 // NetworkHold is what the keeper holds for a container beside its process, so that it
 // works while no engine runs: the sockets that answer at 127.0.0.11, and those that
 // keep the host's ports of published ones.
+//
+// A hold takes the place of the one before it. Files that are nil in it are those that
+// are held already: the engine keeps no duplicates.
 type NetworkHold struct {
 	ID         string // of the container
 	Generation uint64 // of its start: the hold ends with that process
@@ -16,16 +21,18 @@ type NetworkHold struct {
 	Ports    []HeldPort
 }
 
-// Resolver is a container's name server at 127.0.0.11.
+// Resolver is a container's name server at 127.0.0.11. Names that are not of Networks,
+// Links or Hosts are asked of others.
 type Resolver struct {
-	UDP, TCP *os.File // bound to 127.0.0.11:53 in the container's network namespace; borrowed
+	UDP, TCP *os.File // bound in the container's network namespace, TCP listens; borrowed
 	NetNS    *os.File // the container's network namespace, for Servers; borrowed
 
 	Networks []string                // ids of the networks whose names it answers, first the one asked first
+	Zones    map[string]string       // id of a network to its name: NAME.ZONE is answered too, and by reverse look-ups
 	Links    map[string]string       // alias to the name, of one of Networks, that it stands for
 	Hosts    map[string][]netip.Addr // names of its own, such as host.docker.internal
 	Servers  []netip.AddrPort        // whom to ask for other names, from the container's namespace; none: the host's servers, followed as they change
-	Isolated bool                    // other names are not asked for: only internal networks
+	Isolated bool                    // other names do not exist, unless there are Servers: only internal networks
 }
 
 // HeldPort is a port of the host that nobody else shall take while it is published. What
@@ -38,9 +45,11 @@ type HeldPort struct {
 	Target netip.AddrPort // of the container
 }
 
-// NameEntry is a container's place among the names of a network.
-type NameEntry struct {
-	Container string       // id
-	Names     []string     // first the one that reverse look-ups give
-	Addresses []netip.Addr // IPv4 and IPv6
+// HeldNetwork tells what is held.
+type HeldNetwork struct {
+	ID         string `json:"id"`
+	Generation uint64 `json:"generation"`
 }
+
+// NameEntry is a container's place among the names of a network.
+type NameEntry = names.Entry

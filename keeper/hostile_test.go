@@ -57,7 +57,7 @@ func TestOtherVersionGetsOneClearLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"HOYK\x02\x00", "speaks version 7 of the keeper's protocol, this one version 2"} {
+	for _, want := range []string{"HOYK\x03\x00", "speaks version 7 of the keeper's protocol, this one version 3"} {
 		if !strings.Contains(string(got[:n]), want) {
 			t.Errorf("%q lacks %q", got[:n], want)
 		}

@@ -18,6 +18,7 @@ import (
 type link struct {
 	*socket
 	dead chan struct{} // closed when nothing comes any more
+	life uint64        // of the keeper; see helloReply
 
 	mu      sync.Mutex
 	seq     uint64

@@ -1,11 +1,18 @@
 package keeper
 
+import (
+	"net/netip"
+
+	"hoy/keeper/names"
+)
+
 // Bodies of the messages. Descriptors travel beside them in the order in which the
 // comments name them.
 
 type helloReply struct {
 	Pid   int    `json:"pid"`
 	Build string `json:"build"` // see buildOf
+	Life  uint64 `json:"life"`  // tells this keeper from all others; an upgrade does not change it
 }
 
 type upgradeBody struct {
@@ -92,6 +99,47 @@ type letGoBody struct {
 	ID         string `json:"id"`
 	Generation uint64 `json:"generation"`
 	Client     uint64 `json:"client,omitempty"`
+}
+
+// holdBody: sockets of the resolver, UDP and TCP, if HasSockets; network namespace if
+// HasNetNS; of each port with HasSocket its socket. A hold of many ports comes in parts.
+type holdBody struct {
+	ID         string        `json:"id"`
+	Generation uint64        `json:"generation"`
+	Resolver   *resolverBody `json:"resolver,omitempty"`
+	Ports      []portBody    `json:"ports,omitempty"`
+	Part       int           `json:"part,omitempty"`
+	More       bool          `json:"more,omitempty"` // another part follows
+}
+
+type resolverBody struct {
+	HasSockets bool             `json:"sockets,omitempty"`
+	HasNetNS   bool             `json:"netns,omitempty"`
+	View       names.View       `json:"view"`
+	Servers    []netip.AddrPort `json:"servers,omitempty"`
+}
+
+type portBody struct {
+	Proto     string         `json:"proto"`
+	Host      netip.AddrPort `json:"host"`
+	Target    netip.AddrPort `json:"target"`
+	HasSocket bool           `json:"socket,omitempty"`
+}
+
+// namesBody changes the names of a network; many come in parts.
+type namesBody struct {
+	Network string        `json:"network"`
+	Replace bool          `json:"replace,omitempty"`
+	Set     []names.Entry `json:"set,omitempty"`
+	Remove  []string      `json:"remove,omitempty"`
+	Part    int           `json:"part,omitempty"`
+	More    bool          `json:"more,omitempty"` // another part follows
+}
+
+func (p portBody) key() portKey { return portKey{p.Proto, p.Host} }
+
+type holdsReply struct {
+	Holds []HeldNetwork `json:"holds,omitempty"`
 }
 
 type empty struct{}

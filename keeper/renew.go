@@ -22,6 +22,7 @@ func (c *Client) renew(ctx context.Context, l *link) error {
 		closeAll(fds)
 		json.Unmarshal(body, &hello)
 	})
+	l.life = hello.Life
 	if fault.Is(err, fault.Conflict) { // of another version: it ends the connection now
 		return c.replaceOther(ctx, err)
 	}

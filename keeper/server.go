@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -33,6 +33,8 @@ type server struct {
 	build  func() (string, error) // of this program
 	quit   chan struct{}          // closed when there is nothing more to do
 
+	life     uint64 // see helloReply
+	networks *holds
 	lock     *os.File
 	listener *socket
 	acting   sync.RWMutex // read-locked over what an upgrade must not cut off
@@ -51,14 +53,15 @@ type server struct {
 }
 
 func newServer(root string, h *spawn.Helper) *server {
-	return &server{root: root, helper: h, build: sync.OnceValues(func() (string, error) { return buildOf("/proc/self/exe") }), works: make(workPool, 2), quit: make(chan struct{}), settled: make(chan struct{}),
+	return &server{root: root, helper: h, build: sync.OnceValues(func() (string, error) { return buildOf("/proc/self/exe") }), works: make(workPool, 2), quit: make(chan struct{}), life: rand.Uint64(), networks: newHolds(), settled: make(chan struct{}),
 		procs: map[string]*process{}, conns: map[*conn]struct{}{}}
 }
 
 // conn is the connection of an engine.
 type conn struct {
 	*socket
-	s *server
+	s     *server
+	parts parts // of requests that are not complete
 }
 
 // serve accepts engines until the socket is closed.
@@ -69,7 +72,7 @@ func (s *server) serve(l *socket) error {
 		if err != nil {
 			return err
 		}
-		c := &conn{sock, s}
+		c := &conn{socket: sock, s: s}
 		s.mu.Lock()
 		s.conns[c] = struct{}{}
 		s.mu.Unlock()
@@ -287,14 +290,4 @@ func (s *server) gone(c *conn) {
 		p.signal(unix.SIGKILL)
 	}
 	s.touch()
-}
-
-// makeDirs makes the directories of the exec root that the keeper uses.
-func makeDirs(root string) error {
-	for _, d := range []string{"keeper", "io", "exits"} {
-		if err := os.MkdirAll(filepath.Join(root, d), 0o700); err != nil {
-			return fmt.Errorf("cannot prepare exec root: %w", err)
-		}
-	}
-	return nil
 }

@@ -147,3 +147,13 @@ func checkID(id string) error {
 	}
 	return nil
 }
+
+// makeDirs makes the directories of the exec root that the keeper uses.
+func makeDirs(root string) error {
+	for _, d := range []string{"keeper", "io", "exits"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o700); err != nil {
+			return fmt.Errorf("cannot prepare exec root: %w", err)
+		}
+	}
+	return nil
+}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hoy/keeper/names"
 	"hoy/lib/failpoint"
 	"hoy/lib/fault"
 	"hoy/linux/pidfd"
@@ -45,6 +46,10 @@ type bequest struct {
 	Lock      int               `json:"lock"`
 	Listener  int               `json:"listener"`
 	Processes []bequeathProcess `json:"processes"`
+
+	Life  uint64                   `json:"life,omitempty"`
+	Holds []bequeathHold           `json:"holds,omitempty"`
+	Names map[string][]names.Entry `json:"names,omitempty"` // by network
 }
 
 type bequeathProcess struct {
@@ -170,6 +175,10 @@ func (s *server) bequeath(dups *[]int) (b *bequest, err error) {
 		}
 		b.Processes = append(b.Processes, h)
 	}
+	if err == nil {
+		b.Life, b.Names = s.life, s.networks.tables.All()
+		b.Holds, err = s.networks.bequeath(dups)
+	}
 	return b, err
 }
 
@@ -195,56 +204,6 @@ func (b *bequest) write() (fd int, err error) {
 	return fd, nil
 }
 
-// inherit reads what the program before left; nil: this one was started anew.
-func inherit() (*bequest, error) {
-	env := os.Getenv(bequestEnv)
-	if env == "" {
-		return nil, nil
-	}
-	os.Unsetenv(bequestEnv)
-	fd, err := strconv.Atoi(env)
-	if err != nil {
-		return nil, fmt.Errorf("cannot take over: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "bequest")
-	if f == nil {
-		return nil, fmt.Errorf("cannot take over: no descriptor %d", fd)
-	}
-	defer f.Close()
-	j, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<30))
-	if err != nil {
-		return nil, fmt.Errorf("cannot take over: %w", err)
-	}
-	b, err := parseBequest(j)
-	if err != nil {
-		return nil, fmt.Errorf("cannot take over: %w", err)
-	}
-	for _, fd := range b.descriptors() {
-		if fd >= 0 {
-			unix.CloseOnExec(fd)
-		}
-	}
-	return b, nil
-}
-
-func parseBequest(j []byte) (*bequest, error) {
-	b := &bequest{Lock: -1, Listener: -1}
-	if err := json.Unmarshal(j, b); err != nil {
-		return nil, err
-	}
-	seen := map[int]bool{}
-	for _, fd := range b.descriptors() {
-		if fd >= 0 && (fd <= readyFD || seen[fd]) {
-			return nil, fmt.Errorf("descriptor %d is named twice or is no bequest", fd)
-		}
-		seen[fd] = true
-	}
-	if b.Lock < 0 || b.Listener < 0 {
-		return nil, fmt.Errorf("lock or listener is missing")
-	}
-	return b, nil
-}
-
 func (b *bequest) descriptors() []int {
 	fds := []int{b.Lock, b.Listener}
 	for _, p := range b.Processes {
@@ -252,6 +211,10 @@ func (b *bequest) descriptors() []int {
 		for _, c := range p.Clients {
 			fds = append(fds, c.Socket)
 		}
+	}
+	for _, h := range b.Holds {
+		fds = append(fds, h.UDP, h.TCP, h.NetNS)
+		fds = append(fds, h.Sockets...)
 	}
 	return fds
 }

@@ -37,12 +37,18 @@ import (
 //	list {}                        →    {held: […]} + pidfds…, status more
 //	                                    {held: […]} + pidfds…, status ok
 //	ack {id, generation}           →    {}
+//	hold {id, generation, …} + fds →    {}          what a container's network needs
+//	release {id, generation}       →    {}
+//	holds {}                       →    {holds: [{id, generation}…]}
+//	names {network, …}             →    {}          changes the names of a network
+//	                                    hold and names may come in parts, with more: true
+//	                                    in all but the last, which acts
 //	                               ←    exit {id, generation, code, …}, number 0
 //	                               ←    let go {id, generation, client}, number 0: that client,
 //	                                    or the input, has ended: close the duplicate
 const (
 	magic       = "HOYK"
-	wireVersion = 2
+	wireVersion = 3
 	headerSize  = 24
 	maxBody     = 96 << 10
 	maxFiles    = 253 // SCM_MAX_FD
@@ -59,6 +65,10 @@ const (
 	typeList
 	typeAck
 	typeUpgrade
+	typeHold
+	typeRelease
+	typeHolds
+	typeNames
 	typeExit  uint16 = 0x40 // event
 	typeLetGo uint16 = 0x41 // event
 

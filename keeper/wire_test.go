@@ -27,7 +27,7 @@ func message(t testing.TB, typ uint16, seq uint64, body any) []byte {
 
 func TestHeader(t *testing.T) {
 	b := message(t, typeAck, 7, idBody{"c", 3})
-	want := "HOYK\x02\x00\x08\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1b\x00\x00\x00" + `{"id":"c","generation":3}`
+	want := "HOYK\x03\x00\x08\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1b\x00\x00\x00" + `{"id":"c","generation":3}`
 	if b[20] = 0x1b; string(b) != want {
 		t.Errorf("%q, want %q", b, want)
 	}
@@ -47,7 +47,7 @@ func TestParseRefuses(t *testing.T) {
 		{"other magic", append([]byte("HTTP"), good[4:]...), "not a message"},
 		{"cut", good[:len(good)-1], "bytes of body announced"},
 		{"too much", append(bytes.Clone(good), 0), "bytes of body announced"},
-		{"other version", other, "speaks version 9 of the keeper's protocol, this one version 2"},
+		{"other version", other, "speaks version 9 of the keeper's protocol, this one version 3"},
 		{"other version, short", other[:8], "speaks version 9"},
 	} {
 		if _, _, err := parse(tc.in); err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -162,6 +162,14 @@ func FuzzHandle(f *testing.F) {
 	f.Add(message(f, typeAdopt, 4, adoptBody{Done: true}), 1)
 	f.Add(message(f, typeList, 5, empty{}), 0)
 	f.Add(message(f, typeAck, 6, idBody{ID: "c"}), 0)
+	f.Add(message(f, typeHold, 7, holdBody{ID: "c", Generation: 1}), 0)
+	f.Add(message(f, typeHold, 7, holdBody{ID: "c", Resolver: &resolverBody{HasSockets: true, HasNetNS: true}}), 3)
+	f.Add(message(f, typeHold, 7, holdBody{ID: "c", Ports: []portBody{{Proto: "udp", HasSocket: true}}, More: true}), 1)
+	f.Add(message(f, typeHold, 7, holdBody{ID: "c", Part: 1}), 1)
+	f.Add(message(f, typeRelease, 8, idBody{ID: "c"}), 0)
+	f.Add(message(f, typeHolds, 9, empty{}), 0)
+	f.Add(message(f, typeNames, 10, namesBody{Network: "n", Set: []NameEntry{{Container: "c", Names: []string{"web"}}}, Remove: []string{"d"}}), 0)
+	f.Add(message(f, typeNames, 10, namesBody{Network: "n", Part: 1}), 0)
 	f.Add(message(f, 99, 6, empty{}), 0)
 	root := f.TempDir()
 	if err := makeDirs(root); err != nil {
@@ -192,7 +200,9 @@ func FuzzHandle(f *testing.F) {
 			}
 			given = append(given, fd)
 		}
-		(&conn{theirs, s}).handle(h, body, given)
+		c := &conn{socket: theirs, s: s}
+		defer c.parts.drop()
+		c.handle(h, body, given)
 		msg, got, err := mine.receive() // every request is answered
 		closeAll(got)
 		if err != nil {

@@ -29,7 +29,7 @@ const (
 type Resolver struct {
 	View
 	Servers []netip.AddrPort // whom to ask for other names, from NetNS; none: the host's
-	NetNS   *os.File         // of the container; the Server's to close
+	NetNS   *os.File         // of the container; the Server's to close; nil: the one it has
 }
 
 // Server answers at the sockets of one container. It costs a few hundred bytes while
@@ -77,8 +77,9 @@ func Serve(set *epoll.Set, t *Tables, h *Host, udp, tcp int) (*Server, error) {
 	return s, nil
 }
 
-// Configure changes what is answered from now on.
-func (s *Server) Configure(r Resolver) {
+// Configure changes what is answered from now on. It changes nothing and returns false
+// if there are Servers and no namespace to ask them from. One Configure at a time.
+func (s *Server) Configure(r Resolver) bool {
 	n := &settings{view: r.View.canonical(), netns: r.NetNS}
 	own := netip.AddrFrom4([4]byte{127, 0, 0, 11})
 	for _, a := range r.Servers {
@@ -86,9 +87,23 @@ func (s *Server) Configure(r Resolver) {
 			n.servers = append(n.servers, &server{addr: a})
 		}
 	}
-	if old := s.now.Swap(n); old.netns != nil && old.netns != n.netns {
-		old.netns.Close()
+	old := s.now.Load().netns
+	switch {
+	case len(n.servers) == 0: // it needs none
+		if n.netns != nil {
+			n.netns.Close()
+		}
+		n.netns = nil
+	case n.netns == nil && old == nil:
+		return false
+	case n.netns == nil:
+		n.netns = old
 	}
+	s.now.Store(n)
+	if old != nil && old != n.netns {
+		old.Close()
+	}
+	return true
 }
 
 // Close closes the sockets and connections.
@@ -113,13 +128,13 @@ func (s *Server) Sockets(f func(udp, tcp int, netns *os.File) error) error {
 	})
 }
 
-func (s *Server) readDatagrams() bool {
+func (s *Server) readDatagrams(f *epoll.File) bool {
 	in := queries.Get().(*[2 * maxQuery]byte)
 	defer queries.Put(in)
 	for range burst {
 		var n int
 		var from unix.Sockaddr
-		err := s.udp.Use(func(fd int) (err error) {
+		err := f.Use(func(fd int) (err error) {
 			n, from, err = unix.Recvfrom(fd, in[:maxQuery], unix.MSG_DONTWAIT)
 			return err
 		})
@@ -132,7 +147,7 @@ func (s *Server) readDatagrams() bool {
 			continue
 		}
 		s.handle(in[:n], in[maxQuery:maxQuery], minUDP, func(reply []byte) {
-			s.udp.Use(func(fd int) error { return unix.Sendto(fd, reply, unix.MSG_DONTWAIT, from) })
+			f.Use(func(fd int) error { return unix.Sendto(fd, reply, unix.MSG_DONTWAIT, from) })
 		})
 	}
 	return true
@@ -180,10 +195,10 @@ func (s *Server) forward(now *settings, msg, to []byte, tcp bool, reply func([]b
 	}()
 }
 
-func (s *Server) accept() bool {
+func (s *Server) accept(f *epoll.File) bool {
 	for range burst {
 		nfd := -1
-		err := s.tcp.Use(func(fd int) (err error) {
+		err := f.Use(func(fd int) (err error) {
 			nfd, _, err = unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			return err
 		})

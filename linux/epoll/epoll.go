@@ -13,7 +13,7 @@ import (
 
 // Set is a set of files that are waited for (epoll(7)).
 //
-//	f, err := set.Add(fd, func() bool {
+//	f, err := set.Add(fd, func(f *File) bool {
 //		… // read until EAGAIN
 //		return true // wait for more
 //	})
@@ -78,15 +78,16 @@ func (s *Set) run() {
 type File struct {
 	set   *Set
 	key   uint64 // not the descriptor: that of a closed file may be another's already
-	ready func() bool
+	ready func(*File) bool
 
 	mu sync.RWMutex
 	fd int // -1: closed
 }
 
 // Add takes fd, which is closed with the File, or at once if that cannot be added.
-// ready runs when fd can be read, and again until it returns false.
-func (s *Set) Add(fd int, ready func() bool) (*File, error) {
+// ready runs when fd can be read, maybe before Add returns, and again until it returns
+// false.
+func (s *Set) Add(fd int, ready func(*File) bool) (*File, error) {
 	f := &File{set: s, ready: ready, fd: fd}
 	s.mu.Lock()
 	s.last++
@@ -109,7 +110,7 @@ func (f *File) arm(op int) (err error) {
 }
 
 func (f *File) serve() {
-	if f.ready() {
+	if f.ready(f) {
 		f.arm(unix.EPOLL_CTL_MOD)
 	}
 }

@@ -1,0 +1,152 @@
+package keeper
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/linux/epoll"
+)
+
+const (
+	maxForwarded = 4096            // connections and flows of all ports
+	dialPatience = 5 * time.Second // with a container
+	acceptBurst  = 64
+)
+
+// heldPort is a port of the host that is held. It forwards what the machine itself sends
+// there and nftables cannot divert, as to [::1]; it is no way around the firewall.
+type heldPort struct {
+	hs     *holds
+	body   portBody
+	target atomic.Pointer[netip.AddrPort]
+	f      *epoll.File
+	flows  flows // of udp
+}
+
+// holdPort takes fd, a socket of the port.
+func (hs *holds) holdPort(b portBody, fd int) (p *heldPort, err error) {
+	unix.SetNonblock(fd, true)
+	p = &heldPort{hs: hs, body: b}
+	p.target.Store(&b.Target)
+	ready := p.accept
+	if b.Proto == "udp" {
+		ready = p.readDatagrams
+	}
+	p.f, err = hs.set.Add(fd, ready)
+	return p, err
+}
+
+// close frees the port. Connections go on until they end.
+func (p *heldPort) close() {
+	p.f.Close()
+	p.closeFlows()
+}
+
+func (p *heldPort) accept(f *epoll.File) bool {
+	for range acceptBurst {
+		nfd := -1
+		err := f.Use(func(fd int) (err error) {
+			nfd, _, err = unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			return err
+		})
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return false
+		case err == unix.EAGAIN || err == unix.EINVAL: // a socket that was told not to listen
+			return err == unix.EAGAIN
+		case err == unix.EMFILE || err == unix.ENFILE:
+			time.Sleep(acceptPause)
+			return true
+		case err != nil:
+			continue
+		}
+		p.take(nfd)
+	}
+	return true
+}
+
+// take forwards a connection of the machine itself, and resets others.
+func (p *heldPort) take(fd int) {
+	if p.body.Proto == "tcp" && p.ours(fd) && p.hs.enter() {
+		f := os.NewFile(uintptr(fd), "published")
+		c, err := net.FileConn(f)
+		f.Close()
+		if tcp, ok := c.(*net.TCPConn); ok && err == nil {
+			go p.forward(tcp)
+			return
+		}
+		p.hs.leave()
+		return
+	}
+	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	unix.Close(fd)
+}
+
+// ours tells whether the peer of a connection is the machine itself.
+func (p *heldPort) ours(fd int) bool {
+	peer, err1 := unix.Getpeername(fd)
+	self, err2 := unix.Getsockname(fd)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	a := addrOf(peer).Addr()
+	return a == addrOf(self).Addr() || p.hs.local.has(a)
+}
+
+func (hs *holds) enter() bool {
+	if hs.open.Add(1) > maxForwarded {
+		hs.open.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (hs *holds) leave() { hs.open.Add(-1) }
+
+// forward copies both ways, in the kernel, until both sides have ended.
+func (p *heldPort) forward(c *net.TCPConn) {
+	defer p.hs.leave()
+	defer c.Close()
+	d, err := net.DialTimeout("tcp", p.target.Load().String(), dialPatience)
+	if err != nil {
+		c.SetLinger(0) // as if nobody listened
+		return
+	}
+	defer d.Close()
+	t := d.(*net.TCPConn)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		carry(c, t)
+	}()
+	carry(t, c)
+	<-done
+}
+
+// carry copies what from sends, and its end. A reset is passed on too.
+func carry(to, from *net.TCPConn) {
+	if _, err := io.Copy(to, from); err != nil {
+		to.SetLinger(0)
+		to.Close()
+		from.Close()
+		return
+	}
+	to.CloseWrite()
+}
+
+func addrOf(sa unix.Sockaddr) netip.AddrPort {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}

@@ -68,6 +68,26 @@ func VMap(key Expr, set string) Expr {
 	return join(key, Expr{&expr.Lookup{SourceRegister: reg1, DestRegister: 0, IsDestRegSet: true, SetName: set}})
 }
 
+// SetMark sets bits of the packet's mark, and leaves the others.
+func SetMark(bits uint32) Expr {
+	keep, set := binaryutil.NativeEndian.PutUint32(^bits), binaryutil.NativeEndian.PutUint32(bits)
+	return Expr{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: keep, Xor: set},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg1, SourceRegister: true},
+	}
+}
+
+// Marked matches packets that have bits of the mark set.
+func Marked(bits uint32) Expr {
+	b := binaryutil.NativeEndian.PutUint32(bits)
+	return Expr{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: b, Xor: make([]byte, 4)},
+		equal(b),
+	}
+}
+
 // Keys: what In, DNAT and VMap look up.
 
 // InLink and OutLink are the names of the links a packet comes and leaves by.

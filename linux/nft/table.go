@@ -50,8 +50,9 @@ var (
 	RawPrerouting = &Hook{nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw}
 	NATPrerouting = &Hook{nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest}
 	NATOutput     = &Hook{nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest}
-	Forward       = &Hook{nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter}
-	NATPostroute  = &Hook{nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource}
+	// Forward is before the filters of others, which may look for a mark.
+	Forward      = &Hook{nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityRef(-5)}
+	NATPostroute = &Hook{nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource}
 )
 
 // Rule is what happens to a packet for which all matches hold; the last of Do is a verdict.

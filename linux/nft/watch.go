@@ -13,6 +13,17 @@ import (
 // WatchTable calls gone when the table is not there, and whenever it has been deleted
 // and not made again in the same transaction, until ctx ends.
 func WatchTable(ctx context.Context, table string, gone func()) error {
+	check := func() {
+		if !Exists(table) {
+			gone()
+		}
+	}
+	return WatchTables(ctx, check)
+}
+
+// WatchTables calls changed at first, and whenever tables have been deleted, by whom it
+// may be, until ctx ends.
+func WatchTables(ctx context.Context, changed func()) error {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("cannot watch the nftables rules: %w", err)
@@ -26,9 +37,7 @@ func WatchTable(ctx context.Context, table string, gone func()) error {
 	if err := c.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
 		return fmt.Errorf("cannot watch the nftables rules: %w", err)
 	}
-	if !Exists(table) { // since before anybody looked
-		gone()
-	}
+	changed() // since before anybody looked
 	for {
 		list, err := c.Receive()
 		if ctx.Err() != nil {
@@ -39,8 +48,8 @@ func WatchTable(ctx context.Context, table string, gone func()) error {
 		if err != nil && !lost {
 			return fmt.Errorf("cannot watch the nftables rules: %w", err)
 		}
-		if (lost || deletion(list)) && !Exists(table) {
-			gone()
+		if lost || deletion(list) {
+			changed()
 		}
 	}
 }

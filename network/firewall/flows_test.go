@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/linux/nft"
+	"hoy/test/lan"
 	"hoy/test/rootful"
 )
 
@@ -22,10 +23,10 @@ import (
 // of containers.
 type talker struct{ net.Conn }
 
-func (h host) talk(t testing.TB, to string) talker {
+func talk(t testing.TB, h lan.Host, to string) talker {
 	t.Helper()
 	var c net.Conn
-	must(t, h.do(func() (err error) {
+	lan.Must(t, h.Do(func() (err error) {
 		c, err = net.Dial("udp", to)
 		return err
 	}))
@@ -37,8 +38,8 @@ func (h host) talk(t testing.TB, to string) talker {
 func (c talker) hears(t testing.TB, want string) {
 	t.Helper()
 	got := ""
-	for end := time.Now().Add(patience); got != want && time.Now().Before(end); {
-		got = line(c, true, silence)
+	for end := time.Now().Add(lan.Patience); got != want && time.Now().Before(end); {
+		got = lan.Line(c, true, lan.Silence)
 	}
 	if got != want {
 		t.Errorf("%s hears %q, want %q", c.LocalAddr(), got, want)
@@ -56,32 +57,32 @@ func TestUDPFollows(t *testing.T) {
 		if strings.Contains(at, "::") {
 			any, web, db, sees = "[::]:9000", "[fd00:17::2]:80", "[fd00:17::3]:80", "2001:db8:2::2"
 		}
-		client := w.peer.talk(t, host)
+		client := talk(t, w.Peer, host)
 		client.Write([]byte("?")) // to the host, which is remembered as where this goes
-		line(client, true, silence)
+		lan.Line(client, true, lan.Silence)
 		toWeb, toDB := port("udp", any, "hoy0", web), port("udp", any, "hoy0", db)
-		must(t, f.Publish(toWeb))
+		lan.Must(t, f.Publish(toWeb))
 		client.hears(t, "web sees "+sees)
-		must(t, f.Unpublish(toWeb))
-		line(client, true, silence)
-		must(t, f.Publish(toDB))
+		lan.Must(t, f.Unpublish(toWeb))
+		lan.Line(client, true, lan.Silence)
+		lan.Must(t, f.Publish(toDB))
 		client.hears(t, "db sees "+sees)
-		must(t, f.Publish(toWeb)) // in its place
+		lan.Must(t, f.Publish(toWeb)) // in its place
 		client.hears(t, "web sees "+sees)
-		must(t, f.Sync([]Network{hoy0, hoy1}, []Port{toDB}))
+		lan.Must(t, f.Sync([]Network{hoy0, hoy1}, []Port{toDB}))
 		client.hears(t, "db sees "+sees)
-		must(t, f.Unpublish(toDB))
+		lan.Must(t, f.Unpublish(toDB))
 	}
 }
 
 // TestOthersFlowsStay: publishing a port ends no flows but the port's.
 func TestOthersFlowsStay(t *testing.T) {
 	w, f := begin(t, []Network{hoy0, hoy1})
-	out := w.web.talk(t, "192.0.2.2:80") // not to the host, by the same number
+	out := talk(t, w.Web, "192.0.2.2:80") // not to the host, by the same number
 	out.hears(t, "peer sees 192.0.2.1")
 	before := flows(t, "192.0.2.2", 80)
-	must(t, f.Publish(port("udp", "0.0.0.0:80", "hoy0", "172.17.0.2:80")))
-	must(t, f.Unpublish(port("udp", "0.0.0.0:80", "hoy0", "172.17.0.2:80")))
+	lan.Must(t, f.Publish(port("udp", "0.0.0.0:80", "hoy0", "172.17.0.2:80")))
+	lan.Must(t, f.Unpublish(port("udp", "0.0.0.0:80", "hoy0", "172.17.0.2:80")))
 	f.flows.settle()
 	if after := flows(t, "192.0.2.2", 80); before == 0 || after != before {
 		t.Errorf("%d flows to the peer before, %d after", before, after)
@@ -92,7 +93,7 @@ func TestOthersFlowsStay(t *testing.T) {
 func flows(t *testing.T, to string, port uint16) int {
 	t.Helper()
 	list, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
-	must(t, err)
+	lan.Must(t, err)
 	n := 0
 	for _, f := range list {
 		if f.Forward.DstIP.Equal(net.ParseIP(to)) && f.Forward.DstPort == port {
@@ -106,28 +107,28 @@ func flows(t *testing.T, to string, port uint16) int {
 func TestUnpublishCuts(t *testing.T) {
 	one, two := port("tcp", "0.0.0.0:8080", "hoy0", "172.17.0.2:80"), port("tcp", "0.0.0.0:8081", "hoy0", "172.17.0.2:80")
 	w, f := begin(t, []Network{hoy0, hoy1}, one, two)
-	cut, kept := w.peer.dial(t, "192.0.2.1:8080"), w.peer.dial(t, "192.0.2.1:8081")
-	must(t, f.Unpublish(one))
+	cut, kept := dial(t, w.Peer, "192.0.2.1:8080"), dial(t, w.Peer, "192.0.2.1:8081")
+	lan.Must(t, f.Unpublish(one))
 	f.flows.settle()
 	if err := exchange(kept); err != nil {
 		t.Errorf("the other port's connection: %v", err)
 	}
-	cut.SetDeadline(time.Now().Add(patience))
+	cut.SetDeadline(time.Now().Add(lan.Patience))
 	if err := exchange(cut); err == nil {
 		t.Error("the port's connection goes on")
 	}
 }
 
 // dial connects to a server of serve, and reads its first line.
-func (h host) dial(t testing.TB, to string) net.Conn {
+func dial(t testing.TB, h lan.Host, to string) net.Conn {
 	t.Helper()
 	var c net.Conn
-	must(t, h.do(func() (err error) {
-		c, err = net.DialTimeout("tcp", to, patience)
+	lan.Must(t, h.Do(func() (err error) {
+		c, err = net.DialTimeout("tcp", to, lan.Patience)
 		return err
 	}))
 	t.Cleanup(func() { c.Close() })
-	must(t, readLine(c))
+	lan.Must(t, readLine(c))
 	return c
 }
 
@@ -153,7 +154,7 @@ func readLine(c net.Conn) error {
 func TestSyncUnderTraffic(t *testing.T) {
 	networks := []Network{hoy0, hoy1}
 	w, f := begin(t, networks, published...)
-	lasting := w.peer.dial(t, "192.0.2.1:8080")
+	lasting := dial(t, w.Peer, "192.0.2.1:8080")
 	ctx, stop := context.WithCancel(context.Background())
 	synced := make(chan int)
 	go func() {
@@ -167,7 +168,7 @@ func TestSyncUnderTraffic(t *testing.T) {
 		synced <- n
 	}()
 	for range 300 {
-		if got := w.peer.ask("tcp", "192.0.2.1:8080", patience); got != "web sees 192.0.2.2" {
+		if got := w.Peer.Ask("tcp", "192.0.2.1:8080", lan.Patience); got != "web sees 192.0.2.2" {
 			t.Errorf("a new connection: %q", got)
 			break
 		}
@@ -184,14 +185,14 @@ func TestSyncUnderTraffic(t *testing.T) {
 func TestSideBySide(t *testing.T) {
 	w, f := begin(t, []Network{hoy0}, published...)
 	g := open(t, "hoy-hoy1")
-	must(t, g.Sync([]Network{hoy1}, []Port{port("tcp", "0.0.0.0:8081", "hoy1", "172.18.0.2:80"), port("udp", "0.0.0.0:8081", "hoy1", "172.18.0.2:80")}))
-	w.peer.expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
-	w.peer.expect(t, "192.0.2.1:8081", "other sees 192.0.2.2")
-	w.web.expect(t, "172.18.0.2:80", "")
-	must(t, g.Remove())
-	w.peer.expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
-	w.peer.expect(t, "192.0.2.1:8081", "")
-	must(t, f.Remove())
+	lan.Must(t, g.Sync([]Network{hoy1}, []Port{port("tcp", "0.0.0.0:8081", "hoy1", "172.18.0.2:80"), port("udp", "0.0.0.0:8081", "hoy1", "172.18.0.2:80")}))
+	w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+	w.Peer.Expect(t, "192.0.2.1:8081", "other sees 192.0.2.2")
+	w.Web.Expect(t, "172.18.0.2:80", "")
+	lan.Must(t, g.Remove())
+	w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+	w.Peer.Expect(t, "192.0.2.1:8081", "")
+	lan.Must(t, f.Remove())
 	if out, err := exec.Command("nft", "list", "ruleset").CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("without engines there is %s (%v)", out, err)
 	}
@@ -201,7 +202,7 @@ func TestSideBySide(t *testing.T) {
 // was after all that we do, and holds for our packets too.
 func TestOthersRules(t *testing.T) {
 	rootful.Check(t)
-	w := world(t)
+	w := lan.New(t)
 	run(t, "iptables-nft", "-A", "INPUT", "-p", "tcp", "--dport", "22", "-j", "ACCEPT")
 	run(t, "iptables-nft", "-t", "nat", "-A", "POSTROUTING", "-s", "10.99.0.0/16", "-j", "MASQUERADE")
 	run(t, "iptables-legacy", "-A", "FORWARD", "-p", "tcp", "-s", "198.51.100.9", "-j", "DROP")
@@ -222,18 +223,18 @@ func TestOthersRules(t *testing.T) {
 	}
 	before := rules()
 	f := open(t, "hoy-hoy0")
-	must(t, f.Sync([]Network{hoy0, hoy1}, published))
-	must(t, f.RemoveNetwork("hoy1"))
-	must(t, f.Unpublish(published[:2]...))
-	must(t, f.Publish(published[:2]...))
-	w.peer.expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
-	if got := w.far.ask("tcp", "192.0.2.1:8080", silence); got != "" {
+	lan.Must(t, f.Sync([]Network{hoy0, hoy1}, published))
+	lan.Must(t, f.RemoveNetwork("hoy1"))
+	lan.Must(t, f.Unpublish(published[:2]...))
+	lan.Must(t, f.Publish(published[:2]...))
+	w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+	if got := w.Far.Ask("tcp", "192.0.2.1:8080", lan.Silence); got != "" {
 		t.Errorf("a user's rule against forwarding for %s is passed: %s", "198.51.100.9", got)
 	}
 	if after := rules(); after != before {
 		t.Errorf("the users' rules were\n%s\nand are\n%s", before, after)
 	}
-	must(t, f.Remove())
+	lan.Must(t, f.Remove())
 	if after := rules(); after != before {
 		t.Errorf("the users' rules were\n%s\nand without ours are\n%s", before, after)
 	}
@@ -254,8 +255,8 @@ func TestFlushed(t *testing.T) {
 	w, f := begin(t, []Network{hoy0, hoy1}, published[:4]...)
 	before := list(t, "hoy-hoy0")
 	run(t, "nft", "flush ruleset")
-	must(t, f.Publish(published[4:]...))
-	must(t, f.Unpublish(published[4:]...))
+	lan.Must(t, f.Publish(published[4:]...))
+	lan.Must(t, f.Unpublish(published[4:]...))
 	if after := list(t, "hoy-hoy0"); sorted(after) != sorted(before) {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
@@ -264,15 +265,15 @@ func TestFlushed(t *testing.T) {
 	go func() { ended <- f.Watch(ctx) }()
 	for range 3 {
 		run(t, "nft", "flush ruleset")
-		for end := time.Now().Add(patience); !nft.Exists("hoy-hoy0"); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(lan.Patience); !nft.Exists("hoy-hoy0"); time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("the table does not come back")
 			}
 		}
 	}
-	w.peer.expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+	w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
 	stop()
-	must(t, <-ended)
+	lan.Must(t, <-ended)
 	if after := list(t, "hoy-hoy0"); sorted(after) != sorted(before) {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
@@ -282,17 +283,17 @@ func BenchmarkPublish(b *testing.B) {
 	rootful.Check(b)
 	for _, n := range []int{0, 1000} {
 		b.Run(fmt.Sprintf("with %d others", n), func(b *testing.B) {
-			bridge(b, "hoy0")
+			lan.NewBridge(b, "hoy0")
 			f := open(b, "hoy-hoy0")
 			var others []Port
 			for i := range n {
 				others = append(others, port("tcp", fmt.Sprintf("0.0.0.0:%d", 10000+i), "hoy0", "172.17.0.9:80"))
 			}
-			must(b, f.Sync([]Network{defaultNetwork}, others))
+			lan.Must(b, f.Sync([]Network{defaultNetwork}, others))
 			two := []Port{port("tcp", "0.0.0.0:8080", "hoy0", "172.17.0.2:80"), port("tcp", "0.0.0.0:8443", "hoy0", "172.17.0.2:443")}
 			for b.Loop() {
-				must(b, f.Publish(two...))
-				must(b, f.Unpublish(two...))
+				lan.Must(b, f.Publish(two...))
+				lan.Must(b, f.Unpublish(two...))
 			}
 		})
 	}

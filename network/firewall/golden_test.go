@@ -10,8 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vishvananda/netlink"
-
+	"hoy/test/lan"
 	"hoy/test/rootful"
 )
 
@@ -73,21 +72,6 @@ var scenarios = []struct {
 	}}},
 }
 
-// bridge makes a link that lasts as long as the test.
-func bridge(t testing.TB, name string) netlink.Link {
-	t.Helper()
-	l := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
-	if err := netlink.LinkAdd(l); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := netlink.LinkDel(l); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
-}
-
 func open(t testing.TB, table string) *Firewall {
 	t.Helper()
 	f, err := Open(Options{Table: table})
@@ -117,7 +101,7 @@ func TestGolden(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			rootful.Check(t)
 			for _, n := range s.networks {
-				bridge(t, n.Link)
+				lan.NewBridge(t, n.Link)
 			}
 			f := open(t, "hoy-hoy0")
 			if err := f.SetPolicy(s.policy); err != nil {
@@ -151,7 +135,7 @@ func TestPiecewise(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			rootful.Check(t)
 			for _, n := range s.networks {
-				bridge(t, n.Link)
+				lan.NewBridge(t, n.Link)
 			}
 			f := open(t, "hoy-hoy0")
 			check := func(err error) {

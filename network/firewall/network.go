@@ -32,26 +32,26 @@ func intoRules(n Network) []nft.Rule {
 		rules = append(rules, nft.NewRule(n.Name+": "+comment, do...))
 	}
 	if n.NoICC {
-		add("linked containers reach each other", nft.In(nft.Linked(nft.IPv4), links4.Name), nft.Accept())
+		add("linked containers reach each other", nft.In(nft.Linked(nft.IPv4), links4.Name), nft.Goto(pass))
 		if n.Subnet6.IsValid() {
-			add("linked containers reach each other", nft.In(nft.Linked(nft.IPv6), links6.Name), nft.Accept())
+			add("linked containers reach each other", nft.In(nft.Linked(nft.IPv6), links6.Name), nft.Goto(pass))
 			for _, kind := range nft.NeighbourDiscovery {
-				add("neighbour discovery", nft.InLinkIs(n.Link), nft.ICMPv6Is(kind), nft.Accept())
+				add("neighbour discovery", nft.InLinkIs(n.Link), nft.ICMPv6Is(kind), nft.Goto(pass))
 			}
 		}
 	} else {
-		add("containers reach each other", nft.InLinkIs(n.Link), nft.Accept())
+		add("containers reach each other", nft.InLinkIs(n.Link), nft.Goto(pass))
 	}
 	if n.Internal {
 		add("internal, nobody else comes in", nft.Drop())
 		return rules
 	}
-	add("published ports", nft.Diverted(), nft.Accept())
+	add("published ports", nft.Diverted(), nft.Goto(pass))
 	if n.NoICC {
 		add("containers do not reach each other", nft.InLinkIs(n.Link), nft.Drop())
 	}
 	for _, l := range n.Trusted {
-		add("trusted link", nft.InLinkIs(l), nft.Accept())
+		add("trusted link", nft.InLinkIs(l), nft.Goto(pass))
 	}
 	if n.Subnet.IsValid() {
 		rules = append(rules, modeRules(n, nft.IPv4, n.Mode)...)
@@ -71,11 +71,11 @@ func modeRules(n Network, family nft.Type, m Mode) []nft.Rule {
 	}
 	switch m {
 	case NATUnprotected:
-		return []nft.Rule{nft.NewRule(n.Name+": unprotected, every port", nft.Family(family), nft.Accept())}
+		return []nft.Rule{nft.NewRule(n.Name+": unprotected, every port", nft.Family(family), nft.Goto(pass))}
 	case Routed:
 		return []nft.Rule{
-			nft.NewRule(n.Name+": routed, echo and errors", nft.Family(family), nft.ProtoIs(icmp), nft.Accept()),
-			nft.NewRule(n.Name+": routed, published ports", nft.In(nft.PublishedAt(family), open), nft.Accept()),
+			nft.NewRule(n.Name+": routed, echo and errors", nft.Family(family), nft.ProtoIs(icmp), nft.Goto(pass)),
+			nft.NewRule(n.Name+": routed, published ports", nft.In(nft.PublishedAt(family), open), nft.Goto(pass)),
 		}
 	}
 	return nil

@@ -38,6 +38,15 @@ var (
 	linkLocal = netip.MustParsePrefix("fe80::/10")
 )
 
+// pass is the chain of packets that go to or from a container with our consent. It
+// gives them Mark.
+const pass = "pass"
+
+// Mark is the bit of a packet's mark that says that we let it be forwarded. A firewall
+// of the host whose forwarding policy is to drop lets such packets pass by one rule,
+// which stays the same however networks come and go (package hostfw).
+const Mark = 0x2000
+
 // plan is the whole table, a function of the state alone.
 func plan(name string, s state, p Policy) nft.Table {
 	t := nft.Table{Name: name, Chains: baseChains()}
@@ -92,6 +101,10 @@ func baseChains() []nft.Chain {
 			nft.NewRule("what was let through before", nft.Established(), nft.Accept()),
 			{Do: []nft.Expr{nft.VMap(nft.InLink(), outOf.Name)}},
 			{Do: []nft.Expr{nft.VMap(nft.OutLink(), into.Name)}},
+			nft.NewRule("what leaves a network", nft.In(nft.InLink(), bridges.Name), nft.Goto(pass)),
+		}},
+		{Name: pass, Rules: []nft.Rule{
+			nft.NewRule("passed: a firewall that refuses what it does not know can know it by this mark", nft.SetMark(Mark), nft.Accept()),
 		}},
 		{Name: "postrouting", Hook: nft.NATPostroute, Rules: []nft.Rule{
 			nft.NewRule("the host's connections by 127.0.0.1: an answer must find back", nft.From(loopback), nft.In(nft.OutLink(), bridges.Name), nft.Masquerade()),

@@ -1,4 +1,4 @@
-package firewall
+package lan
 
 import (
 	"errors"
@@ -17,48 +17,50 @@ import (
 	hoynet "hoy/linux/netlink"
 )
 
-// host is a network namespace: a container, a peer, a router, or the host itself.
-type host struct {
-	name string
-	ns   *os.File
+// Host is a network namespace: a container, a peer, a router, or the host itself.
+type Host struct {
+	Name string
+	NS   *os.File
 }
 
-// thisHost is where the firewall is: the namespace of the test.
-func thisHost(t testing.TB) host {
+// ThisHost is where the firewall is: the namespace of the test.
+func ThisHost(t testing.TB) Host {
 	ns, err := os.Open("/proc/self/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ns.Close() })
-	return host{"host", ns}
+	return Host{"host", ns}
 }
 
-func newHost(t testing.TB, name string) host {
+// NewHost makes one that nothing is wired to.
+func NewHost(t testing.TB, name string) Host {
 	t.Helper()
 	ns, err := hoynet.NewNamespace()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ns.Close() })
-	must(t, hoynet.LoopbackUp(ns))
-	return host{name, ns}
+	Must(t, hoynet.LoopbackUp(ns))
+	return Host{name, ns}
 }
 
-func must(t testing.TB, err error) {
+// Must fails t when there is an error.
+func Must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// do runs f in the host's network namespace: what it opens stays there.
-func (h host) do(f func() error) error { return hoynet.In(h.ns, f) }
+// Do runs f in the host's network namespace: what it opens stays there.
+func (h Host) Do(f func() error) error { return hoynet.In(h.NS, f) }
 
 // wire connects two hosts by a veth pair; a port of a bridge where bridge is not "".
-func wire(t testing.TB, a host, aName string, b host, bName, bridge string) {
+func wire(t testing.TB, a Host, aName string, b Host, bName, bridge string) {
 	t.Helper()
-	must(t, a.do(func() error {
-		v := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: aName, MTU: 1500}, PeerName: bName, PeerNamespace: netlink.NsFd(b.ns.Fd())}
+	Must(t, a.Do(func() error {
+		v := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: aName, MTU: 1500}, PeerName: bName, PeerNamespace: netlink.NsFd(b.NS.Fd())}
 		if err := netlink.LinkAdd(v); err != nil {
 			return fmt.Errorf("veth %s: %w", aName, err)
 		}
@@ -73,7 +75,7 @@ func wire(t testing.TB, a host, aName string, b host, bName, bridge string) {
 		}
 		return netlink.LinkSetUp(v)
 	}))
-	must(t, b.do(func() error {
+	Must(t, b.Do(func() error {
 		l, err := netlink.LinkByName(bName)
 		if err != nil {
 			return err
@@ -82,10 +84,10 @@ func wire(t testing.TB, a host, aName string, b host, bName, bridge string) {
 	}))
 }
 
-// addresses gives a link addresses, IPv6 ones without a search for duplicates.
-func (h host) addresses(t testing.TB, link string, prefixes ...string) {
+// Addresses gives a link addresses, IPv6 ones without a search for duplicates.
+func (h Host) Addresses(t testing.TB, link string, prefixes ...string) {
 	t.Helper()
-	must(t, h.do(func() error {
+	Must(t, h.Do(func() error {
 		l, err := netlink.LinkByName(link)
 		if err != nil {
 			return err
@@ -106,10 +108,10 @@ func (h host) addresses(t testing.TB, link string, prefixes ...string) {
 	}))
 }
 
-// route leads a prefix by a gateway.
-func (h host) route(t testing.TB, to, via string) {
+// Route leads a prefix by a gateway.
+func (h Host) Route(t testing.TB, to, via string) {
 	t.Helper()
-	must(t, h.do(func() error {
+	Must(t, h.Do(func() error {
 		_, dst, err := net.ParseCIDR(to)
 		if err != nil {
 			return err
@@ -118,16 +120,17 @@ func (h host) route(t testing.TB, to, via string) {
 	}))
 }
 
-func (h host) sysctl(t testing.TB, name, value string) {
+// Sysctl sets a value below /proc/sys/net.
+func (h Host) Sysctl(t testing.TB, name, value string) {
 	t.Helper()
-	must(t, h.do(func() error { return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0) }))
+	Must(t, h.Do(func() error { return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0) }))
 }
 
-// serve answers on a port, by every protocol, with the host's name and the address that
+// Serve answers on a port, by every protocol, with the host's name and the address that
 // it sees the client under.
-func (h host) serve(t testing.TB, port int) {
+func (h Host) Serve(t testing.TB, port int) {
 	t.Helper()
-	must(t, h.do(func() error {
+	Must(t, h.Do(func() error {
 		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 		if err != nil {
 			return err
@@ -153,7 +156,7 @@ func (h host) serve(t testing.TB, port int) {
 				if err != nil {
 					return
 				}
-				u.WriteTo([]byte(h.name+" sees "+seen(from)), from)
+				u.WriteTo([]byte(h.Name+" sees "+seen(from)), from)
 			}
 		}()
 		return nil
@@ -161,12 +164,12 @@ func (h host) serve(t testing.TB, port int) {
 }
 
 // answer says a line at once, and one for each byte that comes.
-func (h host) answer(t testing.TB, c net.Conn) {
+func (h Host) answer(t testing.TB, c net.Conn) {
 	t.Cleanup(func() { c.Close() }) // it may have been cut, and not learn of its end
 	defer c.Close()
 	b := make([]byte, 1)
 	for {
-		if _, err := fmt.Fprintf(c, "%s sees %s\n", h.name, seen(c.RemoteAddr())); err != nil {
+		if _, err := fmt.Fprintf(c, "%s sees %s\n", h.Name, seen(c.RemoteAddr())); err != nil {
 			return
 		}
 		if _, err := io.ReadFull(c, b); err != nil {
@@ -179,14 +182,14 @@ func seen(a net.Addr) string {
 	return netip.MustParseAddrPort(a.String()).Addr().Unmap().String()
 }
 
-// patience is how long an answer may take that must come, and silence how long one is
+// Patience is how long an answer may take that must come, and Silence how long one is
 // waited for that must not.
-const patience, silence = 20 * time.Second, 250 * time.Millisecond
+const Patience, Silence = 20 * time.Second, 250 * time.Millisecond
 
-// ask connects, and returns the line that the server says; "" is silence or refusal.
-func (h host) ask(proto, to string, wait time.Duration, from ...string) string {
+// Ask connects, and returns the line that the server says; "" is Silence or refusal.
+func (h Host) Ask(proto, to string, wait time.Duration, from ...string) string {
 	var got string
-	h.do(func() error {
+	h.Do(func() error {
 		d := net.Dialer{Timeout: wait}
 		if len(from) > 0 {
 			d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from[0])}
@@ -196,15 +199,15 @@ func (h host) ask(proto, to string, wait time.Duration, from ...string) string {
 			return err
 		}
 		defer c.Close()
-		got = line(c, proto == "udp", wait)
+		got = Line(c, proto == "udp", wait)
 		return nil
 	})
 	return got
 }
 
-// line reads what the server says; of a datagram's server it is asked for again and
+// Line reads what the server says; of a datagram's server it is asked for again and
 // again, as one may be lost while addresses are resolved.
-func line(c net.Conn, datagram bool, wait time.Duration) string {
+func Line(c net.Conn, datagram bool, wait time.Duration) string {
 	b := make([]byte, 200)
 	for end := time.Now().Add(wait); time.Now().Before(end); {
 		if !datagram {
@@ -224,35 +227,36 @@ func line(c net.Conn, datagram bool, wait time.Duration) string {
 	return ""
 }
 
-// expect asks for a port by TCP and UDP, and compares what the server says.
-func (h host) expect(t testing.TB, to, want string) {
+// Expect asks for a port by TCP and UDP, and compares what the server says.
+func (h Host) Expect(t testing.TB, to, want string) {
 	t.Helper()
 	for _, proto := range []string{"tcp", "udp"} {
-		wait := patience
+		wait := Patience
 		if want == "" {
-			wait = silence
+			wait = Silence
 		}
-		if got := h.ask(proto, to, wait); got != want {
-			t.Errorf("%s to %s by %s: %q, want %q", h.name, to, proto, got, want)
+		if got := h.Ask(proto, to, wait); got != want {
+			t.Errorf("%s to %s by %s: %q, want %q", h.Name, to, proto, got, want)
 		}
 	}
 }
 
 // bridgeIn is a bridge of a host other than this.
 type bridgeIn struct {
-	host host
+	host Host
 	name string
 }
 
 func (b *bridgeIn) add(t testing.TB) {
 	t.Helper()
-	must(t, b.host.do(func() error {
+	Must(t, b.host.Do(func() error {
 		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: b.name}})
 	}))
 }
 
-func (h host) remove(t testing.TB, link string) {
-	must(t, h.do(func() error {
+// Remove deletes a link.
+func (h Host) Remove(t testing.TB, link string) {
+	Must(t, h.Do(func() error {
 		l, err := netlink.LinkByName(link)
 		if err != nil {
 			return err
@@ -262,7 +266,7 @@ func (h host) remove(t testing.TB, link string) {
 }
 
 // addrIn are a network's IPv4 and IPv6 address of a number, with the subnet's length.
-func addrIn(n Network, number int) []string {
+func addrIn(n Bridge, number int) []string {
 	var all []string
 	for _, s := range []netip.Prefix{n.Subnet, n.Subnet6} {
 		a := s.Addr()
@@ -274,8 +278,8 @@ func addrIn(n Network, number int) []string {
 	return all
 }
 
-// loopbackElsewhere makes a host's own 127.0.0.0/8 another one's, for an attack.
-func loopbackElsewhere(gateway string) error {
+// LoopbackElsewhere makes a host's own 127.0.0.0/8 another one's, for an attack.
+func LoopbackElsewhere(gateway string) error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return err
@@ -286,10 +290,10 @@ func loopbackElsewhere(gateway string) error {
 	return netlink.RouteAdd(&netlink.Route{Dst: &net.IPNet{IP: net.IPv4(127, 0, 0, 1), Mask: net.CIDRMask(32, 32)}, Gw: net.ParseIP(gateway)})
 }
 
-// tell sends one datagram from an address.
-func (h host) tell(t testing.TB, from, to, what string) {
+// Tell sends one datagram from an address.
+func (h Host) Tell(t testing.TB, from, to, what string) {
 	t.Helper()
-	must(t, h.do(func() error {
+	Must(t, h.Do(func() error {
 		d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}}
 		c, err := d.Dial("udp", to)
 		if err != nil {
@@ -299,4 +303,19 @@ func (h host) tell(t testing.TB, from, to, what string) {
 		_, err = c.Write([]byte(what))
 		return err
 	}))
+}
+
+// NewBridge makes a link that lasts as long as the test.
+func NewBridge(t testing.TB, name string) netlink.Link {
+	t.Helper()
+	l := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
+	if err := netlink.LinkAdd(l); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := netlink.LinkDel(l); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
 }

@@ -14,6 +14,9 @@ need zstd zstd
 need ip iproute2
 need nsenter util-linux
 need nft nftables
+need iptables iptables
+need ufw ufw
+need firewalld firewalld
 need hyperfine hyperfine
 need jq jq
 # Docker's own command line: Debian 13 has it by itself, Debian 12 with its engine.

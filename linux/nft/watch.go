@@ -1,9 +1,11 @@
 package nft
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -18,12 +20,12 @@ func WatchTable(ctx context.Context, table string, gone func()) error {
 			gone()
 		}
 	}
-	return WatchTables(ctx, check)
+	return WatchTables(ctx, check, table)
 }
 
-// WatchTables calls changed at first, and whenever tables have been deleted, by whom it
-// may be, until ctx ends.
-func WatchTables(ctx context.Context, changed func()) error {
+// WatchTables calls changed at first, and whenever a table of one of these names has
+// been made or deleted, until ctx ends.
+func WatchTables(ctx context.Context, changed func(), names ...string) error {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("cannot watch the nftables rules: %w", err)
@@ -48,16 +50,31 @@ func WatchTables(ctx context.Context, changed func()) error {
 		if err != nil && !lost {
 			return fmt.Errorf("cannot watch the nftables rules: %w", err)
 		}
-		if lost || deletion(list) {
+		if lost || concerns(list, names) {
 			changed()
 		}
 	}
 }
 
-func deletion(list []netlink.Message) bool {
+func concerns(list []netlink.Message, names []string) bool {
+	const header = 4 // struct nfgenmsg
 	for _, m := range list {
-		if m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE {
-			return true
+		switch m.Header.Type {
+		case unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWTABLE, unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELTABLE:
+		default:
+			continue
+		}
+		if len(m.Data) < header {
+			continue
+		}
+		attributes, err := netlink.UnmarshalAttributes(m.Data[header:])
+		if err != nil {
+			continue
+		}
+		for _, a := range attributes {
+			if a.Type == unix.NFTA_TABLE_NAME && slices.Contains(names, string(bytes.TrimRight(a.Data, "\x00"))) {
+				return true
+			}
 		}
 	}
 	return false

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"net/netip"
+	"reflect"
 
 	"hoy/linux/nft"
 )
@@ -45,6 +46,9 @@ type Zone struct {
 func (f *Firewall) SetPolicy(p Policy) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if reflect.DeepEqual(f.policy, p) {
+		return nil
+	}
 	old := f.policy
 	f.policy = p
 	if len(f.networks) == 0 {

@@ -32,6 +32,7 @@ type mountPoint struct {
 	Subpath      string            // within the volume or the image
 	Image        *imageRecord      // of a mount of an image
 	Tmpfs        []string          // options
+	IDMap        string            // the option idmap, as it was given
 
 	NonRecursive, ReadOnlyNonRecursive, ReadOnlyForceRecursive bool
 }
@@ -66,6 +67,9 @@ func mountPoints(c *apicontainer.Config, h *apicontainer.HostConfig, taken []mou
 		}
 		if err != nil {
 			return nil, err
+		}
+		if ids, _ := spec.ParseIDMap(string(r.Consistency)); ids != nil {
+			m.IDMap = string(r.Consistency)
 		}
 		list = append(list, m)
 	}

@@ -33,12 +33,33 @@ func (l *launch) prepareMounts() ([]spec.Mount, error) {
 			// ids, as docker has it.
 			MapIDs: m.Type == mount.TypeVolume && l.c.userMap(l.rec) != nil,
 		}
+		if err := l.mapMount(&s, m); err != nil {
+			return nil, fault.New(fault.Invalid, "cannot mount %s on %s: %w", m.Source, m.Destination, err)
+		}
 		if m.Type == mount.TypeTmpfs {
 			s.Type, s.Source, s.Options = "tmpfs", "", m.Tmpfs
 		}
 		list = append(list, s)
 	}
 	return list, nil
+}
+
+// mapMount does what the option idmap says.
+func (l *launch) mapMount(s *spec.Mount, m mountPoint) error {
+	option, err := spec.ParseIDMap(m.IDMap)
+	if err != nil || option == nil {
+		return err
+	}
+	user := l.c.userMap(l.rec)
+	ids, err := option.Map(user)
+	if err != nil {
+		return err
+	}
+	s.MapIDs = ids == user && user != nil
+	if !s.MapIDs {
+		s.IDs = ids
+	}
+	return nil
 }
 
 func (l *launch) prepareMount(m mountPoint) error {

@@ -174,7 +174,7 @@ func (c *Containers) input(rec *record) spec.Input {
 // mapIDs tells the maps of the container's user namespace.
 func (c *Containers) mapIDs(s *specs.Spec, rec *record) {
 	if m := c.userMap(rec); m != nil {
-		s.Linux.UIDMappings, s.Linux.GIDMappings = mappings(m.UIDs), mappings(m.GIDs)
+		s.Linux.UIDMappings, s.Linux.GIDMappings = spec.Mappings(m.UIDs), spec.Mappings(m.GIDs)
 	}
 }
 
@@ -184,14 +184,6 @@ func (c *Containers) userMap(rec *record) *idmap.Map {
 		return nil
 	}
 	return c.o.UserMap
-}
-
-func mappings(ranges []idmap.Range) []specs.LinuxIDMapping {
-	l := make([]specs.LinuxIDMapping, len(ranges))
-	for i, r := range ranges {
-		l[i] = specs.LinuxIDMapping{ContainerID: r.Inside, HostID: r.Outside, Size: r.Size}
-	}
-	return l
 }
 
 // profiles remembers seccomp profiles: reading one takes longer than a start, and

@@ -242,7 +242,13 @@ func (l *launch) part(m spec.Mount) (_ *os.File, err error) {
 		set = unix.MOUNT_ATTR_RDONLY
 	}
 	var userns *os.File
-	if m.MapIDs {
+	switch {
+	case m.IDs != nil:
+		if userns, err = idmap.New(m.IDs); err != nil {
+			return nil, err
+		}
+		defer userns.Close()
+	case m.MapIDs:
 		userns = l.userNS()
 	}
 	// Private: what is mounted in the source later does not come here, and what is

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -149,6 +150,9 @@ func (b *builder) bind(m specs.Mount, a attributes) error {
 		a.propagation, a.propagateRecursive = unix.MS_PRIVATE, true
 	}
 	if err := setAttributes(f, a, userns); err != nil {
+		if userns != nil && errors.Is(err, unix.EINVAL) {
+			err = fault.New(fault.Invalid, "the ids of its files cannot be mapped (idmap): its file system, or this kernel, cannot do that: %w", err)
+		}
 		return err
 	}
 	directory, err := isDirectory(f)

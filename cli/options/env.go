@@ -19,6 +19,8 @@ type Env struct {
 	// Socket is the path of the engine's socket on the engine's machine; "" if we reach it
 	// in another way.
 	Socket string
+	// UID and GID are the caller's; 0 also where there are none.
+	UID, GID int
 	// Console returns the size of our terminal, rows and columns; 0, 0 if none.
 	Console func() (rows, cols uint)
 }
@@ -29,6 +31,8 @@ func System() Env {
 		Lookup:  os.LookupEnv,
 		Open:    func(p string) (fs.File, error) { return os.Open(p) },
 		Abs:     filepath.Abs,
+		UID:     max(os.Getuid(), 0),
+		GID:     max(os.Getgid(), 0),
 		Console: func() (uint, uint) { return 0, 0 },
 	}
 }

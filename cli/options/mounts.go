@@ -82,6 +82,12 @@ func (b *mountParser) field(k, v string, has bool) (err error) {
 		b.bindOptions().CreateMountpoint, err = boolean(k, v, has)
 		return err
 	}
+	if k == "idmap" {
+		if b.m.Consistency = "idmap"; has {
+			b.m.Consistency = mount.Consistency("idmap=" + v)
+		}
+		return nil
+	}
 	if !has {
 		return fmt.Errorf("invalid field '%s' must be a key=value pair", k)
 	}
@@ -244,6 +250,8 @@ func (b *mountParser) finish() error {
 		}
 	}
 	switch {
+	case isIDMap(string(m.Consistency)) && m.Type != mount.TypeBind && m.Type != mount.TypeVolume:
+		return errors.New("idmap is an option of binds and volumes")
 	case m.Type == mount.TypeBind && m.Source == "":
 		return errors.New("source is required for a bind: write type=bind,source=/srv,target=/data")
 	case m.Type == mount.TypeTmpfs && m.Source != "":

@@ -137,7 +137,7 @@ func (o *Create) hostConfig(e Env) (*container.HostConfig, error) {
 		DNSOptions: o.dnsOption.v, DNSSearch: o.dnsSearch.v, ExtraHosts: o.addHost.v,
 		CgroupnsMode: container.CgroupnsMode(o.cgroupns), IpcMode: container.IpcMode(o.ipc), PidMode: container.PidMode(o.pid),
 		UsernsMode: container.UsernsMode(o.userns), UTSMode: container.UTSMode(o.uts), Isolation: container.Isolation(o.isolation),
-		OomScoreAdj: o.oomScoreAdj, Mounts: o.mount.v, Resources: *res,
+		OomScoreAdj: o.oomScoreAdj, Mounts: e.mapped(o.mount.v), Resources: *res,
 	}
 	for _, s := range o.dns.v {
 		a, err := netip.ParseAddr(s)

@@ -33,9 +33,10 @@ func world() Env {
 			v, ok := map[string]string{"HOME": "/home/me", "EMPTY": ""}[k]
 			return v, ok
 		},
-		Open:    func(n string) (fs.File, error) { return files.Open(n) },
-		Abs:     func(p string) (string, error) { return filepath.Join("/here", p), nil },
-		Socket:  "/run/engine.sock",
+		Open:   func(n string) (fs.File, error) { return files.Open(n) },
+		Abs:    func(p string) (string, error) { return filepath.Join("/here", p), nil },
+		Socket: "/run/engine.sock",
+		UID:    1000, GID: 100,
 		Console: func() (uint, uint) { return 24, 80 },
 	}
 }

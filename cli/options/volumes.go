@@ -32,8 +32,8 @@ func parseVolume(s string, abs func(string) (string, error)) (target, bind strin
 	}
 	if hasOpts {
 		for _, o := range strings.Split(opts, ",") {
-			if !slices.Contains(volumeOptions[:], o) {
-				return "", "", fmt.Errorf("invalid mode: %q in %q: the options are %s", o, s, strings.Join(volumeOptions[:], ", "))
+			if !slices.Contains(volumeOptions[:], o) && !isIDMap(o) {
+				return "", "", fmt.Errorf("invalid mode: %q in %q: the options are %s, idmap", o, s, strings.Join(volumeOptions[:], ", "))
 			}
 		}
 	}
@@ -78,6 +78,9 @@ func (o *Create) volumes(e Env) (binds []string, anonymous map[string]struct{}, 
 			return nil, nil, nil, err
 		}
 		if bind != "" {
+			if at := strings.LastIndex(bind, ":"); bind[at+1:] != target {
+				bind = bind[:at+1] + e.idMapOf(bind[at+1:])
+			}
 			binds = append(binds, bind)
 		} else {
 			anonymous[target] = struct{}{}

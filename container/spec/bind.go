@@ -149,6 +149,11 @@ func (m *MountRequest) applyMode() error {
 			m.BindOptions = &mount.BindOptions{Propagation: mount.Propagation(o)}
 		case o == "cached" || o == "delegated" || o == "consistent":
 			m.Consistency = mount.Consistency(o)
+		case isIDMap(o):
+			if _, err := ParseIDMap(o); err != nil {
+				return err
+			}
+			m.Consistency = mount.Consistency(o)
 		}
 	}
 	return nil
@@ -172,6 +177,9 @@ func validMode(mode string) bool {
 		case "consistent", "cached", "delegated":
 			kind = "consistency"
 		default:
+			if isIDMap(o) {
+				kind = "consistency"
+			}
 			if slices.Contains(mount.Propagations, mount.Propagation(o)) {
 				kind = "propagation"
 			}

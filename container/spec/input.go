@@ -3,6 +3,8 @@ package spec
 import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"hoy/linux/idmap"
 )
 
 // Host says what this machine offers. Validate discards, with docker's
@@ -78,12 +80,13 @@ type Mount struct {
 	Source                 string // host path; empty for tmpfs
 	Destination            string // absolute and clean
 	ReadOnly               bool
-	ReadOnlyNonRecursive   bool     // leave mounts below a read-only one writable
-	ReadOnlyForceRecursive bool     // fail where the kernel cannot do it
-	NonRecursive           bool     // bind without what is mounted below
-	Propagation            string   // "" = rprivate
-	Options                []string // tmpfs: size=…, mode=…, flags
-	MapIDs                 bool     // show owners by the map of the container's user namespace
+	ReadOnlyNonRecursive   bool       // leave mounts below a read-only one writable
+	ReadOnlyForceRecursive bool       // fail where the kernel cannot do it
+	NonRecursive           bool       // bind without what is mounted below
+	Propagation            string     // "" = rprivate
+	Options                []string   // tmpfs: size=…, mode=…, flags
+	MapIDs                 bool       // show owners by the map of the container's user namespace
+	IDs                    *idmap.Map // show owners by this map; nil: by MapIDs
 }
 
 // Device is a device node of the host to be made in the container.

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"hoy/lib/fault"
+	"hoy/linux/idmap"
 )
 
 // standard are the file systems every container has. shm's size comes after.
@@ -119,14 +120,27 @@ func userMount(m Mount, in *Input) (specs.Mount, error) {
 		}
 		options = append(options, ro)
 	}
-	if m.MapIDs {
+	if m.MapIDs && m.IDs == nil {
 		options = append(options, "idmap")
 	}
 	propagation := m.Propagation
 	if propagation == "" {
 		propagation = "rprivate"
 	}
-	return specs.Mount{Destination: m.Destination, Type: "bind", Source: m.Source, Options: append(options, propagation)}, nil
+	made := specs.Mount{Destination: m.Destination, Type: "bind", Source: m.Source, Options: append(options, propagation)}
+	if m.IDs != nil {
+		made.UIDMappings, made.GIDMappings = Mappings(m.IDs.UIDs), Mappings(m.IDs.GIDs)
+	}
+	return made, nil
+}
+
+// Mappings are ranges as the specification of runtimes has them.
+func Mappings(ranges []idmap.Range) []specs.LinuxIDMapping {
+	l := make([]specs.LinuxIDMapping, len(ranges))
+	for i, r := range ranges {
+		l[i] = specs.LinuxIDMapping{ContainerID: r.Inside, HostID: r.Outside, Size: r.Size}
+	}
+	return l
 }
 
 // readOnly chooses the option that makes m read-only: with all that is mounted

@@ -59,11 +59,24 @@ func (v *validation) mountFields(m *mount.Mount) error {
 	if err := checkTarget(m.Target); err != nil {
 		return err
 	}
+	ids, err := ParseIDMap(string(m.Consistency))
+	switch {
+	case err != nil:
+		return err
+	case ids != nil && m.Type != mount.TypeBind && m.Type != mount.TypeVolume:
+		return invalid("idmap is an option of binds and volumes")
+	case ids != nil:
+		return v.mountSource(m)
+	}
 	switch m.Consistency {
 	case "", mount.ConsistencyFull, mount.ConsistencyCached, mount.ConsistencyDelegated, mount.ConsistencyDefault:
 	default:
 		return invalid("invalid consistency: %s", m.Consistency)
 	}
+	return v.mountSource(m)
+}
+
+func (v *validation) mountSource(m *mount.Mount) error {
 	switch m.Type {
 	case mount.TypeBind:
 		return checkBind(m)
@@ -143,7 +156,7 @@ func checkVolumeName(name string) error {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '.' || r == '-')
 	}
 	if !ok {
-		return invalid("%q includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path", name)
+		return invalid("create %s: %q includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path", name, name)
 	}
 	return nil
 }

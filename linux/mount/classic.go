@@ -47,7 +47,7 @@ const propagation = unix.MS_PRIVATE | unix.MS_SHARED | unix.MS_SLAVE | unix.MS_U
 func Classic(source, target, fstype, options string) error {
 	flags, data := ClassicOptions(options)
 	if err := unix.Mount(source, target, fstype, flags&^propagation, data); err != nil {
-		return fmt.Errorf("mount %s:%s, flags: %#x, data: %s: %w", source, target, flags, data, err)
+		return fmt.Errorf("mount %s:%s%s: %w", source, target, given(flags, data), err)
 	}
 	var again []uintptr
 	if bind := uintptr(unix.MS_BIND); flags&bind != 0 && flags&^(bind|unix.MS_REC|propagation) != 0 {
@@ -63,4 +63,15 @@ func Classic(source, target, fstype, options string) error {
 		}
 	}
 	return nil
+}
+
+// given tells what a mount was asked for besides, as docker does.
+func given(flags uintptr, data string) (s string) {
+	if flags != 0 {
+		s = fmt.Sprintf(", flags: %#x", flags)
+	}
+	if data != "" {
+		s += ", data: " + data
+	}
+	return s
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -133,6 +134,13 @@ func (b *bed) start(addr string, inside bool, do func(q []byte, tcp bool) [][]by
 	if inside {
 		b.in(open)
 	} else if err := open(); err != nil {
+		b.t.Fatal(err)
+	}
+	raw, err := pc.(*net.UDPConn).SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, received) })
+	}
+	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { pc.Close(); l.Close() })
@@ -342,9 +350,11 @@ func TestUnchanged(t *testing.T) {
 	for _, network := range []string{"udp", "tcp"} {
 		msg := append(ask("eXample.COM.", dnsmessage.Type(64), 1232), "what nobody knows"...)
 		got := b.exchange(network, msg)
+		mu.Lock()
 		if string(saw[2:]) != string(msg[2:]) {
 			t.Errorf("the server got %x, want %x", saw, msg)
 		}
+		mu.Unlock()
 		want := append(slices.Clone(msg), tail...)
 		want[2] = got[2]
 		if string(got) != string(want) || got[2]&0x80 == 0 || (got[2]&2 != 0) != (network == "udp") {
@@ -382,6 +392,61 @@ func TestGoResolver(t *testing.T) {
 	}
 	if names, err := r.LookupAddr(t.Context(), "fd00::2"); err != nil || !slices.Equal(names, []string{"web."}) {
 		t.Errorf("%q, %v", names, err)
+	}
+}
+
+// TestGetent has the C library look names up, which asks for both families on one socket
+// at a time and gives up a name for which there is none of either.
+func TestGetent(t *testing.T) {
+	b := newBed(t)
+	for _, tool := range []string{"getent", "nsenter"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("%v: it is of Debian's libc-bin and util-linux", err)
+		}
+	}
+	// The tests have mounts of their own.
+	for path, text := range map[string]string{"/etc/resolv.conf": "nameserver 127.0.0.11\noptions ndots:0\n", "/etc/nsswitch.conf": "hosts: dns\n"} {
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount(file, path, "", unix.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Unmount(path, unix.MNT_DETACH)
+	}
+	b.start("127.0.0.53:53", false, func(q []byte, tcp bool) [][]byte {
+		if strings.Contains(string(q), "gone") {
+			return rcode(dnsmessage.RCodeNameError)(q, tcp)
+		}
+		return with("9.9.9.9")(q, tcp)
+	})
+	b.hostServers("127.0.0.53")
+	b.tables.Set("n", false, []Entry{{"c2", []string{"db"}, addrs("10.0.0.3")}, {"c3", []string{"six"}, addrs("fd00::3")}}, nil)
+	for name, want := range map[string]string{"web": "10.0.0.2 fd00::2", "db": "10.0.0.3", "DB": "10.0.0.3", "six": "fd00::3", "lan": "9.9.9.9", "www.example.com": "9.9.9.9", "gone": "", "10.0.0.3": "db"} {
+		db := "ahosts"
+		if want == "db" {
+			db = "hosts"
+		}
+		c := exec.Command("nsenter", "--net=/proc/self/fd/3", "getent", db, name)
+		c.ExtraFiles = []*os.File{b.ns}
+		out, err := c.Output()
+		if (err == nil) != (want != "") {
+			t.Errorf("%s: %v", name, err)
+		}
+		var got []string
+		for line := range strings.Lines(string(out)) {
+			f := strings.Fields(line)
+			if db == "hosts" {
+				got = append(got, f[1])
+			} else if !slices.Contains(got, f[0]) {
+				got = append(got, f[0])
+			}
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
 	}
 }
 

@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	maxForwarded = 4096            // connections and flows of all ports
-	dialPatience = 5 * time.Second // with a container
-	acceptBurst  = 64
+	maxForwarded   = 4096            // connections and flows of all ports, if there are files for them
+	dialPatience   = 5 * time.Second // with a container
+	filesForwarded = 4               // of a connection: two sockets, and the pipe between them
+	acceptBurst    = 64
 )
 
 // heldPort is a port of the host that is held. It forwards what the machine itself sends
@@ -101,7 +102,7 @@ func (p *heldPort) ours(fd int) bool {
 }
 
 func (hs *holds) enter() bool {
-	if hs.open.Add(1) > maxForwarded {
+	if hs.open.Add(1) > hs.most {
 		hs.open.Add(-1)
 		return false
 	}

@@ -21,6 +21,7 @@ type holds struct {
 	host   *names.Host
 	local  localAddresses
 	open   atomic.Int32 // connections and flows that are forwarded
+	most   int32        // of them; starts and logs need files too
 
 	mu   sync.Mutex
 	set  *epoll.Set // nil until something is held
@@ -41,7 +42,12 @@ type portKey struct {
 }
 
 func newHolds() *holds {
-	return &holds{host: names.NewHost(names.HostConfig), held: map[string]*hold{}}
+	hs := &holds{host: names.NewHost(names.HostConfig), most: maxForwarded, held: map[string]*hold{}}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		hs.most = int32(min(maxForwarded, limit.Cur/filesForwarded/4))
+	}
+	return hs
 }
 
 // heldFiles are the descriptors of a hold, -1 where there is none.

@@ -179,20 +179,33 @@ func (s *Server) forward(now *settings, msg, to []byte, tcp bool, reply func([]b
 		}
 		servers, netns = s.host.get(), nil
 	}
-	if s.asked.Add(1) > maxAsked {
-		s.asked.Add(-1)
+	if !s.ask() {
 		reply(Fail(to, msg, dnsmessage.RCodeServerFailure))
 		return
 	}
 	msg = append([]byte(nil), msg...)
 	go func() {
-		defer s.asked.Add(-1)
+		defer s.answered()
 		answer, err := exchange(servers, netns, msg, tcp)
 		if err != nil {
 			answer = Fail(nil, msg, dnsmessage.RCodeServerFailure)
 		}
 		reply(answer)
 	}()
+}
+
+// ask takes a place among the questions that others are asked.
+func (s *Server) ask() bool {
+	if s.asked.Add(1) <= maxAsked && s.host.room.enter() {
+		return true
+	}
+	s.asked.Add(-1)
+	return false
+}
+
+func (s *Server) answered() {
+	s.asked.Add(-1)
+	s.host.room.leave()
 }
 
 func (s *Server) accept(f *epoll.File) bool {
@@ -227,7 +240,7 @@ func (s *Server) accept(f *epoll.File) bool {
 func (s *Server) enter(c *os.File) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.conns) >= maxConns {
+	if s.closed || len(s.conns) >= maxConns || !s.host.room.enter() {
 		return false
 	}
 	if s.conns == nil {
@@ -245,6 +258,7 @@ func (s *Server) converse(c *os.File) {
 	defer func() {
 		open.Wait()
 		c.Close()
+		s.host.room.leave()
 		s.mu.Lock()
 		delete(s.conns, c)
 		s.mu.Unlock()

@@ -512,6 +512,39 @@ func TestFlood(t *testing.T) {
 	b.says("tcp", "web.", typeA, "Success 10.0.0.2")
 }
 
+// TestRoom has many containers together use no more files than are theirs.
+func TestRoom(t *testing.T) {
+	b := newBed(t)
+	b.start("127.0.0.53:53", false, silent)
+	b.hostServers("127.0.0.53")
+	c := b.connect("tcp")
+	writeMessage(c, ask("web.", typeA, 0))
+	if _, err := readMessage(c); err != nil {
+		t.Fatal(err)
+	}
+	b.s.host.room.most.Store(3)
+	u := b.connect("udp")
+	defer u.Close()
+	u.Write(ask("a.example.", typeA, 0))
+	u.Write(ask("b.example.", typeA, 0))
+	for b.s.host.room.used.Load() < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	b.says("udp", "more.example.", typeA, "ServerFailure")
+	b.says("udp", "web.", typeA, "Success 10.0.0.2")
+	refused := b.connect("tcp")
+	defer refused.Close()
+	refused.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := readMessage(refused); err == nil || os.IsTimeout(err) {
+		t.Errorf("a connection too many: %v", err)
+	}
+	c.Close()
+	for b.s.host.room.used.Load() > 0 { // the questions are given up
+		time.Sleep(time.Millisecond)
+	}
+	b.says("tcp", "web.", typeA, "Success 10.0.0.2")
+}
+
 // TestTooManyConnections refuses them and goes on.
 func TestTooManyConnections(t *testing.T) {
 	b := newBed(t)

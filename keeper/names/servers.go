@@ -56,6 +56,7 @@ func inOrder(ss []*server) []*server {
 // Host are the servers of the host, as its resolv.conf says now.
 type Host struct {
 	path string
+	room *room // of all who ask
 
 	mu      sync.Mutex
 	checked time.Time
@@ -64,7 +65,7 @@ type Host struct {
 }
 
 // NewHost follows the resolv.conf at path.
-func NewHost(path string) *Host { return &Host{path: path} }
+func NewHost(path string) *Host { return &Host{path: path, room: newRoom()} }
 
 // stamp changes when the file does.
 type stamp struct {

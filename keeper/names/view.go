@@ -3,7 +3,6 @@ package names
 import (
 	"bytes"
 	"net/netip"
-	"strings"
 )
 
 // View is what of the names one container sees. Names are asked for in this order: Links,
@@ -87,7 +86,7 @@ func (v *View) inNetworks(t *Tables, name []byte, want families, to []netip.Addr
 
 // inZone returns the first part of name if the rest is zone.
 func inZone(name []byte, zone string) (host []byte, ok bool) {
-	if zone == "" || len(name) < len(zone)+2 || name[len(name)-len(zone)-1] != '.' || !strings.EqualFold(string(name[len(name)-len(zone):]), zone) {
+	if zone == "" || len(name) < len(zone)+2 || name[len(name)-len(zone)-1] != '.' || string(name[len(name)-len(zone):]) != zone {
 		return nil, false
 	}
 	return name[:len(name)-len(zone)-1], true

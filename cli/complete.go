@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"hoy/client"
-	"hoy/client/credentials"
 )
 
 // completer gives what a word of the command line may become. A shell asks for it by
@@ -235,7 +234,7 @@ func (a *app) contexts(*cobra.Command, []string, string) ([]string, cobra.ShellC
 
 // servers completes by the registries that are logged in to.
 func (a *app) servers(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	s, err := credentials.Open(a.choice().Dir())
+	s, err := a.credentialStore()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

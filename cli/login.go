@@ -57,7 +57,7 @@ func (a *app) login(ctx context.Context, c *client.Client, server string, o logi
 	if err != nil {
 		return err
 	}
-	store, err := credentials.Open(a.choice().Dir())
+	store, err := a.credentialStore()
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (a *app) logout(server string) error {
 	if strings.HasPrefix(server, "https://index.") { // the default one, known by this name only
 		names, host = names[:1], server
 	}
-	s, err := credentials.Open(a.choice().Dir())
+	s, err := a.credentialStore()
 	if err != nil {
 		return err
 	}

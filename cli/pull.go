@@ -74,13 +74,26 @@ func (a *app) pullFor(ctx context.Context, c *client.Client, image string, o *op
 	})
 }
 
+// credentialStore is where docker's and ours keeps credentials; those of the variable
+// DOCKER_AUTH_CONFIG come first, as with docker.
+func (a *app) credentialStore() (*credentials.Store, error) {
+	choice := a.choice()
+	s, err := credentials.Open(choice.Dir())
+	if text := choice.Getenv("DOCKER_AUTH_CONFIG"); err == nil && text != "" {
+		if err := s.Give(text); err != nil {
+			fmt.Fprintf(a.Err, "WARNING: DOCKER_AUTH_CONFIG: %v: going on without\n", err)
+		}
+	}
+	return s, err
+}
+
 // credentials are those that are kept for a server, nil for none. That they cannot be
 // read is no reason to give up: most images ask for none.
 func (a *app) credentials(server string) *registry.AuthConfig {
 	if server == "" {
 		return nil
 	}
-	s, err := credentials.Open(a.choice().Dir())
+	s, err := a.credentialStore()
 	if err != nil {
 		fmt.Fprintf(a.Err, "WARNING: %v: going on without\n", err)
 		return nil

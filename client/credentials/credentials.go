@@ -35,8 +35,9 @@ type Store struct {
 	file    string
 	fields  map[string]json.RawMessage // of the whole file: what we do not know stays
 	auths   map[string]json.RawMessage
-	helper  string            // name of the program for all servers, "" for the file itself
-	helpers map[string]string // by server
+	helper  string                     // name of the program for all servers, "" for the file itself
+	helpers map[string]string          // by server
+	given   map[string]json.RawMessage // by Give, of this command alone
 }
 
 // entry is a server in the file (docker's types.AuthConfig).
@@ -75,6 +76,21 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
+// Give adds credentials that precede those in the file and are not kept: the text of
+// docker's variable DOCKER_AUTH_CONFIG, {"auths": {"SERVER": {"auth": "…"}}}.
+func (s *Store) Give(text string) error {
+	var given struct {
+		Auths map[string]json.RawMessage `json:"auths"`
+	}
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&given); err != nil {
+		return fmt.Errorf("cannot read the credentials given: %w", err)
+	}
+	s.given = given.Auths
+	return nil
+}
+
 // File is the path of the configuration.
 func (s *Store) File() string { return s.file }
 
@@ -92,19 +108,13 @@ func (s *Store) program(server string) program {
 // Get returns the credentials for a server: zero values but for ServerAddress if there
 // are none.
 func (s *Store) Get(server string) (registry.AuthConfig, error) {
-	if p := s.program(server); p != "" {
+	a := registry.AuthConfig{ServerAddress: server}
+	raw, ok := find(s.given, server)
+	if p := s.program(server); p != "" && !ok {
 		return p.get(server)
 	}
-	a := registry.AuthConfig{ServerAddress: server}
-	raw, ok := s.auths[server]
 	if !ok {
-		// Old files have addresses where hosts should be.
-		for _, name := range s.Servers() {
-			if Host(name) == server {
-				raw, ok = s.auths[name], true
-				break
-			}
-		}
+		raw, ok = find(s.auths, server)
 	}
 	if !ok {
 		return a, nil
@@ -119,6 +129,19 @@ func (s *Store) Get(server string) (registry.AuthConfig, error) {
 	}
 	a.Username, a.Password, a.IdentityToken, a.RegistryToken = e.Username, e.Password, e.IdentityToken, e.RegistryToken
 	return a, nil
+}
+
+// find looks for a server. Old files have addresses where hosts should be.
+func find(auths map[string]json.RawMessage, server string) (raw json.RawMessage, ok bool) {
+	if raw, ok = auths[server]; ok {
+		return raw, true
+	}
+	for _, name := range slices.Sorted(maps.Keys(auths)) {
+		if Host(name) == server {
+			return auths[name], true
+		}
+	}
+	return nil, false
 }
 
 func decode(auth string) (name, password string, err error) {
@@ -136,6 +159,7 @@ func decode(auth string) (name, password string, err error) {
 // Put keeps credentials for a.ServerAddress. plain says that the file has a password now
 // that anybody can read who reads the file.
 func (s *Store) Put(a registry.AuthConfig) (plain bool, err error) {
+	delete(s.given, a.ServerAddress)
 	server, e := a.ServerAddress, entry{IdentityToken: a.IdentityToken, RegistryToken: a.RegistryToken}
 	if p := s.program(server); p != "" {
 		if err := p.store(a); err != nil {
@@ -159,6 +183,7 @@ func (s *Store) Put(a registry.AuthConfig) (plain bool, err error) {
 
 // Erase forgets a server's credentials. That there are none is no error.
 func (s *Store) Erase(server string) error {
+	delete(s.given, server)
 	if p := s.program(server); p != "" {
 		if err := p.erase(server); err != nil {
 			return err

@@ -196,3 +196,32 @@ func TestHost(t *testing.T) {
 		}
 	}
 }
+
+// TestGive: what a variable gives precedes the file and its programs, and is not kept.
+func TestGive(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "config.json"), `{"auths":{"a.example":{"auth":"ZmlsZTpwdw=="},"b.example":{"auth":"ZmlsZTpwdw=="}},"credHelpers":{"c.example":"nosuch"}}`, 0o600)
+	s := open(t, dir)
+	if err := s.Give(`{"auths":{"a.example":{"auth":"Z2l2ZW46cHc="},"https://c.example/v1/":{"auth":"Z2l2ZW46cHc="}}}`); err != nil {
+		t.Fatal(err)
+	}
+	for server, want := range map[string]string{"a.example": "given", "b.example": "file", "c.example": "given", "d.example": ""} {
+		if a, err := s.Get(server); err != nil || a.Username != want || a.ServerAddress != server {
+			t.Errorf("%s: %+v, %v", server, a, err)
+		}
+	}
+	if _, err := s.Put(registry.AuthConfig{ServerAddress: "a.example", Username: "new", Password: "pw"}); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := s.Get("a.example"); err != nil || a.Username != "new" {
+		t.Errorf("after a login: %+v, %v", a, err)
+	}
+	if b, err := os.ReadFile(s.File()); err != nil || strings.Contains(string(b), "Z2l2ZW46cHc=") {
+		t.Errorf("kept: %s, %v", b, err)
+	}
+	for _, text := range []string{"x", `{"auths":[]}`, `{"auth":{}}`} {
+		if err := s.Give(text); err == nil {
+			t.Errorf("%s is accepted", text)
+		}
+	}
+}

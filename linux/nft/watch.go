@@ -1,7 +1,6 @@
 package nft
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,12 +19,20 @@ func WatchTable(ctx context.Context, table string, gone func()) error {
 			gone()
 		}
 	}
-	return WatchTables(ctx, check, table)
+	return watch(ctx, check, func(kind netlink.HeaderType, name string) bool {
+		return name == table && (kind == message(unix.NFT_MSG_NEWTABLE) || kind == message(unix.NFT_MSG_DELTABLE))
+	})
 }
 
-// WatchTables calls changed at first, and whenever a table of one of these names has
-// been made or deleted, until ctx ends.
-func WatchTables(ctx context.Context, changed func(), names ...string) error {
+// WatchRules calls changed at first, and whenever something in tables of these names
+// has changed, until ctx ends.
+func WatchRules(ctx context.Context, changed func(), names ...string) error {
+	return watch(ctx, changed, func(_ netlink.HeaderType, name string) bool { return slices.Contains(names, name) })
+}
+
+func message(kind netlink.HeaderType) netlink.HeaderType { return unix.NFNL_SUBSYS_NFTABLES<<8 | kind }
+
+func watch(ctx context.Context, changed func(), concerned func(kind netlink.HeaderType, table string) bool) error {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("cannot watch the nftables rules: %w", err)
@@ -50,34 +57,24 @@ func WatchTables(ctx context.Context, changed func(), names ...string) error {
 		if err != nil && !lost {
 			return fmt.Errorf("cannot watch the nftables rules: %w", err)
 		}
-		if lost || concerns(list, names) {
+		if lost || slices.ContainsFunc(list, func(m netlink.Message) bool { return concerned(m.Header.Type, tableOfMessage(m)) }) {
 			changed()
 		}
 	}
 }
 
-func concerns(list []netlink.Message, names []string) bool {
+// tableOfMessage is the name of the table that a message is about: the first attribute
+// of all of them but those about generations.
+func tableOfMessage(m netlink.Message) string {
 	const header = 4 // struct nfgenmsg
-	for _, m := range list {
-		switch m.Header.Type {
-		case unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWTABLE, unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELTABLE:
-		default:
-			continue
-		}
-		if len(m.Data) < header {
-			continue
-		}
-		attributes, err := netlink.UnmarshalAttributes(m.Data[header:])
-		if err != nil {
-			continue
-		}
-		for _, a := range attributes {
-			if a.Type == unix.NFTA_TABLE_NAME && slices.Contains(names, string(bytes.TrimRight(a.Data, "\x00"))) {
-				return true
-			}
-		}
+	if m.Header.Type == message(unix.NFT_MSG_NEWGEN) || len(m.Data) < header {
+		return ""
 	}
-	return false
+	d, err := netlink.NewAttributeDecoder(m.Data[header:])
+	if err != nil || !d.Next() || d.Type() != unix.NFTA_TABLE_NAME {
+		return ""
+	}
+	return d.String()
 }
 
 // Exists says whether there is a table of this name.

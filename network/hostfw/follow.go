@@ -39,7 +39,7 @@ func (h Host) Follow(ctx context.Context, changed func(State)) error {
 	defer stop()
 	files, tables := make(chan struct{}, 1), make(chan struct{}, 1)
 	ended := make(chan error, 1)
-	go func() { ended <- nft.WatchTables(ctx, func() { poke(tables) }, firewalldTable, "filter") }()
+	go func() { ended <- nft.WatchRules(ctx, func() { poke(tables) }, firewalldTable, "filter") }()
 	defer func() { stop(); <-ended }()
 	read := make(chan struct{})
 	go func() {

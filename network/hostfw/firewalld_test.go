@@ -1,0 +1,91 @@
+package hostfw
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/test/lan"
+	"hoy/test/rootful"
+)
+
+// startFirewalld runs the message bus and firewalld for this test's network namespace,
+// with configurations of its own.
+func startFirewalld(t *testing.T) {
+	t.Helper()
+	own(t, "/etc/firewalld")
+	lan.Must(t, unix.Mount("tmpfs", "/run", "tmpfs", 0, ""))
+	t.Cleanup(func() { lan.Must(t, unix.Unmount("/run", unix.MNT_DETACH)) })
+	lan.Must(t, os.MkdirAll("/run/dbus", 0o755))
+	for _, c := range []*exec.Cmd{exec.Command("dbus-daemon", "--system", "--nofork", "--nopidfile"), exec.Command("firewalld", "--nofork", "--nopid")} {
+		var out strings.Builder
+		c.Stdout, c.Stderr = &out, &out
+		lan.Must(t, c.Start())
+		t.Cleanup(func() {
+			c.Process.Signal(unix.SIGTERM)
+			c.Wait()
+			if t.Failed() {
+				t.Log(out.String())
+			}
+		})
+		for end := time.Now().Add(lan.Patience); c.Args[0] == "dbus-daemon"; time.Sleep(10 * time.Millisecond) {
+			if _, err := os.Stat("/run/dbus/system_bus_socket"); err == nil {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal("the message bus does not start")
+			}
+		}
+	}
+	for end := time.Now().Add(lan.Patience); exec.Command("firewall-cmd", "--state").Run() != nil; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("firewalld does not start")
+		}
+	}
+}
+
+// TestFirewalld: as TestUFW, with zones.
+func TestFirewalld(t *testing.T) {
+	rootful.Check(t)
+	w := lan.New(t)
+	e := start(t)
+	e.becomes(w, "tcp peer 192.0.2.1:8080", "tcp peer [2001:db8:2::1]:8080")
+	startFirewalld(t)
+	t.Cleanup(func() { run(t, "nft", "flush", "ruleset") })
+	cmd := func(args ...string) { t.Helper(); run(t, "firewall-cmd", args...) }
+
+	closed := []string{
+		"tcp peer 192.0.2.1:8080 no", "udp peer 192.0.2.1:8080 no", "tcp peer [2001:db8:2::1]:8080 no", "tcp far 192.0.2.1:8080 no",
+		"tcp host 192.0.2.1:8080", "tcp host 127.0.0.1:8080", "tcp host [2001:db8:2::1]:8080",
+		"tcp web 192.0.2.2:80", "udp web 192.0.2.2:80", "tcp web [2001:db8:2::2]:80", "tcp db 172.17.0.2:80",
+		"tcp db 192.0.2.1:8080 no",
+	}
+	e.becomes(w, closed...)
+
+	cmd("--permanent", "--add-port", "8080/tcp")
+	cmd("--reload")
+	open := []string{
+		"tcp peer 192.0.2.1:8080", "tcp peer [2001:db8:2::1]:8080", "tcp far 192.0.2.1:8080",
+		"udp peer 192.0.2.1:8080 no", "tcp peer 192.0.2.1:8081 no", "tcp web 192.0.2.2:80", "tcp web [2001:db8:2::2]:80",
+	}
+	e.becomes(w, open...)
+	cmd("--reload")
+	e.becomes(w, open...)
+	cmd("--permanent", "--remove-port", "8080/tcp")
+	cmd("--reload")
+	e.becomes(w, closed...)
+
+	// Zones by link and by source, with a target and rich rules.
+	cmd("--permanent", "--zone", "trusted", "--add-source", "198.51.100.0/24")
+	cmd("--permanent", "--zone", "dmz", "--change-interface", "lan0")
+	cmd("--permanent", "--zone", "dmz", "--add-rich-rule", `rule family="ipv4" source address="192.0.2.0/24" port port="8081" protocol="tcp" accept`)
+	cmd("--permanent", "--zone", "dmz", "--add-rich-rule", `rule family="ipv6" source address="2001:db8:2::2" drop`)
+	cmd("--permanent", "--zone", "dmz", "--add-service", "jenkins")
+	cmd("--reload")
+	e.becomes(w, "tcp peer 192.0.2.1:8081", "tcp far 192.0.2.1:8081", "udp far 192.0.2.1:8081", "tcp far [2001:db8:2::1]:8081 no",
+		"tcp peer 192.0.2.1:8080", "tcp far [2001:db8:2::1]:8080", "tcp peer [2001:db8:2::1]:8080 no", "udp peer 192.0.2.1:8080 no")
+}

@@ -98,7 +98,9 @@ func baseChains() []nft.Chain {
 			{Do: []nft.Expr{nft.DNAT(nft.IPv6, nft.Published(nft.IPv6), published6.Name)}},
 		}},
 		{Name: "forward", Hook: nft.Forward, Rules: []nft.Rule{
-			nft.NewRule("what was let through before", nft.Established(), nft.Accept()),
+			nft.NewRule("what was let through before", nft.Established(), nft.In(nft.InLink(), bridges.Name), nft.Goto(pass)),
+			nft.NewRule("what was let through before", nft.Established(), nft.In(nft.OutLink(), bridges.Name), nft.Goto(pass)),
+			nft.NewRule("and is nothing of ours", nft.Established(), nft.Accept()),
 			{Do: []nft.Expr{nft.VMap(nft.InLink(), outOf.Name)}},
 			{Do: []nft.Expr{nft.VMap(nft.OutLink(), into.Name)}},
 			nft.NewRule("what leaves a network", nft.In(nft.InLink(), bridges.Name), nft.Goto(pass)),

@@ -221,3 +221,30 @@ func TestLoopbackIsTheHosts(t *testing.T) {
 		}
 	}
 }
+
+// TestPolicy: the host's own policy decides on published ports, before and after they
+// are published, but for networks that choose docker's behaviour.
+func TestPolicy(t *testing.T) {
+	unasked := hoy1
+	unasked.Unguarded = true
+	other := []Port{port("tcp", "0.0.0.0:8081", "hoy1", "172.18.0.2:80"), port("udp", "0.0.0.0:8081", "hoy1", "172.18.0.2:80"),
+		port("tcp", "[::]:8081", "hoy1", "[fd00:18::2]:80"), port("udp", "[::]:8081", "hoy1", "[fd00:18::2]:80")}
+	w, f := begin(t, []Network{hoy0, unasked}, append(other, published...)...)
+	w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+	lan.Must(t, f.SetPolicy(Policy{Firewall: "a test's", Refuse: true, Rules: []PolicyRule{
+		{Comment: "the peer", From: prefixOf("192.0.2.2/32"), First: 8080, Last: 8080, Proto: "tcp"},
+		{Comment: "the peer", From: prefixOf("192.0.2.2/32"), First: 8000, Last: 8090, Proto: "udp"},
+	}}))
+	w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+	w.Far.Expect(t, "192.0.2.1:8080", "")
+	w.Peer.Expect(t, "[2001:db8:2::1]:8080", "")
+	w.Host.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.1")
+	w.Far.Expect(t, "192.0.2.1:8081", "other sees 198.51.100.9")
+	w.Far.Expect(t, "[2001:db8:2::1]:8081", "other sees 2001:db8:100::9")
+	lan.Must(t, f.Unpublish(other[2:]...)) // the same numbers of the other family stay unasked
+	w.Far.Expect(t, "192.0.2.1:8081", "other sees 198.51.100.9")
+	lan.Must(t, f.Unpublish(append(other[:2:2], published...)...))
+	lan.Must(t, f.Publish(published...))
+	w.Far.Expect(t, "192.0.2.1:8080", "")
+	w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+}

@@ -66,14 +66,22 @@ type (
 		Accept      *struct{} `xml:"accept"`
 		Reject      *struct{} `xml:"reject"`
 		Drop        *struct{} `xml:"drop"`
+
+		// Those of which a rule has one instead, which is nothing that comes to the host.
+		ICMPBlock   *struct{} `xml:"icmp-block"`
+		ICMPType    *struct{} `xml:"icmp-type"`
+		ForwardPort *struct{} `xml:"forward-port"`
+		Masquerade  *struct{} `xml:"masquerade"`
 	}
 	// service is a name for ports (firewalld.service(5)).
 	service struct {
 		Ports     []port  `xml:"port"`
 		FromPorts []port  `xml:"source-port"`
 		Protocols []value `xml:"protocol"`
-		Includes  []named `xml:"include"`
-		Dest      *struct {
+		Includes  []struct {
+			Service string `xml:"service,attr"`
+		} `xml:"include"`
+		Dest *struct {
 			IPv4 string `xml:"ipv4,attr"`
 			IPv6 string `xml:"ipv6,attr"`
 		} `xml:"destination"`
@@ -82,11 +90,17 @@ type (
 
 func (h Host) readFirewalld() State {
 	f := firewalld{host: h, state: &State{Policy: firewall.Policy{Firewall: "firewalld", Refuse: true}}}
-	zones, err := f.zones()
+	zones, name, err := h.runtimeZones()
+	if err != nil {
+		// Its files say the same, but for what was changed while it runs.
+		name = cmp.Or(shellValue(h.read("/etc/firewalld/firewalld.conf"), "DefaultZone"), "public")
+		zones, err = f.zones()
+	}
 	if err != nil {
 		f.warn("published ports are closed: %v", err)
 		return *f.state
 	}
+	slices.SortFunc(zones, func(a, b zone) int { return strings.Compare(a.Name, b.Name) })
 	// Packets find their zone by source, then by link; the rest are of the default zone.
 	for _, z := range zones {
 		for _, s := range z.Sources {
@@ -103,7 +117,6 @@ func (h Host) readFirewalld() State {
 			f.add(firewall.PolicyRule{Comment: "firewalld: by " + i.Name, In: strings.Replace(i.Name, "+", "*", 1), Zone: f.zone(z)})
 		}
 	}
-	name := cmp.Or(shellValue(h.read("/etc/firewalld/firewalld.conf"), "DefaultZone"), "public")
 	i := slices.IndexFunc(zones, func(z zone) bool { return z.Name == name })
 	if i < 0 {
 		f.warn("published ports are closed: there is no zone %s, the default one", name)
@@ -146,7 +159,6 @@ func (f *firewalld) zones() ([]zone, error) {
 			all = append(all, z)
 		}
 	}
-	slices.SortFunc(all, func(a, b zone) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
 
@@ -242,7 +254,9 @@ func protocolRule(zone string, p value) []firewall.PolicyRule {
 	return []firewall.PolicyRule{{Comment: zone + ": protocol " + p.Value, Proto: p.Value}}
 }
 
-func (f *firewalld) serviceRules(zone, name string) []firewall.PolicyRule {
+// serviceRules are those of a service and of the services that it includes, but for
+// those that have led here.
+func (f *firewalld) serviceRules(zone, name string, by ...string) []firewall.PolicyRule {
 	s, err := f.service(name)
 	if err != nil {
 		f.warn("zone %s: %v", zone, err)
@@ -265,8 +279,8 @@ func (f *firewalld) serviceRules(zone, name string) []firewall.PolicyRule {
 		all[i].Comment = zone + ": service " + name
 	}
 	for _, i := range s.Includes {
-		if i.Name != name {
-			all = append(all, f.serviceRules(zone, i.Name)...)
+		if by := append(by, name); !slices.Contains(by, i.Service) {
+			all = append(all, f.serviceRules(zone, i.Service, by...)...)
 		}
 	}
 	return all
@@ -291,6 +305,9 @@ func (f *firewalld) rich(zone string, r rich) []firewall.PolicyRule {
 	if r.Accept == nil && r.Reject == nil && r.Drop == nil {
 		return nil // it only logs, or marks
 	}
+	if r.ICMPBlock != nil || r.ICMPType != nil || r.ForwardPort != nil || r.Masquerade != nil {
+		return nil
+	}
 	var all []firewall.PolicyRule
 	switch {
 	case r.Service != nil:
@@ -304,6 +321,9 @@ func (f *firewalld) rich(zone string, r rich) []firewall.PolicyRule {
 	default:
 		all = []firewall.PolicyRule{{Comment: zone + ": rich rule"}}
 	}
+	all = slices.DeleteFunc(all, func(p firewall.PolicyRule) bool { // of the other family
+		return p.To.IsValid() && (r.Family == "ipv4" && p.To.Addr().Is6() || r.Family == "ipv6" && p.To.Addr().Is4())
+	})
 	for i := range all {
 		if err := f.narrow(&all[i], r); err != nil {
 			f.warn("zone %s: published ports cannot obey a rich rule: %v", zone, err)
@@ -317,10 +337,11 @@ func (f *firewalld) rich(zone string, r rich) []firewall.PolicyRule {
 }
 
 func (f *firewalld) narrow(p *firewall.PolicyRule, r rich) error {
-	switch r.Family {
-	case "ipv4":
+	switch {
+	case p.To.IsValid():
+	case r.Family == "ipv4":
 		p.To = netip.MustParsePrefix("0.0.0.0/0")
-	case "ipv6":
+	case r.Family == "ipv6":
 		p.To = netip.MustParsePrefix("::/0")
 	}
 	if s := r.Source; s != nil {

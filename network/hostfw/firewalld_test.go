@@ -21,7 +21,12 @@ func startFirewalld(t *testing.T) {
 	lan.Must(t, unix.Mount("tmpfs", "/run", "tmpfs", 0, ""))
 	t.Cleanup(func() { lan.Must(t, unix.Unmount("/run", unix.MNT_DETACH)) })
 	lan.Must(t, os.MkdirAll("/run/dbus", 0o755))
-	for _, c := range []*exec.Cmd{exec.Command("dbus-daemon", "--system", "--nofork", "--nopidfile"), exec.Command("firewalld", "--nofork", "--nopid")} {
+	// The system's bus, but for programs that it would start by itself and leave behind.
+	conf, err := os.ReadFile("/usr/share/dbus-1/system.conf")
+	lan.Must(t, err)
+	own := strings.NewReplacer("<standard_system_servicedirs/>", "", "<includedir>system.d", "<includedir>/usr/share/dbus-1/system.d").Replace(string(conf))
+	lan.Must(t, os.WriteFile("/run/dbus/system.conf", []byte(own), 0o644))
+	for _, c := range []*exec.Cmd{exec.Command("dbus-daemon", "--config-file=/run/dbus/system.conf", "--nofork", "--nopidfile"), exec.Command("firewalld", "--nofork", "--nopid")} {
 		var out strings.Builder
 		c.Stdout, c.Stderr = &out, &out
 		lan.Must(t, c.Start())
@@ -76,6 +81,14 @@ func TestFirewalld(t *testing.T) {
 	cmd("--reload")
 	e.becomes(w, open...)
 	cmd("--permanent", "--remove-port", "8080/tcp")
+	cmd("--reload")
+	e.becomes(w, closed...)
+
+	// While it runs, and in no file.
+	cmd("--add-port", "8080-8081/tcp")
+	e.becomes(w, "tcp peer 192.0.2.1:8080", "tcp peer [2001:db8:2::1]:8081", "udp peer 192.0.2.1:8080 no")
+	cmd("--add-rich-rule", `rule family="ipv4" priority="-5" source NOT address="198.51.100.0/24" drop`)
+	e.becomes(w, "tcp peer 192.0.2.1:8080 no", "tcp far 192.0.2.1:8080")
 	cmd("--reload")
 	e.becomes(w, closed...)
 

@@ -3,6 +3,7 @@ package hostfw
 import (
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"hoy/test/lan"
@@ -70,4 +71,27 @@ func TestUFW(t *testing.T) {
 	if string(after) != string(before) {
 		t.Errorf("before.rules is left as\n%s", after)
 	}
+}
+
+// TestUnknown: of a firewall that hoy cannot read the rule is named that it needs, and
+// with that rule containers pass it.
+func TestUnknown(t *testing.T) {
+	rootful.Check(t)
+	own(t, "/etc/ufw")
+	w := lan.New(t)
+	e := start(t)
+	run(t, "iptables-nft", "-P", "FORWARD", "DROP")
+	run(t, "nft", "add table inet mine; add chain inet mine in { type filter hook input priority 0; policy drop; }; add rule inet mine in iif lo accept")
+	t.Cleanup(func() { run(t, "nft", "flush", "ruleset") })
+	e.becomes(w, "tcp peer 192.0.2.1:8080 no", "tcp web 192.0.2.2:80 no")
+	warnings, err := Host{}.Pass(table)
+	lan.Must(t, err)
+	if len(warnings) != 2 || !strings.Contains(warnings[0], "inet mine in") {
+		t.Fatalf("the warnings are %q", warnings)
+	}
+	_, rule, _ := strings.Cut(warnings[1], `"`)
+	run(t, "sh", "-c", strings.Replace(strings.TrimSuffix(rule, `"`), "iptables", "iptables-nft", 1))
+	run(t, "nft", "flush chain inet mine in")
+	run(t, "nft", "chain inet mine in { policy accept; }")
+	e.becomes(w, "tcp peer 192.0.2.1:8080", "tcp web 192.0.2.2:80")
 }

@@ -186,10 +186,14 @@ func seen(a net.Addr) string {
 // waited for that must not.
 const Patience, Silence = 20 * time.Second, 250 * time.Millisecond
 
-// Ask connects, and returns the line that the server says; "" is Silence or refusal.
+// Ask connects, and returns the line that the server says; "" is silence or refusal.
 func (h Host) Ask(proto, to string, wait time.Duration, from ...string) string {
-	var got string
-	h.Do(func() error {
+	got, _ := h.ask(proto, to, wait, from...)
+	return got
+}
+
+func (h Host) ask(proto, to string, wait time.Duration, from ...string) (got string, err error) {
+	err = h.Do(func() error {
 		d := net.Dialer{Timeout: wait}
 		if len(from) > 0 {
 			d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from[0])}
@@ -202,7 +206,7 @@ func (h Host) Ask(proto, to string, wait time.Duration, from ...string) string {
 		got = Line(c, proto == "udp", wait)
 		return nil
 	})
-	return got
+	return got, err
 }
 
 // Line reads what the server says; of a datagram's server it is asked for again and
@@ -235,8 +239,8 @@ func (h Host) Expect(t testing.TB, to, want string) {
 		if want == "" {
 			wait = Silence
 		}
-		if got := h.Ask(proto, to, wait); got != want {
-			t.Errorf("%s to %s by %s: %q, want %q", h.Name, to, proto, got, want)
+		if got, err := h.ask(proto, to, wait); got != want {
+			t.Errorf("%s to %s by %s: %q (%v), want %q", h.Name, to, proto, got, err, want)
 		}
 	}
 }

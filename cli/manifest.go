@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
@@ -52,9 +54,18 @@ func (m *manifests) options(ref string) client.ManifestOptions {
 	return client.ManifestOptions{Auth: m.a.credentials(parseImageName(ref).server(m.index)), Insecure: m.insecure}
 }
 
+// get fetches a manifest. That there is none is said in docker's words.
+func (m *manifests) get(ctx context.Context, ref string) (client.Manifest, error) {
+	got, err := m.c.ManifestGet(ctx, ref, m.options(ref))
+	if client.StatusOf(err) == http.StatusNotFound {
+		err = fmt.Errorf("no such manifest: %s", ref)
+	}
+	return got, err
+}
+
 // fetch gives the entry of an image in its registry.
 func (m *manifests) fetch(ctx context.Context, ref string) (*manifest.Entry, error) {
-	got, err := m.c.ManifestGet(ctx, ref, m.options(ref))
+	got, err := m.get(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +89,10 @@ func newManifestCreate(a *app) *cobra.Command {
 // create fetches all manifests before it keeps the first.
 func (m *manifests) create(ctx context.Context, name string, images []string, amend bool) error {
 	list := m.whole(name)
+	// The engine, which knows what a name may be, hears of it when it is pushed.
+	if n := parseImageName(name); n.path == "" || strings.ToLower(n.path) != n.path {
+		return fmt.Errorf("error parsing name for manifest list %s: invalid reference format: repository name (%s) must be lowercase", name, n.path)
+	}
 	if m.store.Has(list) && !amend {
 		return errors.New("refusing to amend an existing manifest list with no --amend flag")
 	}

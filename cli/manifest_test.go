@@ -91,7 +91,8 @@ func TestManifest(t *testing.T) {
 		out  string
 		errs string
 	}{
-		{"manifest create example.com/team/x:1 example.com/arm:1 example.com/nope", 1, "", "Error response from daemon: no such manifest: example.com/nope:latest\n"},
+		{"manifest create example.com/team/x:1 example.com/arm:1 example.com/nope", 1, "", "hoy: no such manifest: example.com/nope:latest\n"},
+		{"manifest create UPPER example.com/arm:1", 1, "", "hoy: error parsing name for manifest list UPPER: invalid reference format: repository name (UPPER) must be lowercase\n"},
 		{"manifest rm example.com/team/x:1", 1, "", "hoy: no such manifest: example.com/team/x:1\n"},
 		{"manifest create example.com/team/x:1 example.com/arm:index", 1, "", "hoy: example.com/arm:index is a manifest list\n"},
 		{"manifest create example.com/team/x:1 example.com/arm:1", 0, "Created manifest list example.com/team/x:1\n", ""},

@@ -102,7 +102,7 @@ func (m *manifests) inspect(ctx context.Context, ref string, verbose bool) error
 	case !errors.Is(err, manifest.ErrNone):
 		return err
 	}
-	got, err := m.c.ManifestGet(ctx, ref, m.options(ref))
+	got, err := m.get(ctx, ref)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,11 @@ func newPull(a *app) *cobra.Command {
 	var o transferFlags
 	cmd := &cobra.Command{Use: "pull [OPTIONS] NAME[:TAG|@DIGEST]", Short: "Download an image from a registry", Args: args(1, 1),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
-			return a.transfer(ctx, c, args[0], o, c.ImagePull)
+			whole, err := a.transfer(ctx, c, args[0], o, c.ImagePull)
+			if err == nil {
+				_, err = fmt.Fprintln(a.Out, whole)
+			}
+			return err
 		})}
 	f := cmd.Flags()
 	f.BoolVarP(&o.all, "all-tags", "a", false, "Pull all tags of the repository")
@@ -33,12 +37,13 @@ func newPull(a *app) *cobra.Command {
 	return cmd
 }
 
-// transfer pulls or pushes, and prints the image's name at its end as docker does.
-func (a *app) transfer(ctx context.Context, c *client.Client, text string, o transferFlags, move func(context.Context, string, client.TransferOptions, client.Progress) error) error {
+// transfer pulls or pushes, and returns the image's whole name, which docker prints at the
+// end of a pull, and of a push that is quiet.
+func (a *app) transfer(ctx context.Context, c *client.Client, text string, o transferFlags, move func(context.Context, string, client.TransferOptions, client.Progress) error) (whole string, err error) {
 	name := parseImageName(text)
 	switch {
 	case o.all && !name.bare():
-		return errors.New("tag can't be used with --all-tags/-a")
+		return "", errors.New("tag can't be used with --all-tags/-a")
 	case !o.all && name.bare():
 		name.tag = "latest"
 		if !o.quiet {
@@ -47,14 +52,11 @@ func (a *app) transfer(ctx context.Context, c *client.Client, text string, o tra
 	}
 	index, err := index(ctx, c)
 	if err != nil {
-		return err
+		return "", err
 	}
 	opts := client.TransferOptions{Tag: name.reference(), Platform: o.platform, Auth: a.credentials(name.server(index))}
-	if err := a.show(ctx, a.Out, o.quiet, func(ctx context.Context, p client.Progress) error { return move(ctx, name.repository(), opts, p) }); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(a.Out, name.full(index))
-	return err
+	err = a.show(ctx, a.Out, o.quiet, func(ctx context.Context, p client.Progress) error { return move(ctx, name.repository(), opts, p) })
+	return name.full(index), err
 }
 
 // pullFor brings in the image of a container to be created. Progress goes to standard

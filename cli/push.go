@@ -30,7 +30,7 @@ func (a *app) push(ctx context.Context, c *client.Client, name string, o transfe
 		fmt.Fprintf(a.Err, "NOTE: only the manifest for %s is pushed: leave out --platform for the whole index, with its other platforms and attestations\n", o.platform)
 	}
 	var notes []string
-	err := a.transfer(ctx, c, name, o, func(ctx context.Context, name string, t client.TransferOptions, f client.Progress) error {
+	whole, err := a.transfer(ctx, c, name, o, func(ctx context.Context, name string, t client.TransferOptions, f client.Progress) error {
 		return c.ImagePush(ctx, name, t, func(m jsonstream.Message) error {
 			if m.Aux == nil {
 				return f(m)
@@ -43,6 +43,9 @@ func (a *app) push(ctx context.Context, c *client.Client, name string, o transfe
 	})
 	for _, n := range notes {
 		fmt.Fprintln(a.Err, "NOTE:", n)
+	}
+	if err == nil && o.quiet {
+		_, err = fmt.Fprintln(a.Out, whole)
 	}
 	return err
 }

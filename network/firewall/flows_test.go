@@ -2,7 +2,6 @@ package firewall
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"os/exec"
@@ -276,25 +275,5 @@ func TestFlushed(t *testing.T) {
 	lan.Must(t, <-ended)
 	if after := list(t, "hoy-hoy0"); sorted(after) != sorted(before) {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
-}
-
-func BenchmarkPublish(b *testing.B) {
-	rootful.Check(b)
-	for _, n := range []int{0, 1000} {
-		b.Run(fmt.Sprintf("with %d others", n), func(b *testing.B) {
-			lan.NewBridge(b, "hoy0")
-			f := open(b, "hoy-hoy0")
-			var others []Port
-			for i := range n {
-				others = append(others, port("tcp", fmt.Sprintf("0.0.0.0:%d", 10000+i), "hoy0", "172.17.0.9:80"))
-			}
-			lan.Must(b, f.Sync([]Network{defaultNetwork}, others))
-			two := []Port{port("tcp", "0.0.0.0:8080", "hoy0", "172.17.0.2:80"), port("tcp", "0.0.0.0:8443", "hoy0", "172.17.0.2:443")}
-			for b.Loop() {
-				lan.Must(b, f.Publish(two...))
-				lan.Must(b, f.Unpublish(two...))
-			}
-		})
 	}
 }

@@ -38,6 +38,9 @@ var (
 	linkLocal = netip.MustParsePrefix("fe80::/10")
 )
 
+// known is the chain of packets of connections that were let through before.
+const known = "known"
+
 // pass is the chain of packets that go to or from a container with our consent. It
 // gives them Mark.
 const pass = "pass"
@@ -98,12 +101,15 @@ func baseChains() []nft.Chain {
 			{Do: []nft.Expr{nft.DNAT(nft.IPv6, nft.Published(nft.IPv6), published6.Name)}},
 		}},
 		{Name: "forward", Hook: nft.Forward, Rules: []nft.Rule{
-			nft.NewRule("what was let through before", nft.Established(), nft.In(nft.InLink(), bridges.Name), nft.Goto(pass)),
-			nft.NewRule("what was let through before", nft.Established(), nft.In(nft.OutLink(), bridges.Name), nft.Goto(pass)),
-			nft.NewRule("and is nothing of ours", nft.Established(), nft.Accept()),
+			nft.NewRule("what was let through before", nft.Established(), nft.Goto(known)),
 			{Do: []nft.Expr{nft.VMap(nft.InLink(), outOf.Name)}},
 			{Do: []nft.Expr{nft.VMap(nft.OutLink(), into.Name)}},
 			nft.NewRule("what leaves a network", nft.In(nft.InLink(), bridges.Name), nft.Goto(pass)),
+		}},
+		{Name: known, Rules: []nft.Rule{
+			nft.NewRule("to a container", nft.In(nft.OutLink(), bridges.Name), nft.Goto(pass)),
+			nft.NewRule("from a container", nft.In(nft.InLink(), bridges.Name), nft.Goto(pass)),
+			nft.NewRule("nothing of ours", nft.Accept()),
 		}},
 		{Name: pass, Rules: []nft.Rule{
 			nft.NewRule("passed: a firewall that refuses what it does not know can know it by this mark", nft.SetMark(Mark), nft.Accept()),

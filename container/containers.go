@@ -224,16 +224,11 @@ func (c *Containers) event(k *Container, a events.Action, extra ...string) {
 	c.o.Events.Publish(events.ContainerEventType, a, r.ID, attributes)
 }
 
-// networkEvent publishes that a container joined or left a network.
-func (c *Containers) networkEvent(k *Container, a events.Action, e *network.Endpoint) {
-	if e == nil {
-		return
+// networkEvents publishes that a container joined or left networks.
+func (c *Containers) networkEvents(k *Container, a events.Action, endpoints []network.Endpoint) {
+	for _, e := range endpoints {
+		c.o.Events.Publish(events.NetworkEventType, a, e.NetworkID, map[string]string{"container": k.id, "name": e.Network, "type": e.Driver})
 	}
-	driver := e.Network
-	if driver == "none" {
-		driver = "null"
-	}
-	c.o.Events.Publish(events.NetworkEventType, a, e.NetworkID, map[string]string{"container": k.id, "name": e.Network, "type": driver})
 }
 
 // Users returns the containers made from the image with this ID, or that mount it.

@@ -29,7 +29,9 @@ func (c *Containers) Create(ctx context.Context, r CreateRequest) (apicontainer.
 	if r.HostConfig == nil {
 		r.HostConfig = &apicontainer.HostConfig{}
 	}
-	warnings, err := spec.Validate(r.Config, r.HostConfig, r.NetworkingConfig, c.host())
+	host := c.host()
+	host.Subnets = c.subnets
+	warnings, err := spec.Validate(r.Config, r.HostConfig, r.NetworkingConfig, host)
 	if err != nil {
 		return no, err
 	}
@@ -83,12 +85,15 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 		manifest.Platform = &rec.Image.Platform
 		rec.Image.Manifest = &manifest
 	}
+	var asked map[string]*apinetwork.EndpointSettings
 	if r.NetworkingConfig != nil {
-		for _, e := range r.NetworkingConfig.EndpointsConfig {
-			rec.Endpoint = e
-		}
+		asked = r.NetworkingConfig.EndpointsConfig
 	}
+	rec.Endpoints = c.endpointsFor(rec.Host.NetworkMode, asked)
 	if err := c.pinDonors(rec.Host); err != nil {
+		return nil, nil, err
+	}
+	if err := c.pinLinks(rec.Host); err != nil {
 		return nil, nil, err
 	}
 	if err := c.nameHost(rec); err != nil {
@@ -260,12 +265,4 @@ func platformName(p ocispec.Platform) string {
 		name += "/" + p.Variant
 	}
 	return name
-}
-
-// endpointMAC returns the link address asked for.
-func (r *record) endpointMAC() apinetwork.HardwareAddr {
-	if r.Endpoint == nil {
-		return nil
-	}
-	return r.Endpoint.MacAddress
 }

@@ -45,12 +45,17 @@ type Volumes interface {
 	Populate(name, sub string, root *os.File, path string, ids *idmap.Map) error
 }
 
-// Networks gives containers their namespaces and addresses (network.Networks).
+// Networks gives containers their namespaces, addresses, names and ports (network.Networks).
 type Networks interface {
-	Attach(ctx context.Context, r network.AttachRequest) (*network.Endpoint, error)
+	Get(ref string) (*network.Network, error)
+	Attach(ctx context.Context, r network.AttachRequest) (*network.Sandbox, error)
 	Detach(containerID string)
-	Adopt(containerID string, e network.Endpoint) error
-	ResolvConf(r network.ResolvConf, hostNetwork bool) []byte
+	Adopt(s network.Sandbox) error
+	Sandbox(containerID string) *network.Sandbox
+	Connect(ctx context.Context, containerID string, netns *os.File, r network.EndpointRequest) (*network.Sandbox, error)
+	Disconnect(ctx context.Context, containerID string, netns *os.File, ref string) (*network.Sandbox, error)
+	Publish(ctx context.Context, containerID string, add, remove []network.PortRequest) (*network.Sandbox, error)
+	Rename(ctx context.Context, containerID, network string, names []string) error
 }
 
 // Runtime turns specifications into plans (runtime.Runtime).

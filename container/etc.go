@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -26,24 +27,21 @@ func (l *launch) etc(in *spec.Input) error {
 		}
 		return nil
 	}
-	hosts, err := l.hosts()
+	hosts, err := c.hosts(rec, l.sandbox.Endpoints)
 	if err != nil {
 		return err
 	}
-	resolver := c.o.Networks.ResolvConf(network.ResolvConf{
-		Servers: orDefault(rec.Host.DNS, c.o.DNS), Search: orDefault(rec.Host.DNSSearch, c.o.DNSSearch), Options: orDefault(rec.Host.DNSOptions, c.o.DNSOptions),
-	}, rec.Host.NetworkMode.IsHost())
 	for _, f := range []struct {
 		name    string
 		content []byte
 		path    *string
 	}{
 		{"hosts", hosts, &in.HostsFile},
-		{"resolv.conf", resolver, &in.ResolvConf},
+		{"resolv.conf", c.resolvConf(rec, l.sandbox.Endpoints), &in.ResolvConf},
 		{"hostname", []byte(rec.Config.Hostname + "\n"), &in.HostnameFile},
 	} {
 		*f.path = filepath.Join(c.dir(rec.ID), f.name)
-		if err := l.writeEtc(*f.path, f.content); err != nil {
+		if err := c.writeEtc(rec, *f.path, f.content); err != nil {
 			return fmt.Errorf("cannot write /etc/%s: %w", f.name, err)
 		}
 	}
@@ -51,11 +49,11 @@ func (l *launch) etc(in *spec.Input) error {
 }
 
 // writeEtc writes a file that the container's root may change.
-func (l *launch) writeEtc(path string, content []byte) error {
+func (c *Containers) writeEtc(rec *record, path string, content []byte) error {
 	if err := overwrite(path, content, 0o644); err != nil {
 		return err
 	}
-	label, err := l.c.fileLabel(l.rec)
+	label, err := c.fileLabel(rec)
 	if err != nil {
 		return err
 	}
@@ -64,7 +62,7 @@ func (l *launch) writeEtc(path string, content []byte) error {
 			return err
 		}
 	}
-	m := l.c.userMap(l.rec)
+	m := c.userMap(rec)
 	if m == nil {
 		return nil
 	}
@@ -80,13 +78,27 @@ func orDefault[T any](own, engine []T) []T {
 	return engine
 }
 
+// resolvConf is /etc/resolv.conf: on a network with names it is the keeper that answers.
+func (c *Containers) resolvConf(rec *record, endpoints []network.Endpoint) []byte {
+	r := network.ResolvConf{
+		Servers: orDefault(rec.Host.DNS, c.o.DNS), Search: orDefault(rec.Host.DNSSearch, c.o.DNSSearch), Options: orDefault(rec.Host.DNSOptions, c.o.DNSOptions),
+	}
+	switch {
+	case rec.Host.NetworkMode.IsHost():
+		return r.OnHost()
+	case slices.ContainsFunc(endpoints, func(e network.Endpoint) bool { return userDefined(e.Network) }):
+		return r.WithNames()
+	}
+	return r.Isolated()
+}
+
 // hosts is /etc/hosts: on the host's network the host's own with the extra names.
-func (l *launch) hosts() ([]byte, error) {
-	extra, err := l.extraHosts()
+func (c *Containers) hosts(rec *record, endpoints []network.Endpoint) ([]byte, error) {
+	extra, err := c.extraHosts(rec)
 	if err != nil {
 		return nil, err
 	}
-	if l.rec.Host.NetworkMode.IsHost() {
+	if rec.Host.NetworkMode.IsHost() {
 		b, err := os.ReadFile("/etc/hosts")
 		if err != nil {
 			return network.Hosts(extra), nil
@@ -96,21 +108,33 @@ func (l *launch) hosts() ([]byte, error) {
 		}
 		return b, nil
 	}
-	if l.endpoint.Address.IsValid() {
-		names := []string{l.rec.Config.Hostname}
-		if d := l.rec.Config.Domainname; d != "" {
-			names = []string{l.rec.Config.Hostname + "." + d, l.rec.Config.Hostname}
+	linked, err := c.linkedHosts(rec)
+	if err != nil {
+		return nil, err
+	}
+	extra = append(extra, linked...)
+	names := []string{rec.Config.Hostname}
+	if d := rec.Config.Domainname; d != "" {
+		names = []string{rec.Config.Hostname + "." + d, rec.Config.Hostname}
+	}
+	for _, e := range endpoints {
+		for _, a := range []netip.Prefix{e.Address, e.Address6} {
+			if a.IsValid() {
+				extra = append(extra, network.Host{Address: a.Addr(), Names: names})
+			}
 		}
-		extra = append(extra, network.Host{Address: l.endpoint.Address.Addr(), Names: names})
 	}
 	return network.Hosts(extra), nil
 }
 
-func (l *launch) extraHosts() ([]network.Host, error) {
+// extraHosts are the names that the container was given, and that of its host.
+func (c *Containers) extraHosts(rec *record) ([]network.Host, error) {
 	var list []network.Host
-	for _, e := range l.rec.Host.ExtraHosts {
+	own := rec.Host.NetworkMode.IsHost() || rec.Host.NetworkMode.IsNone()
+	for _, e := range rec.Host.ExtraHosts {
 		name, address, _ := strings.Cut(e, ":")
-		a := l.c.o.HostGateway
+		own = own || name == hostName
+		a := c.o.HostGateway
 		if address != "host-gateway" {
 			var err error
 			if a, err = netip.ParseAddr(strings.Trim(address, "[]")); err != nil {
@@ -120,6 +144,9 @@ func (l *launch) extraHosts() ([]network.Host, error) {
 			return nil, fmt.Errorf("cannot add host %s: there is no default network whose gateway host-gateway could be", name)
 		}
 		list = append(list, network.Host{Address: a, Names: []string{name}})
+	}
+	if !own && c.o.HostGateway.IsValid() {
+		list = append(list, network.Host{Address: c.o.HostGateway, Names: []string{hostName}})
 	}
 	return list, nil
 }

@@ -79,13 +79,13 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 		p.cgroup.Kill() // the kernel ends the others only with a PID namespace of its own
 	}
 	oom := c.endOOM(k, p)
-	endpoint := k.rec().State.endpoint()
+	left := k.rec().State.endpoints()
 	c.markExited(k, p, e, oom)
 	close(p.done)
 	c.event(k, events.ActionDie, "exitCode", strconv.Itoa(e.Code),
 		"execDuration", strconv.Itoa(int(e.At.Sub(p.StartedAt).Seconds())))
 	k.answer(apicontainer.WaitConditionNotRunning, apicontainer.WaitConditionNextExit)
-	c.networkEvent(k, events.ActionDisconnect, endpoint)
+	c.networkEvents(k, events.ActionDisconnect, left)
 	forgotten := c.forgetTemporary(k)
 	if p.unpinned != nil {
 		<-p.unpinned // or the next start could find the layer in use

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	apicontainer "github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/storage"
 )
 
@@ -24,7 +23,7 @@ func (c *Containers) Inspect(ctx context.Context, ref string, size bool) (*apico
 		State: rec.shownState(), RestartCount: rec.Supervision.Restarts, Image: rec.Image.ID, Name: "/" + rec.Name,
 		Driver: Driver, Platform: rec.Image.Platform.OS,
 		AppArmorProfile: c.o.AppArmor, ExecIDs: c.index.execsOf(k),
-		HostConfig: rec.Host, Config: rec.Config,
+		HostConfig: c.shownHost(rec), Config: rec.Config,
 		Storage:         &storage.Storage{RootFS: &storage.RootFSStorage{Snapshot: &storage.RootFSStorageSnapshot{Name: Driver}}},
 		Mounts:          rec.shownMounts(),
 		NetworkSettings: c.networkSettings(rec),
@@ -74,38 +73,4 @@ func (c *Containers) networkOf(rec *record) *Container {
 		return nil
 	}
 	return k
-}
-
-func (c *Containers) networkSettings(rec *record) *apicontainer.NetworkSettings {
-	s := &apicontainer.NetworkSettings{Ports: network.PortMap{}, Networks: rec.networks()}
-	if run := rec.State.Running; run != nil && run.Endpoint != nil && !rec.Host.NetworkMode.IsHost() {
-		s.SandboxID = run.Endpoint.EndpointID
-		s.SandboxKey = nsPath(run.Pid, "net")
-	}
-	if rec.isRunning() && !rec.Host.NetworkMode.IsHost() && !rec.Host.NetworkMode.IsContainer() {
-		for p := range rec.Config.ExposedPorts {
-			s.Ports[p] = nil
-		}
-	}
-	return s
-}
-
-// networks describes the container's place in its network, empty but for what was
-// asked for when it does not run.
-func (r *record) networks() map[string]*network.EndpointSettings {
-	if r.Host.NetworkMode.IsContainer() {
-		return map[string]*network.EndpointSettings{}
-	}
-	e := &network.EndpointSettings{}
-	if r.Endpoint != nil {
-		e = r.Endpoint.Copy()
-	}
-	if run := r.State.Running; run != nil && run.Endpoint != nil {
-		e.NetworkID, e.EndpointID = run.Endpoint.NetworkID, run.Endpoint.EndpointID
-		e.Gateway, e.MacAddress = run.Endpoint.Gateway, network.HardwareAddr(run.Endpoint.MAC)
-		if a := run.Endpoint.Address; a.IsValid() {
-			e.IPAddress, e.IPPrefixLen = a.Addr(), a.Bits()
-		}
-	}
-	return map[string]*network.EndpointSettings{string(r.Host.NetworkMode): e}
 }

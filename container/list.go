@@ -25,7 +25,7 @@ func (c *Containers) List(ctx context.Context, o ListOptions) ([]apicontainer.Su
 	l := make([]apicontainer.Summary, 0, len(chosen))
 	named := c.imageNames(ctx)
 	for _, rec := range chosen {
-		s := summary(rec, now)
+		s := c.summary(rec, now)
 		s.Image = named(rec)
 		l = append(l, s)
 	}
@@ -94,11 +94,12 @@ type picker struct {
 	ancestors map[string]bool // image ids; nil: any
 	ports     map[string]map[network.Port]bool
 	task      *bool
+	networkOf func(*record) map[string]*network.EndpointSettings
 }
 
 func (c *Containers) picker(ctx context.Context, o ListOptions) (*picker, error) {
 	f := o.Filters
-	p := &picker{f: f, all: o.All || o.Limit > 0}
+	p := &picker{f: f, all: o.All || o.Limit > 0, networkOf: c.shownNetworks}
 	for _, step := range []func() error{p.states, func() error { return c.neighbours(p) }, p.portFilters} {
 		if err := step(); err != nil {
 			return nil, err
@@ -219,7 +220,7 @@ func (p *picker) networks(r *record) bool {
 	if !p.f.Has("network") {
 		return true
 	}
-	for name, e := range r.networks() {
+	for name, e := range p.networkOf(r) {
 		if p.f.ExactMatch("network", name) || e.NetworkID != "" && p.f.PrefixMatch("network", e.NetworkID) {
 			return true
 		}
@@ -240,7 +241,7 @@ func (p *picker) exposes(r *record) bool {
 		any(p.ports["expose"], func(port network.Port) bool { _, ok := r.Config.ExposedPorts[port]; return ok })
 }
 
-func summary(r *record, now time.Time) apicontainer.Summary {
+func (c *Containers) summary(r *record, now time.Time) apicontainer.Summary {
 	path, arguments := args(r.Config)
 	s := apicontainer.Summary{
 		ID: r.ID, Names: []string{"/" + r.Name}, Image: r.Config.Image, ImageID: r.Image.ID,
@@ -249,7 +250,7 @@ func summary(r *record, now time.Time) apicontainer.Summary {
 		Created:                 r.Created.Unix(), Ports: r.shownPorts(), Labels: r.Config.Labels,
 		State: r.State.Status, Status: r.status(now),
 		Health:          r.healthSummary(),
-		NetworkSettings: &apicontainer.NetworkSettingsSummary{Networks: r.networks()},
+		NetworkSettings: &apicontainer.NetworkSettingsSummary{Networks: c.shownNetworks(r)},
 		Mounts:          r.shownMounts(),
 	}
 	s.HostConfig.NetworkMode = string(r.Host.NetworkMode)
@@ -268,22 +269,4 @@ func shownCommand(path string, arguments []string) string {
 		b.WriteString(" " + a)
 	}
 	return b.String()
-}
-
-// shownPorts are the exposed ports of a running container with a network of its own.
-func (r *record) shownPorts() []apicontainer.PortSummary {
-	l := []apicontainer.PortSummary{}
-	if !r.isRunning() || r.Host.NetworkMode.IsHost() || r.Host.NetworkMode.IsContainer() {
-		return l
-	}
-	for p := range r.Config.ExposedPorts {
-		l = append(l, apicontainer.PortSummary{PrivatePort: p.Num(), Type: string(p.Proto())})
-	}
-	slices.SortFunc(l, func(a, b apicontainer.PortSummary) int {
-		if n := int(a.PrivatePort) - int(b.PrivatePort); n != 0 {
-			return n
-		}
-		return strings.Compare(a.Type, b.Type)
-	})
-	return l
 }

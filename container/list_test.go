@@ -63,6 +63,7 @@ func listed() *Containers {
 	k, _ := c.index.get("new")
 	k.rec().Mounts = []mountPoint{{MountPoint: apicontainer.MountPoint{Type: mount.TypeVolume, Name: "vol", Destination: "/data"}}}
 	k.rec().Host.NetworkMode = "none"
+	k.rec().Endpoints = map[string]*network.EndpointSettings{"none": {}}
 	k, _ = c.index.get("mid")
 	k.rec().Config.ExposedPorts[network.MustParsePort("80/tcp")] = struct{}{}
 	return c

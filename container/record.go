@@ -43,11 +43,11 @@ type record struct {
 	Name    string    `json:"name"` // without slash
 	Created time.Time `json:"created"`
 
-	Image    imageRecord                  `json:"image"`
-	Config   *apicontainer.Config         `json:"config"` // merged with the image's
-	Host     *apicontainer.HostConfig     `json:"hostConfig"`
-	Endpoint *apinetwork.EndpointSettings `json:"endpoint,omitempty"` // as asked for
-	Mounts   []mountPoint                 `json:"mounts,omitempty"`
+	Image     imageRecord                             `json:"image"`
+	Config    *apicontainer.Config                    `json:"config"` // merged with the image's
+	Host      *apicontainer.HostConfig                `json:"hostConfig"`
+	Endpoints map[string]*apinetwork.EndpointSettings `json:"endpoints,omitempty"` // as asked for, by the network's name
+	Mounts    []mountPoint                            `json:"mounts,omitempty"`
 
 	State       state       `json:"state"`
 	Supervision supervision `json:"supervision,omitzero"`
@@ -79,22 +79,14 @@ type state struct {
 
 // running is a container's process, in the exec root.
 type running struct {
-	Version    int               `json:"version"`
-	ID         string            `json:"id"`
-	Generation uint64            `json:"generation"`
-	Pid        int               `json:"pid"`
-	StartedAt  time.Time         `json:"startedAt"`
-	Cgroup     string            `json:"cgroup"`
-	Shm        string            `json:"shm,omitempty"` // directory of a shareable /dev/shm
-	Endpoint   *network.Endpoint `json:"endpoint,omitempty"`
-}
-
-// endpoint is the place in its network of a container that runs and has one.
-func (s *state) endpoint() *network.Endpoint {
-	if s.Running == nil {
-		return nil
-	}
-	return s.Running.Endpoint
+	Version    int              `json:"version"`
+	ID         string           `json:"id"`
+	Generation uint64           `json:"generation"`
+	Pid        int              `json:"pid"`
+	StartedAt  time.Time        `json:"startedAt"`
+	Cgroup     string           `json:"cgroup"`
+	Shm        string           `json:"shm,omitempty"` // directory of a shareable /dev/shm
+	Sandbox    *network.Sandbox `json:"sandbox,omitempty"`
 }
 
 // images are those whose layers the container needs: its own, and those it mounts.

@@ -41,6 +41,20 @@ func (c *Containers) Rename(ctx context.Context, ref, name string) error {
 		return err
 	}
 	c.index.release(old, k.id)
+	c.renameInNetworks(ctx, k)
 	c.event(k, events.ActionRename, "oldName", "/"+old)
 	return nil
+}
+
+// renameInNetworks has the networks of a running container know it by its new name.
+func (c *Containers) renameInNetworks(ctx context.Context, k *Container) {
+	r := k.rec()
+	for name, e := range r.Endpoints {
+		if !userDefined(name) || r.State.endpoint(name) == nil {
+			continue
+		}
+		if err := c.o.Networks.Rename(ctx, k.id, name, r.dnsNames(e.Aliases)); err != nil {
+			c.log.Warn("a network knows a container by its old name", "container", k.id, "network", name, "error", err)
+		}
+	}
 }

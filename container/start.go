@@ -49,7 +49,7 @@ func (c *Containers) startHeld(ctx context.Context, k *Container) error {
 		closeAttachments(clients)
 		return c.startFailed(k, err)
 	}
-	c.networkEvent(k, events.ActionConnect, k.rec().State.endpoint())
+	c.networkEvents(k, events.ActionConnect, k.rec().State.endpoints())
 	c.event(k, events.ActionStart)
 	return nil
 }
@@ -74,7 +74,7 @@ type launch struct {
 	k        *Container
 	rec      *record
 	state    *running
-	endpoint *network.Endpoint // nil: another container's network
+	sandbox  *network.Sandbox // nil: another container's network
 	root     *os.File
 	shared   sharedNamespaces
 	sources  map[string]*os.File // detached mounts, by the destination that they are for
@@ -151,25 +151,25 @@ func (l *launch) attach(ctx context.Context) error {
 		return err
 	}
 	l.files.Add(l.shared.close)
-	mode := l.rec.Host.NetworkMode
-	if !mode.IsContainer() {
-		l.endpoint, err = l.c.o.Networks.Attach(ctx, network.AttachRequest{
-			ContainerID: l.k.id, Network: string(mode), MAC: []byte(l.rec.endpointMAC()), HostUser: l.rec.Host.UsernsMode.IsHost(),
-		})
+	if !l.rec.Host.NetworkMode.IsContainer() {
+		request, err := l.c.attachRequest(l.rec, l.state.Generation)
 		if err != nil {
 			return err
 		}
+		if l.sandbox, err = l.c.o.Networks.Attach(ctx, request); err != nil {
+			return &networkError{err}
+		}
 		l.undo.Add(func() { l.c.o.Networks.Detach(l.k.id) })
-		l.files.Add(l.endpoint.Close)
-		l.state.Endpoint = l.endpoint
+		l.files.Add(l.sandbox.Close)
+		l.state.Sandbox = l.sandbox
 	}
 	return failpoint.Hit(failpoint.ContainerStartNetwork)
 }
 
 // userNS returns the user namespace of the container, nil: the host's.
 func (l *launch) userNS() *os.File {
-	if l.endpoint != nil {
-		return l.endpoint.UserNS
+	if l.sandbox != nil {
+		return l.sandbox.UserNS
 	}
 	return l.shared.userNS
 }
@@ -193,8 +193,8 @@ func (l *launch) prepare(ctx context.Context) error {
 	}
 	l.state.Cgroup = l.spec.Linux.CgroupsPath
 	netns := l.shared.netNS
-	if l.endpoint != nil {
-		netns = l.endpoint.NetNS
+	if l.sandbox != nil {
+		netns = l.sandbox.NetNS
 	}
 	l.prepared, err = l.c.o.Runtime.Prepare(runtime.Container{
 		ID: l.k.id, Spec: l.spec, Root: l.root, UserNS: l.userNS(), NetNS: netns, Sources: l.sources, Stdio: !l.rec.Config.Tty,
@@ -251,7 +251,18 @@ func (c *Containers) startFailed(k *Container, err error) error {
 	return err
 }
 
+// networkError is a failure to connect the container, whatever errno is behind it.
+type networkError struct{ error }
+
+func (e *networkError) Error() string {
+	return "failed to set up container networking: " + e.error.Error()
+}
+func (e *networkError) Unwrap() error { return e.error }
+
 func startError(r *record, err error) (code int, _ error) {
+	if _, ok := errors.AsType[*networkError](err); ok {
+		return 128, err
+	}
 	task := "failed to create task for container: "
 	if fault.KindOf(err) != fault.Internal {
 		task = "" // the request was wrong

@@ -219,7 +219,11 @@ func memberTexts(key string, members map[string]any) (l []string, err error) {
 		switch {
 		case key == "default-ulimits" && isMap:
 			l = append(l, fmt.Sprintf("%s=%v:%v", name, m["Soft"], m["Hard"]))
-		case key == "runtimes" && isMap, key == "default-network-opts" && isMap, key == "nri-opts":
+		case key == "default-network-opts" && isMap:
+			for k, v := range m {
+				l = append(l, fmt.Sprintf("%s=%s=%v", name, k, v))
+			}
+		case key == "runtimes" && isMap, key == "nri-opts":
 			l = append(l, name) // of a flag without meaning
 		case key == "log-opts" && isText, key == "features" && isBool:
 			l = append(l, fmt.Sprintf("%s=%v", name, e))

@@ -146,8 +146,10 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var opened atomic.Pointer[network.Networks] // once they are
 	kept, err := keeper.Start(ctx, keeper.Options{Exec: keeperPath, ExecRoot: o.ExecRoot, Cgroup: leaf,
-		Warn: func(err error) { log.Warn("the keeper stays as it is", "error", err) }})
+		Warn:   func(err error) { log.Warn("the keeper stays as it is", "error", err) },
+		Rehold: func(ctx context.Context) { d.rehold(ctx, opened.Load()) }})
 	if err != nil {
 		return err
 	}
@@ -173,14 +175,10 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.closing("volumes", vols)
-	nets, err := network.Open(ctx, network.Options{
-		Root: filepath.Join(o.DataRoot, "network"), Bridge: o.Bridge, BIP: o.BIP, Pools: o.Pools, MTU: o.MTU,
-		NoMasq: !o.IPMasq, UserMap: o.UserMap, Log: log,
-	})
+	nets, err := d.openNetworks(ctx, kept)
 	if err != nil {
 		return err
 	}
-	d.closing("networks", nets)
 
 	gateway := o.HostGateway
 	if !gateway.IsValid() {
@@ -199,14 +197,20 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.closers.Add(func() { d.dropGroup(groups, containers) })
 	d.closing("containers", containers)
 	store.Collect(containers.Chains)
-	nets.Start() // what running containers have is adopted: the rest may be given away
+	d.containers = containers
+	nets.Settle(ctx, containers.NetNS)
+	containers.Settled()
+	if err := nets.Start(); err != nil { // what running containers have is adopted: the rest may be given away
+		return err
+	}
+	opened.Store(nets)
 	containers.Supervise()
 
 	if d.id, err = engineID(o.DataRoot); err != nil {
 		return err
 	}
 	imgs := images{store, containers, d.bus, new(sync.Mutex), d.registries.Load, func() *signature.Policy { return d.options().signatures }}
-	d.containers, d.images, d.volumes = containers, imgs, vols
+	d.images, d.volumes = imgs, vols
 	store.Carry(toolbox.Ref, func(ctx context.Context) error { return installToolbox(ctx, imgs) })
 	if _, err := store.Get(ctx, toolbox.Ref); err == nil {
 		if err := installToolbox(ctx, imgs); err != nil {
@@ -222,7 +226,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.keepBudget()
 	d.measures = newMeasures(d)
 	d.server = server.New(server.Options{
-		Containers: timed{containers, d.measures.containers}, Images: imgs, Volumes: volumes{vols, d.bus}, Networks: networks{nets, containers, time.Now()},
+		Containers: timed{containers, d.measures.containers}, Images: imgs, Volumes: volumes{vols, d.bus}, Networks: networks{nets, containers, d.bus, func() map[string]map[string]string { return d.options().NetworkOpts }},
 		Registries: registries{d},
 		Migration:  migration{imgs, vols, containers, layers},
 		System:     &about{d: d, mode: groups.Mode().String(), initPath: initPath},

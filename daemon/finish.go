@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -91,44 +90,6 @@ func (f *flags) finishMinAPI() ([]string, error) {
 		return []string{fmt.Sprintf("--min-api-version=%s has no effect: the API is answered from %s", given, version.MinAPI)}, nil
 	}
 	return nil, nil
-}
-
-func (f *flags) finishNetworking() (_ []string, err error) {
-	o := f.o
-	if f.bip != "" {
-		if o.BIP, err = netip.ParsePrefix(f.bip); err != nil {
-			return nil, fault.New(fault.Invalid, "--bip: %w", err)
-		}
-	}
-	if o.MTU < 0 {
-		return nil, fault.New(fault.Invalid, "invalid default MTU: %d", o.MTU)
-	}
-	for _, p := range f.pools {
-		pool, err := parsePool(p)
-		if err != nil {
-			return nil, fault.New(fault.Invalid, "--default-address-pool %s: %w", p, err)
-		}
-		o.Pools = append(o.Pools, pool)
-	}
-	if o.DNS, err = addresses(f.dns); err != nil {
-		return nil, fault.New(fault.Invalid, "--dns: %w", err)
-	}
-	gateways, err := addresses(f.hostGateways)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "--host-gateway-ip: %w", err)
-	}
-	var warnings []string
-	for _, a := range gateways {
-		switch {
-		case a.Is6():
-			warnings = append(warnings, fmt.Sprintf("--host-gateway-ip=%s has no effect: networks have IPv4 only yet", a))
-		case o.HostGateway.IsValid():
-			return nil, fault.New(fault.Invalid, "--host-gateway-ip: only one IPv4 host gateway IP address can be specified")
-		default:
-			o.HostGateway = a
-		}
-	}
-	return warnings, nil
 }
 
 func (f *flags) finishContainers() (_ []string, err error) {

@@ -18,6 +18,9 @@ type flags struct {
 	logOpts, execOpts, features       []string
 	dockerSocket                      bool
 	tlsVerify                         bool
+
+	bip6, fixed, fixed6, gateway, gateway6, bindIP, hostFirewall string
+	networkOpts                                                  []string
 }
 
 // newFlags binds dockerd's flags that mean something here.
@@ -69,6 +72,16 @@ func (f *flags) networking() {
 	f.StringArrayVar(&f.pools, "default-address-pool", nil, "`base=CIDR,size=N`: where subnets come from (repeatable)")
 	f.IntVar(&o.MTU, "mtu", 0, "`bytes` of the default network's links")
 	f.BoolVar(&o.IPMasq, "ip-masq", true, "translate addresses of what leaves the bridge")
+	f.BoolVar(&o.ICC, "icc", true, "let containers on the default network reach each other")
+	f.StringVar(&f.bindIP, "ip", "0.0.0.0", "`address` where ports of the default network are published that name none")
+	f.BoolVar(&o.IPv6, "ipv6", false, "IPv6 on the default network")
+	f.StringVar(&f.bip6, "bip6", "", "IPv6 `address/length` of the bridge")
+	f.StringVar(&f.fixed, "fixed-cidr", "", "`network` within the bridge's from which containers get addresses")
+	f.StringVar(&f.fixed6, "fixed-cidr-v6", "", "the same for IPv6")
+	f.StringVar(&f.gateway, "default-gateway", "", "gateway `address` of the default network (default: the bridge's)")
+	f.StringVar(&f.gateway6, "default-gateway-v6", "", "the same for IPv6")
+	f.StringArrayVar(&f.networkOpts, "default-network-opt", nil, "`driver=key=value` for new networks (repeatable)")
+	f.StringVar(&f.hostFirewall, "published-ports", "guarded", "guarded: who may reach a published port, the host's own firewall says; open: everybody, as with dockerd")
 	f.StringArrayVar(&f.dns, "dns", nil, "name server `address` of containers (repeatable)")
 	f.StringArrayVar(&o.DNSSearch, "dns-search", nil, "search `domain` of containers (repeatable)")
 	f.StringArrayVar(&o.DNSOptions, "dns-opt", nil, "resolver `option` of containers (repeatable)")

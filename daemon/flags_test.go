@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"hoy/network"
+	"hoy/network/ipam"
 )
 
 // file writes a configuration file and returns the flag that names it.
@@ -47,7 +47,7 @@ func TestParse(t *testing.T) {
 			return o.BIP == netip.MustParsePrefix("10.1.0.1/24") && o.Bridge == "br1" && o.MTU == 1400 && !o.IPMasq
 		}},
 		{[]string{"--default-address-pool", "base=172.80.0.0/16,size=24"}, func(o Options) bool {
-			return slices.Equal(o.Pools, []network.Pool{{Base: netip.MustParsePrefix("172.80.0.0/16"), Size: 24}})
+			return slices.Equal(o.Pools, []ipam.Pool{{Base: netip.MustParsePrefix("172.80.0.0/16"), Size: 24}})
 		}},
 		{[]string{"--tlsverify"}, func(o Options) bool { return o.TLS && o.TLSVerify }},
 		{[]string{"--tlsverify=false"}, func(o Options) bool { return o.TLS && !o.TLSVerify && o.Plain }},
@@ -57,6 +57,13 @@ func TestParse(t *testing.T) {
 		{[]string{"--label=a=b", "--label=a=b"}, func(o Options) bool { return slices.Equal(o.Labels, []string{"a=b"}) }},
 		{[]string{"--default-ulimit", "nofile=10:20", "--log-opt", "max-size=1m", "--dns", "1.1.1.1", "--label", "a=b", "-D"}, func(o Options) bool {
 			return o.Ulimits[0].Hard == 20 && o.LogOpts["max-size"] == "1m" && o.DNS[0] == netip.MustParseAddr("1.1.1.1") && o.Debug
+		}},
+		{[]string{"--icc=false", "--ipv6", "--fixed-cidr-v6=fd00:1::/64", "--fixed-cidr=172.17.5.0/24", "--default-gateway=172.17.0.9", "--ip=127.0.0.1"}, func(o Options) bool {
+			return !o.ICC && o.IPv6 && o.FixedCIDR6 == netip.MustParsePrefix("fd00:1::/64") && o.FixedCIDR == netip.MustParsePrefix("172.17.5.0/24") &&
+				o.Gateway == netip.MustParseAddr("172.17.0.9") && o.BindIP == netip.MustParseAddr("127.0.0.1")
+		}},
+		{[]string{"--ip=0.0.0.0", "--published-ports=open", "--default-network-opt=bridge=a=b=c", "--default-network-opt=bridge=d=e"}, func(o Options) bool {
+			return !o.BindIP.IsValid() && o.Unguarded && reflect.DeepEqual(o.NetworkOpts, map[string]map[string]string{"bridge": {"a": "b=c", "d": "e"}})
 		}},
 		{[]string{"--userns-remap=default"}, func(o Options) bool { return o.UserMap != nil && o.UserMap.UIDs[0].Size == 65536 }},
 	} {
@@ -92,6 +99,10 @@ func TestParseRefuses(t *testing.T) {
 		"--default-ipc-mode=x":                            "--default-ipc-mode",
 		"--default-address-pool=base=10.0.0.0/8":          "size",
 		"--default-address-pool=base=10.0.0.0/24,size=16": "size",
+		"--fixed-cidr=x":                                  "--fixed-cidr",
+		"--default-gateway-v6=x":                          "--default-gateway-v6",
+		"--default-network-opt=bridge=x":                  "want driver=key=value",
+		"--published-ports=x":                             "--published-ports",
 		"--default-shm-size=x":                            "--default-shm-size",
 		"--label=x":                                       "--label",
 		"--log-opt=x":                                     "--log-opt",
@@ -117,13 +128,15 @@ func TestConfigFile(t *testing.T) {
 	o, warnings, err := Parse([]string{file(t, `{
 		"hosts": ["unix:///a"], "debug": true, "mtu": 1400, "log-opts": {"max-size": "2m", "max-file": "5"},
 		"default-address-pools": [{"base": "10.9.0.0/16", "size": 24}], "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1000000, "Hard": 1048576}},
-		"storage-driver": "overlay2", "runtimes": {"x": {"path": "/x"}}, "dns": ["9.9.9.9"], "features": {"buildkit": true}, "min-api-version": "1.24", "proxies": {"no-proxy": "192.0.2.1"}
+		"storage-driver": "overlay2", "runtimes": {"x": {"path": "/x"}}, "dns": ["9.9.9.9"], "features": {"buildkit": true}, "min-api-version": "1.24", "proxies": {"no-proxy": "192.0.2.1"},
+		"default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1400"}}
 	}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(o.Hosts, []string{"unix:///a"}) || !o.Debug || o.MTU != 1400 || o.DNS[0].String() != "9.9.9.9" ||
 		!reflect.DeepEqual(o.LogOpts, map[string]string{"max-size": "2m", "max-file": "5"}) ||
+		o.NetworkOpts["bridge"]["com.docker.network.driver.mtu"] != "1400" ||
 		len(o.Pools) != 1 || o.Pools[0].Size != 24 || o.Ulimits[0].Soft != 1000000 || o.Ulimits[0].Hard != 1048576 {
 		t.Errorf("%+v", o)
 	}
@@ -145,7 +158,6 @@ func TestConfigFile(t *testing.T) {
 		`{"log-opts": {"max-file": 3}}`: "unexpected value 3 for max-file",
 		`{"hosts": "unix:///x"}`:        "hosts",
 		`{"proxies": {"x": "y"}}`:       "don't match any configuration option: x",
-		`{"icc": false}`:                "containers on the default network reach each other",
 		`{"host-gateway-ip": "192.0.2.1", "host-gateway-ips": ["192.0.2.1"]}`: "must not both be specified",
 		`{"debug": "perhaps"}`:           "debug",
 		`{"log-opts": {"a": {"b": "c"}}`: "unexpected EOF",

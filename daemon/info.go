@@ -20,7 +20,7 @@ import (
 	"hoy/image/confine"
 	"hoy/lib/version"
 	"hoy/linux/proc"
-	"hoy/network"
+	"hoy/network/ipam"
 	"hoy/registry"
 )
 
@@ -62,7 +62,7 @@ func (a *about) Info(ctx context.Context) (*system.Info, error) {
 	i.OperatingSystem, i.OSVersion = release()
 	pools := o.Pools
 	if len(pools) == 0 {
-		pools = network.DefaultPools()
+		pools = ipam.DefaultPools()
 	}
 	for _, p := range pools {
 		i.DefaultAddressPools = append(i.DefaultAddressPools, system.NetworkAddressPool{Base: p.Base, Size: p.Size})

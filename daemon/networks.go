@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/moby/moby/api/types/events"
 	apinetwork "github.com/moby/moby/api/types/network"
 
 	"hoy/container"
@@ -18,22 +20,33 @@ import (
 type networks struct {
 	store      *network.Networks
 	containers *container.Containers
-	created    time.Time
+	bus        *container.Bus
+	defaults   func() map[string]map[string]string // options of new networks, by driver
 }
 
 // List describes the networks that pass the filters.
 func (n networks) List(ctx context.Context, f filters.Filters) ([]apinetwork.Summary, error) {
-	if _, err := f.Bool("dangling", false); err != nil {
-		return nil, err
+	dangling, err := f.Bool("dangling", false)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "invalid value for filter 'dangling': must be \"true\" (or \"1\"), or \"false\" (or \"0\")")
+	}
+	for _, v := range f.Get("type") {
+		if v != "builtin" && v != "custom" {
+			return nil, fault.New(fault.Invalid, "invalid value for filter 'type': must be 'builtin' or 'custom'")
+		}
 	}
 	l := []apinetwork.Summary{}
-	for _, s := range n.store.List() {
+	for _, one := range n.store.List() {
+		kind := "custom"
+		if one.Predefined() {
+			kind = "builtin"
+		}
 		switch {
-		case !f.FuzzyMatch("name", s.Name), !f.PrefixMatch("id", s.ID), !f.ExactMatch("driver", s.Driver), !f.ExactMatch("scope", "local"):
-		case f.Has("label"), f.Has("type") && !f.ExactMatch("type", "builtin"): // none of these has labels or was made by a user
-		case f.Has("dangling") && f.ExactMatch("dangling", "true"): // built-in networks are never unused
+		case !f.FuzzyMatch("name", one.Name), !f.PrefixMatch("id", one.ID), !f.ExactMatch("driver", one.Driver), !f.ExactMatch("scope", "local"):
+		case !f.MatchKVList("label", one.Labels), !f.ExactMatch("type", kind):
+		case f.Has("dangling") && dangling == (one.Predefined() || len(n.store.Endpoints(one.ID)) > 0):
 		default:
-			l = append(l, apinetwork.Summary{Network: n.shown(s)})
+			l = append(l, apinetwork.Summary{Network: shownNetwork(one)})
 		}
 	}
 	return l, nil
@@ -41,33 +54,150 @@ func (n networks) List(ctx context.Context, f filters.Filters) ([]apinetwork.Sum
 
 // Inspect describes a network and the containers on it.
 func (n networks) Inspect(ctx context.Context, ref string) (*apinetwork.Inspect, error) {
-	all := n.store.List()
-	i := slices.IndexFunc(all, func(s network.Summary) bool { return s.Name == ref || s.ID == ref })
-	if i < 0 && ref != "" {
-		i = slices.IndexFunc(all, func(s network.Summary) bool { return strings.HasPrefix(s.ID, ref) })
+	one, err := n.store.Get(ref)
+	if err != nil {
+		return nil, err
 	}
-	if i < 0 {
-		return nil, fault.New(fault.NotFound, "network %s not found", ref)
-	}
-	r := &apinetwork.Inspect{Network: n.shown(all[i]), Containers: map[string]apinetwork.EndpointResource{}}
-	for id, e := range all[i].Containers {
+	r := &apinetwork.Inspect{Network: shownNetwork(one), Containers: map[string]apinetwork.EndpointResource{}}
+	for id, e := range n.store.Endpoints(one.ID) {
 		r.Containers[id] = apinetwork.EndpointResource{
-			Name: n.containers.Name(id), EndpointID: e.EndpointID, MacAddress: apinetwork.HardwareAddr(e.MAC), IPv4Address: e.Address,
+			Name: n.containers.Name(id), EndpointID: e.EndpointID, MacAddress: apinetwork.HardwareAddr(e.MAC), IPv4Address: e.Address, IPv6Address: e.Address6,
 		}
+	}
+	if usage := n.store.Usage(one.ID); len(usage) > 0 {
+		subnets := apinetwork.SubnetStatuses{}
+		for p, u := range usage {
+			subnets[p] = apinetwork.SubnetStatus{IPsInUse: u.InUse, DynamicIPsAvailable: u.Available}
+		}
+		r.Status = &apinetwork.Status{IPAM: apinetwork.IPAMStatus{Subnets: subnets}}
 	}
 	return r, nil
 }
 
-func (n networks) shown(s network.Summary) apinetwork.Network {
-	shown := apinetwork.Network{
-		Name: s.Name, ID: s.ID, Created: n.created, Scope: "local", Driver: s.Driver, EnableIPv4: true,
-		IPAM:    apinetwork.IPAM{Driver: "default", Config: []apinetwork.IPAMConfig{}},
-		Options: map[string]string{}, Labels: map[string]string{},
+// Create makes a network.
+func (n networks) Create(ctx context.Context, r apinetwork.CreateRequest) (*apinetwork.CreateResponse, error) {
+	if r.Ingress || r.Scope != "" && r.Scope != "local" || r.Driver == "overlay" {
+		return nil, fault.New(fault.Forbidden, "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.")
 	}
-	if s.Subnet.IsValid() {
-		shown.IPAM.Config = append(shown.IPAM.Config, apinetwork.IPAMConfig{Subnet: s.Subnet, Gateway: s.Gateway})
-		shown.Options["com.docker.network.bridge.name"] = s.Bridge
-		shown.Options["com.docker.network.bridge.default_bridge"] = "true"
+	c := network.CreateRequest{
+		Name: r.Name, Driver: r.Driver, IPv4: r.EnableIPv4, IPv6: r.EnableIPv6, Internal: r.Internal, Attachable: r.Attachable,
+		ConfigOnly: r.ConfigOnly, Options: r.Options, Labels: r.Labels,
+	}
+	if c.Driver == "" {
+		c.Driver = "bridge"
+	}
+	if r.ConfigFrom != nil {
+		c.ConfigFrom = r.ConfigFrom.Network
+	}
+	if c.ConfigFrom == "" {
+		c.Options = withDefaults(c.Options, n.defaults()[c.Driver])
+	}
+	if r.IPAM != nil {
+		c.IPAMDriver, c.IPAMOptions = r.IPAM.Driver, r.IPAM.Options
+		for _, s := range r.IPAM.Config {
+			c.Subnets = append(c.Subnets, network.Subnet{Prefix: s.Subnet, Range: s.IPRange, Gateway: s.Gateway, Reserved: s.AuxAddress})
+		}
+	}
+	made, warnings, err := n.store.Create(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	n.event(events.ActionCreate, made)
+	return &apinetwork.CreateResponse{ID: made.ID, Warning: strings.Join(warnings, "\n")}, nil
+}
+
+// withDefaults adds what options do not say.
+func withDefaults(options, defaults map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, m := range []map[string]string{defaults, options} {
+		for k, v := range m {
+			all[k] = v
+		}
+	}
+	return all
+}
+
+// Remove removes a network that no running container is on.
+func (n networks) Remove(ctx context.Context, ref string) error {
+	one, err := n.store.Get(ref)
+	if err != nil {
+		return err
+	}
+	if one.Predefined() {
+		return fault.New(fault.Forbidden, "%s is a pre-defined network and cannot be removed", one.Name)
+	}
+	if users := n.users(one); len(users) > 0 {
+		return fault.New(fault.Forbidden, "error while removing network: network %s has active endpoints (%s)", one.Name, strings.Join(users, ", "))
+	}
+	if err := n.store.Remove(ctx, one.ID); err != nil {
+		return fmt.Errorf("error while removing network: %w", err)
+	}
+	n.event(events.ActionDestroy, one)
+	return nil
+}
+
+// users names the containers on a network as docker's error does.
+func (n networks) users(one *network.Network) []string {
+	var l []string
+	for id, e := range n.store.Endpoints(one.ID) {
+		l = append(l, fmt.Sprintf("name:%q id:%q", n.containers.Name(id), e.EndpointID[:12]))
+	}
+	slices.Sort(l)
+	return l
+}
+
+// Prune removes the networks that somebody made and no running container is on.
+func (n networks) Prune(ctx context.Context, f filters.Filters) (*apinetwork.PruneReport, error) {
+	until, err := f.Until(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	report := &apinetwork.PruneReport{}
+	for _, one := range n.store.List() {
+		if ctx.Err() != nil {
+			break
+		}
+		if one.Predefined() || !f.MatchLabels(one.Labels) || !until.IsZero() && one.Created.After(until) || len(n.store.Endpoints(one.ID)) > 0 {
+			continue
+		}
+		if err := n.Remove(ctx, one.ID); err != nil {
+			continue // somebody uses it now, or has removed it
+		}
+		report.NetworksDeleted = append(report.NetworksDeleted, one.Name)
+	}
+	n.bus.Publish(events.NetworkEventType, events.ActionPrune, "", map[string]string{"reclaimed": "0"})
+	return report, nil
+}
+
+// Connect puts a container on a network.
+func (n networks) Connect(ctx context.Context, ref string, r apinetwork.ConnectRequest) error {
+	return n.containers.Connect(ctx, r.Container, ref, r.EndpointConfig)
+}
+
+// Disconnect takes a container off a network.
+func (n networks) Disconnect(ctx context.Context, ref string, r apinetwork.DisconnectRequest) error {
+	return n.containers.Disconnect(ctx, r.Container, ref, r.Force)
+}
+
+func (n networks) event(a events.Action, one *network.Network) {
+	n.bus.Publish(events.NetworkEventType, a, one.ID, map[string]string{"name": one.Name, "type": one.Driver})
+}
+
+func shownNetwork(n *network.Network) apinetwork.Network {
+	shown := apinetwork.Network{
+		Name: n.Name, ID: n.ID, Created: n.Created, Scope: "local", Driver: n.Driver, EnableIPv4: n.IPv4, EnableIPv6: n.IPv6,
+		Internal: n.Internal, Attachable: n.Attachable, ConfigOnly: n.ConfigOnly, ConfigFrom: apinetwork.ConfigReference{Network: n.ConfigFrom},
+		IPAM:    apinetwork.IPAM{Driver: n.IPAMDriver, Options: n.IPAMOptions, Config: []apinetwork.IPAMConfig{}},
+		Options: n.Options, Labels: n.Labels,
+	}
+	if shown.Options == nil {
+		shown.Options = map[string]string{}
+	}
+	if shown.Labels == nil {
+		shown.Labels = map[string]string{}
+	}
+	for _, s := range n.Subnets {
+		shown.IPAM.Config = append(shown.IPAM.Config, apinetwork.IPAMConfig{Subnet: s.Prefix, IPRange: s.Range, Gateway: s.Gateway, AuxAddress: s.Reserved})
 	}
 	return shown
 }

@@ -11,7 +11,7 @@ import (
 
 	"hoy/lib/version"
 	"hoy/linux/idmap"
-	"hoy/network"
+	"hoy/network/ipam"
 	"hoy/signature"
 )
 
@@ -41,9 +41,19 @@ type Options struct {
 
 	Bridge      string // link of the default network; none: no such network
 	BIP         netip.Prefix
-	Pools       []network.Pool
+	Pools       []ipam.Pool
 	MTU         int
 	IPMasq      bool
+	ICC         bool // containers on the default network reach each other
+	IPv6        bool // the default network has it
+	BIP6        netip.Prefix
+	FixedCIDR   netip.Prefix // part of the default network from which containers get addresses
+	FixedCIDR6  netip.Prefix
+	Gateway     netip.Addr // default gateway of the default network's containers; invalid: the bridge
+	Gateway6    netip.Addr
+	BindIP      netip.Addr                   // where ports are published that say no address; invalid: everywhere
+	NetworkOpts map[string]map[string]string // options of new networks, by driver
+	Unguarded   bool                         // published ports do not ask the host's firewall
 	DNS         []netip.Addr
 	DNSSearch   []string
 	DNSOptions  []string
@@ -101,7 +111,7 @@ const (
 // DefaultOptions returns the options of an engine that is told nothing.
 func DefaultOptions() Options {
 	return Options{
-		DataRoot: DefaultDataRoot, ExecRoot: DefaultExecRoot, Bridge: DefaultBridge, IPMasq: true,
+		DataRoot: DefaultDataRoot, ExecRoot: DefaultExecRoot, Bridge: DefaultBridge, IPMasq: true, ICC: true,
 		LogLevel: "info", LogFormat: "text", CgroupnsMode: "private", IpcMode: "private", LogDriver: "json-file",
 		SeccompProfile: "builtin", MaxLayerSize: 64 << 30, MinAPI: version.MinAPI, ShutdownTimeout: 15, StopTimeout: 10,
 		MaxConcurrentDownloads: 3, MaxConcurrentUploads: 5, MaxDownloadAttempts: 5,

@@ -32,38 +32,28 @@ const (
 // unusedFlags lists them. A flag that has got a meaning leaves the list.
 func unusedFlags() []unused {
 	const (
-		noPublishing = "ports are not published yet"
-		noIPv6       = "networks have IPv4 only yet"
-		nftables     = "rules are always nftables', in a table of this engine's own"
-		noPlugins    = "there are no plugins"
-		noSwarm      = "there is no swarm"
-		inProcess    = "the image store and the runtime are parts of this engine"
+		nftables  = "rules are always nftables', in a table of this engine's own"
+		noProxy   = "published ports need no process of their own"
+		noPlugins = "there are no plugins"
+		noSwarm   = "there is no swarm"
+		inProcess = "the image store and the runtime are parts of this engine"
 	)
 	return []unused{
 		{"add-runtime", "", takesList, "", false, inProcess + ": a container that asks for another one is refused"},
-		{"allow-direct-routing", "", takesBool, "true", false, noPublishing},
+		{"allow-direct-routing", "", takesBool, "false", false, "containers are reached directly on networks whose gateway mode is routed or nat-unprotected"},
 		{"apparmor-profile", "", takesText, "", false, "the default profile is this engine's own"},
 		{"authorization-plugin", "", takesList, "", true, noPlugins + ", and without it requests would be allowed that it forbids"},
-		{"bip6", "", takesText, "", false, noIPv6},
 		{"bridge-accept-fwmark", "", takesText, "", false, "packets are not told by their marks yet"},
 		{"containerd", "", takesText, "", false, inProcess},
 		{"containerd-namespace", "", takesText, "", false, inProcess},
 		{"containerd-plugins-namespace", "", takesText, "", false, inProcess},
 		{"cri-containerd", "", takesBool, "false", false, "there is no CRI yet"},
-		{"default-gateway", "", takesText, "", false, "the gateway is the bridge"},
-		{"default-gateway-v6", "", takesText, "", false, noIPv6},
-		{"default-network-opt", "", takesList, "", false, "networks cannot be made by users yet"},
 		{"extension-dir", "", takesList, "", false, noPlugins},
 		{"firewall-backend", "", takesText, "nftables", false, nftables},
-		{"fixed-cidr", "", takesText, "", false, "addresses come from the whole of the bridge's subnet"},
-		{"fixed-cidr-v6", "", takesText, "", false, noIPv6},
-		{"icc", "", takesBool, "true", true, "containers on the default network reach each other: keeping them apart is not built yet"},
-		{"ip", "", takesText, "0.0.0.0", false, noPublishing},
 		{"ip-forward", "", takesBool, "true", false, "a network with a bridge needs it"},
 		{"ip-forward-no-drop", "", takesBool, "true", false, "the policy of the machine's own forwarding is never changed"},
-		{"ip6tables", "", takesBool, "false", false, noIPv6},
+		{"ip6tables", "", takesBool, "true", false, nftables},
 		{"iptables", "", takesBool, "true", false, nftables},
-		{"ipv6", "", takesBool, "false", false, noIPv6},
 		{"live-restore", "", takesBool, "true", false, "containers always outlive the engine"},
 		{"network-control-plane-mtu", "", takesNumber, "", false, noSwarm},
 		{"network-diagnostic-port", "", takesNumber, "0", false, noSwarm},
@@ -75,8 +65,8 @@ func unusedFlags() []unused {
 		{"storage-driver", "s", takesText, "overlay2", false, "the storage is always overlayfs"},
 		{"storage-opt", "", takesList, "", false, "the storage is always overlayfs"},
 		{"swarm-default-advertise-addr", "", takesText, "", false, noSwarm},
-		{"userland-proxy", "", takesBool, "false", false, noPublishing},
-		{"userland-proxy-path", "", takesText, "", false, noPublishing},
+		{"userland-proxy", "", takesBool, "false", false, noProxy},
+		{"userland-proxy-path", "", takesText, "", false, noProxy},
 	}
 }
 

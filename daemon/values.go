@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"hoy/lib/fault"
-	"hoy/network"
+	"hoy/network/ipam"
 )
 
 // uniqueLabels drops repeated labels and refuses contradictory ones.
@@ -76,7 +76,7 @@ func pairs(flag string, texts []string) (map[string]string, error) {
 }
 
 // parsePool reads docker's base=172.80.0.0/16,size=24.
-func parsePool(s string) (p network.Pool, err error) {
+func parsePool(s string) (p ipam.Pool, err error) {
 	for part := range strings.SplitSeq(s, ",") {
 		k, v, _ := strings.Cut(part, "=")
 		switch k {
@@ -92,8 +92,12 @@ func parsePool(s string) (p network.Pool, err error) {
 			return p, fmt.Errorf("unexpected key %q", k)
 		}
 	}
-	if !p.Base.IsValid() || !p.Base.Addr().Is4() || p.Size < p.Base.Bits() || p.Size > 30 {
-		return p, fmt.Errorf("want an IPv4 base and a size between its length and 30")
+	longest := 30
+	if p.Base.Addr().Is6() {
+		longest = 126
+	}
+	if !p.Base.IsValid() || p.Size < p.Base.Bits() || p.Size > longest {
+		return p, fmt.Errorf("want a base and a size between its length and %d", longest)
 	}
 	return p, nil
 }

@@ -122,13 +122,15 @@ func says(t *testing.T, proto, addr, name string) {
 // other addresses of it, and refuses what comes from elsewhere.
 func TestHeldPorts(t *testing.T) {
 	b := newBed(t)
-	bridge, _, err := netlink.Bridge("held0", netip.MustParsePrefix("10.9.0.1/24"), nil, 0)
+	b0 := netlink.Bridge{Name: "held0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24")}}
+	bridge, _, err := b0.Ensure()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { netlink.DelLink("held0") })
 	s := newSandbox(t)
-	if err := (netlink.Veth{Host: "held1", Peer: "eth0", Bridge: bridge, Namespace: s.ns, Address: netip.MustParsePrefix("10.9.0.2/24")}).Add(); err != nil {
+	link := netlink.Link{Kind: netlink.Veth, Host: "held1", Name: "eth0", Parent: bridge, Namespace: s.ns, Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}}
+	if err := link.Add(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { netlink.DelLink("held1") })

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 )
 
@@ -26,6 +28,20 @@ func Hosts(extra []Host) []byte {
 	return b.Bytes()
 }
 
+// AmendHosts changes a container's hosts file where the engine's own lines have changed
+// from was to is. All else in it, which the container has written, stays.
+func AmendHosts(file, was, is []byte) []byte {
+	lines := func(b []byte) []string { return strings.SplitAfter(string(b), "\n") }
+	old, now := lines(was), lines(is)
+	kept := slices.DeleteFunc(lines(file), func(l string) bool { return slices.Contains(old, l) && !slices.Contains(now, l) })
+	for _, l := range now {
+		if !slices.Contains(old, l) {
+			kept = append(kept, l)
+		}
+	}
+	return []byte(strings.Join(kept, ""))
+}
+
 // ResolvConf says how a container resolves names. What is empty is taken from the host.
 type ResolvConf struct {
 	Servers []netip.Addr
@@ -33,11 +49,59 @@ type ResolvConf struct {
 	Options []string
 }
 
+// OnHost returns the content for a container on the host's network.
+func (r ResolvConf) OnHost() []byte {
+	host, _ := os.ReadFile(hostResolvConf[0])
+	return r.Build(host, true)
+}
+
+// Isolated returns the content for a container with a network namespace of its own.
+func (r ResolvConf) Isolated() []byte {
+	return r.Build(hostResolv(readOrNil), false)
+}
+
+// WithNames returns the content for a container whose keeper answers for the networks
+// that it is on, and asks r's servers or the host's for other names. A name without
+// dot is asked for as it is first (ndots:0): it may be a container's.
+func (r ResolvConf) WithNames() []byte {
+	r.Servers = []netip.Addr{Resolver}
+	if !slices.ContainsFunc(r.Options, func(o string) bool { return strings.HasPrefix(o, "ndots:") }) {
+		host := readResolvConf(hostResolv(readOrNil), true)
+		if len(r.Options) == 0 {
+			r.Options = slices.DeleteFunc(host.Options, func(o string) bool { return strings.HasPrefix(o, "ndots:") })
+		}
+		r.Options = append(slices.Clone(r.Options), "ndots:0")
+	}
+	return r.Build(hostResolv(readOrNil), false)
+}
+
+// Resolver is where the keeper answers in a container's network namespace.
+var Resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
+
+func readOrNil(path string) []byte {
+	b, _ := os.ReadFile(path)
+	return b
+}
+
 // Build returns the content of a container's /etc/resolv.conf, from the host's (see
 // resolv.conf(5)). With loopback false the host's loopback servers are left out: a
 // network namespace of its own does not reach them.
 func (r ResolvConf) Build(host []byte, loopback bool) []byte {
-	var h ResolvConf
+	h := readResolvConf(host, loopback)
+	if len(r.Servers) > 0 {
+		h.Servers = r.Servers
+	}
+	if len(r.Search) > 0 {
+		h.Search = r.Search
+	}
+	if len(r.Options) > 0 {
+		h.Options = r.Options
+	}
+	return h.write()
+}
+
+// readResolvConf parses a resolv.conf(5).
+func readResolvConf(host []byte, loopback bool) (h ResolvConf) {
 	for s := bufio.NewScanner(bytes.NewReader(host)); s.Scan(); {
 		f := strings.Fields(s.Text())
 		if len(f) < 2 {
@@ -54,16 +118,7 @@ func (r ResolvConf) Build(host []byte, loopback bool) []byte {
 			h.Options = append(h.Options, f[1:]...)
 		}
 	}
-	if len(r.Servers) > 0 {
-		h.Servers = r.Servers
-	}
-	if len(r.Search) > 0 {
-		h.Search = r.Search
-	}
-	if len(r.Options) > 0 {
-		h.Options = r.Options
-	}
-	return h.write()
+	return h
 }
 
 func (r ResolvConf) write() []byte {

@@ -19,6 +19,7 @@ import (
 	"hoy/lib/fault"
 	"hoy/linux/idmap"
 	"hoy/linux/netlink"
+	"hoy/network/firewall"
 	"hoy/test/rootful"
 )
 
@@ -33,9 +34,26 @@ var modes = map[string]*idmap.Map{
 	},
 }
 
+func start(t *testing.T, n *Networks) {
+	t.Helper()
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rules is the real firewall.
+func rules(t *testing.T) *firewall.Firewall {
+	t.Helper()
+	f, err := firewall.Open(firewall.Options{Table: "hoy-hoytest0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 func open(t *testing.T, root string, m *idmap.Map) *Networks {
 	t.Helper()
-	n, err := Open(context.Background(), Options{Root: root, Bridge: "hoytest0", BIP: netip.MustParsePrefix("10.213.0.1/24"), UserMap: m, Ready: 2})
+	n, err := Open(context.Background(), Options{Root: root, Firewall: rules(t), Keeper: newHolder(), Bridge: "hoytest0", BIP: netip.MustParsePrefix("10.213.0.1/24"), UserMap: m, Ready: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +66,7 @@ func eachMode(t *testing.T, f func(t *testing.T, n *Networks)) {
 		t.Run(name, func(t *testing.T) {
 			rootful.Check(t)
 			n := open(t, t.TempDir(), m)
-			n.Start()
+			start(t, n)
 			t.Cleanup(func() { // after the containers are detached
 				if err := n.Close(); err != nil {
 					t.Error(err)
@@ -59,21 +77,43 @@ func eachMode(t *testing.T, f func(t *testing.T, n *Networks)) {
 	}
 }
 
-func attach(t *testing.T, n *Networks, r AttachRequest) *Endpoint {
+// place is a container's only place in a network, with the namespaces.
+type place struct {
+	Endpoint
+	*Sandbox
+}
+
+// attach attaches a container to the networks.
+func attach(t *testing.T, n *Networks, id string, networks ...string) place {
 	t.Helper()
-	e, err := n.Attach(context.Background(), r)
+	r := AttachRequest{ContainerID: id}
+	for _, name := range networks {
+		r.Endpoints = append(r.Endpoints, EndpointRequest{Network: name, Names: []string{id}})
+	}
+	return attachTo(t, n, r)
+}
+
+func attachTo(t *testing.T, n *Networks, r AttachRequest) place {
+	t.Helper()
+	s, err := n.Attach(context.Background(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { e.Close(); n.Detach(r.ContainerID) })
-	return e
+	t.Cleanup(func() { s.Close(); n.Detach(r.ContainerID) })
+	return place{s.Endpoints[0], s}
+}
+
+// on asks for an endpoint of the default network.
+func on(id string, e EndpointRequest) AttachRequest {
+	e.Network = "bridge"
+	return AttachRequest{ContainerID: id, Endpoints: []EndpointRequest{e}}
 }
 
 // serve answers every connection to port 80 in the namespace with its peer's address.
 func serve(t *testing.T, ns *os.File) {
 	t.Helper()
 	var l net.Listener
-	if err := netlink.In(ns, func() (err error) { l, err = net.Listen("tcp4", ":80"); return err }); err != nil {
+	if err := netlink.In(ns, func() (err error) { l, err = net.Listen("tcp", ":80"); return err }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
@@ -94,7 +134,7 @@ func serve(t *testing.T, ns *os.File) {
 func ask(ns *os.File, addr netip.Addr) (string, error) {
 	var c net.Conn
 	dial := func() (err error) {
-		c, err = net.DialTimeout("tcp4", netip.AddrPortFrom(addr, 80).String(), 2*time.Second)
+		c, err = net.DialTimeout("tcp", netip.AddrPortFrom(addr, 80).String(), 2*time.Second)
 		return err
 	}
 	err := error(nil)
@@ -114,8 +154,8 @@ func ask(ns *os.File, addr netip.Addr) (string, error) {
 
 func TestContainersReachEachOtherAndTheHost(t *testing.T) {
 	eachMode(t, func(t *testing.T, n *Networks) {
-		a := attach(t, n, AttachRequest{ContainerID: "a"})
-		b := attach(t, n, AttachRequest{ContainerID: "b", Network: "bridge"})
+		a := attach(t, n, "a", "bridge")
+		b := attach(t, n, "b", "bridge")
 		serve(t, a.NetNS)
 		for from, ns := range map[string]*os.File{b.Address.Addr().String(): b.NetNS, "10.213.0.1": nil} {
 			if got, err := ask(ns, a.Address.Addr()); err != nil || got != from {
@@ -134,7 +174,7 @@ func TestOutwards(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer far.Close()
-		v := netlink.Veth{Host: "hoyfar0", Peer: "eth0", Namespace: far, Address: netip.MustParsePrefix("192.0.2.2/24"), Gateway: netip.MustParseAddr("192.0.2.1")}
+		v := netlink.Link{Kind: netlink.Veth, Host: "hoyfar0", Name: "eth0", Namespace: far, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")}, Gateway: netip.MustParseAddr("192.0.2.1")}
 		if err := v.Add(); err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +183,7 @@ func TestOutwards(t *testing.T) {
 			t.Fatalf("%s: %v", out, err)
 		}
 		serve(t, far)
-		c := attach(t, n, AttachRequest{ContainerID: "c"})
+		c := attach(t, n, "c", "bridge")
 		serve(t, c.NetNS)
 		if got, err := ask(c.NetNS, netip.MustParseAddr("192.0.2.2")); err != nil || got != "192.0.2.1" {
 			t.Errorf("from the container outwards: the peer saw %q, %v; want the host's address", got, err)
@@ -156,7 +196,7 @@ func TestOutwards(t *testing.T) {
 
 func TestNoneHasOnlyLoopback(t *testing.T) {
 	eachMode(t, func(t *testing.T, n *Networks) {
-		e := attach(t, n, AttachRequest{ContainerID: "a", Network: "none"})
+		e := attachTo(t, n, AttachRequest{ContainerID: "a", Mode: "none"})
 		var names []string
 		if err := netlink.In(e.NetNS, func() error {
 			is, err := net.Interfaces()
@@ -176,8 +216,8 @@ func TestNamespacesBelongTogether(t *testing.T) {
 	rootful.Check(t)
 	n := open(t, t.TempDir(), modes["user namespace"])
 	t.Cleanup(func() { n.Close() })
-	for _, name := range []string{"bridge", "none"} {
-		e := attach(t, n, AttachRequest{ContainerID: name, Network: name})
+	for name, r := range map[string]AttachRequest{"bridge": on("bridge", EndpointRequest{}), "none": {ContainerID: "none", Mode: "none"}} {
+		e := attachTo(t, n, r)
 		owner, err := unix.IoctlRetInt(int(e.NetNS.Fd()), unix.NS_GET_USERNS)
 		if err != nil {
 			t.Fatal(err)
@@ -196,11 +236,11 @@ func TestRequestedAddressAndMAC(t *testing.T) {
 	eachMode(t, func(t *testing.T, n *Networks) {
 		want := netip.MustParseAddr("10.213.0.77")
 		mac := net.HardwareAddr{2, 1, 2, 3, 4, 5}
-		e := attach(t, n, AttachRequest{ContainerID: "a", Address: want, MAC: mac})
-		if e.Address.Addr() != want || e.MAC.String() != mac.String() {
+		e := attachTo(t, n, on("a", EndpointRequest{IPv4: want, MAC: mac}))
+		if e.Endpoint.Address.Addr() != want || e.MAC.String() != mac.String() {
 			t.Errorf("got %s %s", e.Address, e.MAC)
 		}
-		if _, err := n.Attach(context.Background(), AttachRequest{ContainerID: "b", Address: want}); !fault.Is(err, fault.Forbidden) {
+		if _, err := n.Attach(context.Background(), on("b", EndpointRequest{IPv4: want})); !fault.Is(err, fault.Forbidden) {
 			t.Errorf("the same address twice: %v", err)
 		}
 	})
@@ -212,7 +252,7 @@ func TestBridgeKeepsItsLinkAddress(t *testing.T) {
 	eachMode(t, func(t *testing.T, n *Networks) {
 		for i := range 20 {
 			id := strconv.Itoa(i)
-			e, err := n.Attach(context.Background(), AttachRequest{ContainerID: id})
+			e, err := n.Attach(context.Background(), on(id, EndpointRequest{}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -232,11 +272,11 @@ func TestBridgeKeepsItsLinkAddress(t *testing.T) {
 
 func TestAttachTwiceIsRefused(t *testing.T) {
 	eachMode(t, func(t *testing.T, n *Networks) {
-		attach(t, n, AttachRequest{ContainerID: "a"})
-		if _, err := n.Attach(context.Background(), AttachRequest{ContainerID: "a"}); !fault.Is(err, fault.Conflict) {
+		attach(t, n, "a", "bridge")
+		if _, err := n.Attach(context.Background(), on("a", EndpointRequest{})); !fault.Is(err, fault.Conflict) {
 			t.Errorf("attached twice: %v", err)
 		}
-		if _, err := n.Attach(context.Background(), AttachRequest{ContainerID: "x", Network: "nowhere"}); !fault.Is(err, fault.NotFound) {
+		if _, err := n.Attach(context.Background(), AttachRequest{ContainerID: "x", Endpoints: []EndpointRequest{{Network: "nowhere"}}}); !fault.Is(err, fault.NotFound) {
 			t.Errorf("unknown network: %v", err)
 		}
 	})
@@ -248,8 +288,8 @@ func TestNextEngine(t *testing.T) {
 	rootful.Check(t)
 	root := t.TempDir()
 	n := open(t, root, nil)
-	n.Start()
-	e, err := n.Attach(context.Background(), AttachRequest{ContainerID: "a"})
+	start(t, n)
+	e, err := n.Attach(context.Background(), on("a", EndpointRequest{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,17 +300,17 @@ func TestNextEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	n = open(t, root, nil)
-	if err := n.Adopt("a", *e); err != nil {
+	if err := n.Adopt(*e); err != nil {
 		t.Fatal(err)
 	}
-	n.Start()
+	start(t, n)
 	if n.List()[0].ID != ids[0].ID {
 		t.Error("the network has another id")
 	}
-	if _, err := n.Attach(context.Background(), AttachRequest{ContainerID: "b", Address: e.Address.Addr()}); !fault.Is(err, fault.Forbidden) {
+	if _, err := n.Attach(context.Background(), on("b", EndpointRequest{IPv4: e.Endpoints[0].Address.Addr()})); !fault.Is(err, fault.Forbidden) {
 		t.Errorf("an adopted address was given again: %v", err)
 	}
-	if got, err := ask(nil, e.Address.Addr()); err != nil {
+	if got, err := ask(nil, e.Endpoints[0].Address.Addr()); err != nil {
 		t.Errorf("the container is not reached any more: %q, %v", got, err)
 	}
 	n.Detach("a")
@@ -293,25 +333,9 @@ func TestFullSubnet(t *testing.T) {
 	}
 	t.Cleanup(func() { n.Close() })
 	for i := range 5 {
-		attach(t, n, AttachRequest{ContainerID: fmt.Sprint(i)})
+		attach(t, n, fmt.Sprint(i), "bridge")
 	}
-	if _, err := n.Attach(context.Background(), AttachRequest{ContainerID: "x"}); !fault.Is(err, fault.Unavailable) {
+	if _, err := n.Attach(context.Background(), on("x", EndpointRequest{})); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("the sixth of five addresses: %v", err)
-	}
-}
-
-func BenchmarkMakeBridged(b *testing.B) {
-	rootful.Need(b)
-	n, err := Open(context.Background(), Options{Root: b.TempDir(), Bridge: "hoytest0", BIP: netip.MustParsePrefix("10.213.0.1/16")})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer n.Close()
-	for b.Loop() {
-		e, err := n.makeBridged()
-		if err != nil {
-			b.Fatal(err)
-		}
-		n.discard(e)
 	}
 }

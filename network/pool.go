@@ -2,27 +2,52 @@ package network
 
 import (
 	"log/slog"
+	"os"
 	"sync"
 	"time"
+
+	"hoy/lib/fault"
 )
 
-// pool keeps a few endpoints ready once it is started. take hands one out at once
+// prepared is a pair of namespaces that is ready for a container, with a link and its
+// address if the pool is of a network that has such.
+type prepared struct {
+	userNS, netNS *os.File // userNS is nil for the host's
+	endpoint      *Endpoint
+	resolver      *resolver // nil: the network has no names
+	drop          func()    // gives back what the endpoint holds
+}
+
+func (p *prepared) discard() {
+	if p.drop != nil {
+		p.drop()
+	}
+	p.resolver.close()
+	p.userNS.Close() // on nil it only returns an error
+	p.netNS.Close()
+}
+
+// pool keeps a few namespaces ready once it is started. take hands one out at once
 // when there is one, and makes one otherwise; a goroutine fills up in the background.
 type pool struct {
 	size int
-	make func() (*Endpoint, error)
+	make func() (*prepared, error)
 	log  *slog.Logger
 	want chan struct{} // one token: the filler has something to do
 	done chan struct{} // closed when the filler has ended
 
 	mu      sync.Mutex
-	ready   []*Endpoint
+	made    sync.Cond // making has become false
+	ready   []*prepared
 	filling bool
+	making  bool // the filler is at work
 	closed  bool
 }
 
-func newPool(size int, log *slog.Logger, make func() (*Endpoint, error)) *pool {
-	return &pool{size: size, make: make, log: log, want: newSignal(1), done: newSignal(0)}
+func newPool(size int, log *slog.Logger, make func() (*prepared, error)) *pool {
+	p := &pool{size: size, make: make, log: log, want: newSignal(1), done: newSignal(0)}
+	p.made.L = &p.mu
+	return p
 }
 
 func newSignal(n int) chan struct{} { return make(chan struct{}, n) }
@@ -43,28 +68,47 @@ func (p *pool) wake() {
 	}
 }
 
-// fill makes endpoints until the pool is full, whenever it is woken. A failure is
+// fill makes namespaces until the pool is full, whenever it is woken. A failure is
 // logged and tried again at the next wake: take meets the same error and reports it.
 func (p *pool) fill() {
 	defer close(p.done)
 	for range p.want {
 		p.rest()
-		for p.missing() {
+		for p.begin() {
 			e, err := p.make()
 			if err != nil {
-				p.log.Warn("cannot keep a network namespace ready", "error", err)
+				p.end(nil)
+				if !fault.Is(err, fault.Unavailable) { // a subnet that is full
+					p.log.Warn("cannot keep a network namespace ready", "error", err)
+				}
 				time.Sleep(10 * time.Millisecond)
 				break
 			}
-			p.mu.Lock()
-			if p.closed {
-				p.mu.Unlock()
-				e.Close()
-				return
-			}
-			p.ready = append(p.ready, e)
-			p.mu.Unlock()
+			p.end(e)
 		}
+	}
+}
+
+// begin tells whether one is missing, which the filler then makes.
+func (p *pool) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.making = !p.closed && len(p.ready) < p.size
+	return p.making
+}
+
+// end puts what the filler has made to the others; nil: it has failed.
+func (p *pool) end(e *prepared) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.making = false
+	p.made.Broadcast()
+	switch {
+	case e == nil:
+	case p.closed:
+		go e.discard() // not under the lock
+	default:
+		p.ready = append(p.ready, e)
 	}
 }
 
@@ -92,15 +136,9 @@ func (p *pool) rest() {
 	}
 }
 
-func (p *pool) missing() bool {
+func (p *pool) take() (*prepared, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !p.closed && len(p.ready) < p.size
-}
-
-func (p *pool) take() (*Endpoint, error) {
-	p.mu.Lock()
-	var e *Endpoint
+	var e *prepared
 	if len(p.ready) > 0 {
 		e, p.ready = p.ready[0], p.ready[1:]
 	}
@@ -111,10 +149,44 @@ func (p *pool) take() (*Endpoint, error) {
 	if e != nil {
 		return e, nil
 	}
-	return p.make()
+	e, err := p.make()
+	if fault.Is(err, fault.Unavailable) { // the filler may have the last address
+		if last := p.pick(func(*prepared) bool { return true }); last != nil {
+			return last, nil
+		}
+	}
+	return e, err
 }
 
-// close ends the filler and closes what is ready. It is called once.
+// pick takes the first ready one that is wanted, also one that the filler is making.
+func (p *pool) pick(wanted func(*prepared) bool) *prepared {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		for i, e := range p.ready {
+			if wanted(e) {
+				p.ready = append(p.ready[:i:i], p.ready[i+1:]...)
+				return e
+			}
+		}
+		if !p.making {
+			return nil
+		}
+		p.made.Wait()
+	}
+}
+
+// evict discards the first ready one that is wanted for what it holds, such as an
+// address that somebody asks for; ok says whether there was one.
+func (p *pool) evict(wanted func(*prepared) bool) (ok bool) {
+	e := p.pick(wanted)
+	if e != nil {
+		e.discard()
+	}
+	return e != nil
+}
+
+// close ends the filler and discards what is ready. It is called once.
 func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
@@ -127,6 +199,6 @@ func (p *pool) close() {
 		<-p.done
 	}
 	for _, e := range ready {
-		e.Close()
+		e.discard()
 	}
 }

@@ -75,16 +75,8 @@ func hostFields() map[string]field {
 	return map[string]field{
 		"HostConfig.Binds": by(ways), "HostConfig.ContainerIDFile": by(carried), "HostConfig.LogConfig": by(checked),
 		"LogConfig.Type": by(checked), "LogConfig.Config": by(checked),
-		"HostConfig.NetworkMode": by(built),
-		"HostConfig.PortBindings": refuse(func(r *request) {
-			r.h.PortBindings = network.PortMap{network.MustParsePort("80"): []network.PortBinding{{}}}
-		}),
-		"PortBinding.HostIP": refuse(func(r *request) {
-			r.h.PortBindings = network.PortMap{network.MustParsePort("80"): []network.PortBinding{{HostIP: addr("127.0.0.1")}}}
-		}),
-		"PortBinding.HostPort": refuse(func(r *request) {
-			r.h.PortBindings = network.PortMap{network.MustParsePort("80"): []network.PortBinding{{HostPort: "x"}}}
-		}),
+		"HostConfig.NetworkMode":  by(built),
+		"HostConfig.PortBindings": by("TestPortRequests"), "PortBinding.HostIP": by("TestPortRequests"), "PortBinding.HostPort": by("TestPortRequests"),
 		"HostConfig.RestartPolicy": by("TestNext"), "RestartPolicy.Name": by("TestNext"), "RestartPolicy.MaximumRetryCount": by("TestNext"),
 		"HostConfig.AutoRemove": by(carried), "HostConfig.VolumeDriver": by("TestLocalVolumes"),
 		"HostConfig.VolumesFrom": by("TestVolumesFrom"),
@@ -93,9 +85,9 @@ func hostFields() map[string]field {
 		"HostConfig.DNS": by("TestResolvConf"), "HostConfig.DNSOptions": by("TestResolvConf"), "HostConfig.DNSSearch": by("TestResolvConf"), "HostConfig.ExtraHosts": by("TestHosts"),
 		"HostConfig.GroupAdd": by(carried), "HostConfig.IpcMode": by(built),
 		"HostConfig.Cgroup":      refuse(func(r *request) { r.h.Cgroup = "container:a" }),
-		"HostConfig.Links":       refuse(func(r *request) { r.h.Links = []string{"a:b"} }),
+		"HostConfig.Links":       by("TestLinkedHosts"),
 		"HostConfig.OomScoreAdj": by(built), "HostConfig.PidMode": by(built), "HostConfig.Privileged": by(built),
-		"HostConfig.PublishAllPorts": discard(func(r *request) { r.h.PublishAllPorts = true }),
+		"HostConfig.PublishAllPorts": by("TestPortRequests"),
 		"HostConfig.ReadonlyRootfs":  by(built), "HostConfig.SecurityOpt": by(built),
 		"HostConfig.StorageOpt": by("TestStorageSize"),
 		"HostConfig.Tmpfs":      by(ways), "HostConfig.UTSMode": by(built), "HostConfig.UsernsMode": by("TestUsernsHost"),
@@ -148,17 +140,7 @@ func mountFields() map[string]field {
 
 func networkFields() map[string]field {
 	m := map[string]field{
-		"NetworkingConfig.EndpointsConfig": by(carried), "EndpointSettings.MacAddress": by("TestRequestedAddressAndMAC"),
-		"EndpointSettings.IPAMConfig":    refuse(func(r *request) { r.e.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: addr("10.0.0.2")} }),
-		"EndpointIPAMConfig.IPv4Address": refuse(func(r *request) { r.e.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: addr("10.0.0.2")} }),
-		"EndpointIPAMConfig.IPv6Address": refuse(func(r *request) { r.e.IPAMConfig = &network.EndpointIPAMConfig{IPv6Address: addr("fd00::2")} }),
-		"EndpointIPAMConfig.LinkLocalIPs": refuse(func(r *request) {
-			r.e.IPAMConfig = &network.EndpointIPAMConfig{LinkLocalIPs: []netip.Addr{addr("169.254.0.2")}}
-		}),
-		"EndpointSettings.Links":      refuse(func(r *request) { r.e.Links = []string{"a"} }),
-		"EndpointSettings.Aliases":    refuse(func(r *request) { r.e.Aliases = []string{"a"} }),
-		"EndpointSettings.DriverOpts": refuse(func(r *request) { r.e.DriverOpts = map[string]string{"a": "b"} }),
-		"EndpointSettings.GwPriority": discard(func(r *request) { r.e.GwPriority = 1 }),
+		"NetworkingConfig.EndpointsConfig": by(carried),
 	}
 	for name, f := range map[string]func(*request){
 		"NetworkID": func(r *request) { r.e.NetworkID = "x" }, "EndpointID": func(r *request) { r.e.EndpointID = "x" },
@@ -168,6 +150,12 @@ func networkFields() map[string]field {
 		"DNSNames": func(r *request) { r.e.DNSNames = []string{"a"} },
 	} {
 		m["EndpointSettings."+name] = discard(f)
+	}
+	for _, name := range []string{
+		"EndpointSettings.MacAddress", "EndpointSettings.IPAMConfig", "EndpointIPAMConfig.IPv4Address", "EndpointIPAMConfig.IPv6Address",
+		"EndpointIPAMConfig.LinkLocalIPs", "EndpointSettings.Links", "EndpointSettings.Aliases", "EndpointSettings.DriverOpts", "EndpointSettings.GwPriority",
+	} {
+		m[name] = by("TestAttachRequest")
 	}
 	return m
 }

@@ -1,6 +1,8 @@
 package spec
 
 import (
+	"net/netip"
+
 	"github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -28,6 +30,9 @@ type Host struct {
 	RecursiveReadOnly bool // mount_setattr(AT_RECURSIVE), Linux 5.12
 	IPv4ForwardingOff bool
 	Thermal           []string // the processors' thermal_throttle directories, to be masked
+
+	// Subnets are those of a network; false: there is no such network. nil: not checked.
+	Subnets func(network string) ([]netip.Prefix, bool)
 
 	// What the engine was told.
 	UserNamespace   bool                // containers get a user namespace unless --userns=host

@@ -52,9 +52,6 @@ func (v *validation) warn(format string, args ...any) {
 
 func invalid(format string, args ...any) error { return fault.New(fault.Invalid, format, args...) }
 
-// later refuses what belongs to a version to come.
-func later(what string) error { return fault.New(fault.NotImplemented, "%s is not built yet", what) }
-
 // defaults fills in what docker does, so that inspect shows what holds.
 func (v *validation) defaults() {
 	h := v.h

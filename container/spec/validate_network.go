@@ -1,6 +1,8 @@
 package spec
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,41 +14,31 @@ import (
 )
 
 func (v *validation) network() error {
-	c, h := v.c, v.h
+	h := v.h
 	mode := h.NetworkMode
 	if mode == "container" || mode.IsContainer() {
 		return v.sharedNetwork()
 	}
-	switch mode {
-	case "", network.NetworkDefault, network.NetworkBridge, network.NetworkHost, network.NetworkNone:
-	default:
-		return fault.New(fault.NotFound, "network %s not found", string(mode))
-	}
 	if mode.IsHost() && len(h.Links) > 0 {
 		return invalid("conflicting options: host type networking can't be used with links. This would result in undefined behavior")
 	}
-	if len(h.Links) > 0 {
-		return later("linking containers")
+	for _, l := range h.Links {
+		if err := validLink(l); err != nil {
+			return err
+		}
 	}
-	for port, bindings := range h.PortBindings {
-		if !port.IsValid() || port.Num() == 0 {
-			return invalid("invalid port specification: %q", port.String())
-		}
-		for _, b := range bindings {
-			if _, err := network.ParsePortRange(b.HostPort); b.HostPort != "" && err != nil {
-				return invalid("invalid port specification: %q", b.HostPort)
-			}
-		}
+	if len(h.Links) > 0 && !mode.IsUserDefined() {
+		v.warn("Links on the default bridge network are deprecated and will be removed in a future release. Use a custom network instead.")
+	}
+	if err := ValidatePorts(h.PortBindings); err != nil {
+		return err
 	}
 	if mode.IsHost() && len(h.PortBindings) > 0 {
 		v.warn("Published ports are discarded when using host network mode")
 		h.PortBindings = nil
 	}
-	if len(h.PortBindings) > 0 || h.PublishAllPorts && len(c.ExposedPorts) > 0 && !mode.IsHost() {
-		return later("publishing ports")
-	}
-	if h.PublishAllPorts {
-		v.warn("No port is exposed in the request or ports cannot be published: PublishAllPorts discarded.")
+	if mode.IsHost() && h.PublishAllPorts {
+		v.warn("Published ports are discarded when using host network mode: PublishAllPorts discarded.")
 		h.PublishAllPorts = false
 	}
 	if v.host.IPv4ForwardingOff && !mode.IsHost() && !mode.IsNone() {
@@ -77,56 +69,106 @@ func (v *validation) sharedNetwork() error {
 	return nil
 }
 
-func (v *validation) endpoints() error {
-	if v.n == nil {
-		return nil
-	}
-	// Networks are walked in order, so that the same request gives the same error.
-	var names []string
-	for name := range v.n.EndpointsConfig {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	if len(names) > 1 {
-		return later("connecting a container to several networks")
-	}
-	for _, name := range names {
-		if !slices.Contains([]string{"default", "bridge", "host", "none"}, name) {
-			return fault.New(fault.NotFound, "network %s not found", name)
+// ValidatePorts checks ports that shall be published.
+func ValidatePorts(ports network.PortMap) error {
+	for port, bindings := range ports {
+		if !port.IsValid() || port.Num() == 0 {
+			return invalid("invalid port specification: %q", port.String())
 		}
-		if err := v.endpoint(name, v.n.EndpointsConfig[name]); err != nil {
-			return err
+		for _, b := range bindings {
+			if _, err := network.ParsePortRange(b.HostPort); b.HostPort != "" && err != nil {
+				return invalid("invalid port specification: %q", b.HostPort)
+			}
 		}
 	}
 	return nil
 }
 
-func (v *validation) endpoint(name string, e *network.EndpointSettings) error {
-	if e == nil {
+// validLink checks name[:alias].
+func validLink(l string) error {
+	name, alias, ok := strings.Cut(l, ":")
+	if name == "" || ok && (alias == "" || strings.Contains(alias, ":")) {
+		return invalid("bad format for links: %s", l)
+	}
+	return nil
+}
+
+func (v *validation) endpoints() error {
+	if v.n == nil {
 		return nil
 	}
-	if i := e.IPAMConfig; i != nil && (i.IPv4Address.IsValid() || i.IPv6Address.IsValid()) {
-		return invalid("invalid endpoint settings:\nuser-specified IP address is supported on user-defined networks only")
+	// Networks are walked in order, so that the same request gives the same error.
+	for _, name := range slices.Sorted(maps.Keys(v.n.EndpointsConfig)) {
+		e := v.n.EndpointsConfig[name]
+		if e == nil {
+			continue
+		}
+		if err := v.host.ValidateEndpoint(name, e); err != nil {
+			return fault.New(fault.Invalid, "invalid config for network %s: %w", name, err)
+		}
+		if len(e.MacAddress) > 0 && (v.h.NetworkMode.IsHost() || v.h.NetworkMode.IsNone()) {
+			return invalid("conflicting options: mac-address and the network mode")
+		}
+		v.operational(e)
 	}
-	switch {
-	case len(e.Aliases) > 0:
-		return invalid("invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks")
-	case e.IPAMConfig != nil && len(e.IPAMConfig.LinkLocalIPs) > 0:
-		return later("giving a container link-local addresses")
-	case len(e.Links) > 0:
-		return later("linking containers")
-	case len(e.DriverOpts) > 0:
-		return later("an endpoint's driver option")
-	case len(e.MacAddress) > 0 && len(e.MacAddress) != 6:
-		return invalid("invalid MAC address %s: want six bytes", e.MacAddress)
-	case len(e.MacAddress) > 0 && (name == "host" || name == "none" || v.h.NetworkMode.IsHost() || v.h.NetworkMode.IsNone()):
-		return invalid("conflicting options: mac-address and the network mode")
+	return nil
+}
+
+// ValidateEndpoint checks what is asked of the network with this name, and writes
+// IPv4 addresses as such.
+func (h Host) ValidateEndpoint(name string, e *network.EndpointSettings) error {
+	var wrong []string
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	i := e.IPAMConfig
+	if i == nil {
+		i = &network.EndpointIPAMConfig{}
 	}
-	if e.GwPriority != 0 {
-		v.warn("GwPriority has no meaning with a single network. GwPriority discarded.")
-		e.GwPriority = 0
+	if !container.NetworkMode(name).IsUserDefined() {
+		if i.IPv4Address.IsValid() || i.IPv6Address.IsValid() {
+			say("user-specified IP address is supported on user-defined networks only")
+		}
+		if len(e.Aliases) > 0 {
+			say("network-scoped aliases are only supported for user-defined networks")
+		}
 	}
-	v.operational(e)
+	if a := i.IPv4Address; a.IsValid() && (!a.Unmap().Is4() || a.IsUnspecified()) {
+		say("invalid IPv4 address: %s", a)
+	}
+	if a := i.IPv6Address; a.IsValid() && (a.Unmap().Is4() || a.IsUnspecified() || a.Zone() != "") {
+		say("invalid IPv6 address: %s", a)
+	}
+	i.IPv4Address, i.IPv6Address = i.IPv4Address.Unmap(), i.IPv6Address.Unmap()
+	if h.Subnets != nil {
+		if subnets, ok := h.Subnets(name); ok {
+			for _, a := range []netip.Addr{i.IPv4Address, i.IPv6Address} {
+				if a.IsValid() && !slices.ContainsFunc(subnets, func(p netip.Prefix) bool { return p.Contains(a) }) {
+					say("no configured subnet contains IP address %s", a)
+				}
+			}
+		}
+	}
+	for n, a := range i.LinkLocalIPs {
+		if !a.IsValid() || a.IsUnspecified() {
+			say("invalid link-local IP address: %s", a)
+		}
+		i.LinkLocalIPs[n] = a.Unmap()
+	}
+	for _, l := range e.Links {
+		if err := validLink(l); err != nil {
+			say("%v", err)
+		}
+	}
+	if m := e.MacAddress; len(m) > 0 && len(m) != 6 {
+		say("invalid MAC address %s: want six bytes", m)
+	}
+	if len(wrong) > 1 {
+		for i := range wrong {
+			wrong[i] = "* " + wrong[i]
+		}
+	}
+	if len(wrong) > 0 {
+		return invalid("invalid endpoint settings:\n%s", strings.Join(wrong, "\n"))
+	}
 	return nil
 }
 

@@ -47,6 +47,30 @@ var Store = []Point{
 	StoreCollectMarking, StoreCollectMarked, StoreCollected,
 }
 
+// Those of networks.
+const (
+	NetworkPlanned      Point = "network.create.recorded"        // network recorded, nothing in the kernel
+	NetworkUp           Point = "network.create.up"              // bridge made, no rules
+	NetworkRuled        Point = "network.create.ruled"           // rules written
+	NetworkDown         Point = "network.remove.down"            // bridge and rules gone, record there
+	NetworkAddressed    Point = "network.attach.addressed"       // addresses taken, no link
+	NetworkLinked       Point = "network.attach.linked"          // link made
+	NetworkNamed        Point = "network.attach.named"           // names told to the keeper
+	NetworkRouted       Point = "network.connect.routed"         // default route moved
+	NetworkReserved     Point = "network.publish.reserved"       // ports of the host reserved
+	NetworkHeld         Point = "network.publish.held"           // the keeper holds them
+	NetworkForwarded    Point = "network.publish.forwarded"      // the rules forward them
+	NetworkUnlinked     Point = "network.disconnect.unlinked"    // link gone, addresses not given back
+	NetworkUnpublished  Point = "network.detach.unpublished"     // rules gone, the keeper holds the ports
+	NetworkDisconnected Point = "network.disconnect.republished" // ports and routes changed, link there
+)
+
+// Network lists the points of networks.
+var Network = []Point{
+	NetworkPlanned, NetworkUp, NetworkRuled, NetworkDown, NetworkAddressed, NetworkLinked, NetworkNamed, NetworkRouted,
+	NetworkReserved, NetworkHeld, NetworkForwarded, NetworkUnlinked, NetworkUnpublished, NetworkDisconnected,
+}
+
 // Those of volumes.
 const (
 	VolumeMade         Point = "volume.create.made"       // complete, under a hidden name

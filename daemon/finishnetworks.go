@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"hoy/lib/fault"
+)
+
+func (f *flags) finishNetworking() (_ []string, err error) {
+	o := f.o
+	if f.bip != "" {
+		if o.BIP, err = netip.ParsePrefix(f.bip); err != nil {
+			return nil, fault.New(fault.Invalid, "--bip: %w", err)
+		}
+	}
+	if err := f.finishDefaultNetwork(); err != nil {
+		return nil, err
+	}
+	if o.MTU < 0 {
+		return nil, fault.New(fault.Invalid, "invalid default MTU: %d", o.MTU)
+	}
+	for _, p := range f.pools {
+		pool, err := parsePool(p)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "--default-address-pool %s: %w", p, err)
+		}
+		o.Pools = append(o.Pools, pool)
+	}
+	if o.DNS, err = addresses(f.dns); err != nil {
+		return nil, fault.New(fault.Invalid, "--dns: %w", err)
+	}
+	gateways, err := addresses(f.hostGateways)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "--host-gateway-ip: %w", err)
+	}
+	var warnings []string
+	for _, a := range gateways {
+		switch {
+		case a.Is6():
+			warnings = append(warnings, fmt.Sprintf("--host-gateway-ip=%s has no effect: host-gateway stands for an IPv4 address", a))
+		case o.HostGateway.IsValid():
+			return nil, fault.New(fault.Invalid, "--host-gateway-ip: only one IPv4 host gateway IP address can be specified")
+		default:
+			o.HostGateway = a
+		}
+	}
+	return warnings, nil
+}
+
+// finishDefaultNetwork reads what the default network shall be.
+func (f *flags) finishDefaultNetwork() (err error) {
+	o := f.o
+	for _, p := range []struct {
+		flag, text string
+		value      *netip.Prefix
+	}{{"bip6", f.bip6, &o.BIP6}, {"fixed-cidr", f.fixed, &o.FixedCIDR}, {"fixed-cidr-v6", f.fixed6, &o.FixedCIDR6}} {
+		if p.text == "" {
+			continue
+		}
+		if *p.value, err = netip.ParsePrefix(p.text); err != nil {
+			return fault.New(fault.Invalid, "--%s: %w", p.flag, err)
+		}
+	}
+	for _, a := range []struct {
+		flag, text string
+		value      *netip.Addr
+	}{{"default-gateway", f.gateway, &o.Gateway}, {"default-gateway-v6", f.gateway6, &o.Gateway6}, {"ip", f.bindIP, &o.BindIP}} {
+		if a.text == "" {
+			continue
+		}
+		if *a.value, err = netip.ParseAddr(a.text); err != nil {
+			return fault.New(fault.Invalid, "--%s: %w", a.flag, err)
+		}
+	}
+	if o.BindIP.IsUnspecified() && o.BindIP.Is4() {
+		o.BindIP = netip.Addr{} // the default: everywhere, IPv6 too
+	}
+	if err := oneOf("published-ports", f.hostFirewall, "guarded", "open"); err != nil {
+		return err
+	}
+	o.Unguarded = f.hostFirewall == "open"
+	if o.NetworkOpts, err = networkOpts(f.networkOpts); err != nil {
+		return err
+	}
+	return nil
+}
+
+// networkOpts reads driver=key=value.
+func networkOpts(list []string) (map[string]map[string]string, error) {
+	m := map[string]map[string]string{}
+	for _, text := range list {
+		driver, rest, ok := strings.Cut(text, "=")
+		k, v, has := strings.Cut(rest, "=")
+		if !ok || !has || driver == "" || k == "" {
+			return nil, fault.New(fault.Invalid, "--default-network-opt %s: want driver=key=value", text)
+		}
+		if m[driver] == nil {
+			m[driver] = map[string]string{}
+		}
+		m[driver][k] = v
+	}
+	return m, nil
+}

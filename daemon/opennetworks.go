@@ -1,0 +1,49 @@
+package daemon
+
+import (
+	"context"
+	"path/filepath"
+
+	"hoy/keeper"
+	"hoy/network"
+	"hoy/network/firewall"
+)
+
+// openNetworks opens the firewall's table and the networks.
+func (d *Daemon) openNetworks(ctx context.Context, kept *keeper.Client) (*network.Networks, error) {
+	o := &d.o
+	rules, err := firewall.Open(firewall.Options{Table: o.table(), Log: d.log})
+	if err != nil {
+		return nil, err
+	}
+	nets, err := network.Open(ctx, network.Options{
+		Root: filepath.Join(o.DataRoot, "network"), Firewall: rules, Keeper: kept, Bridge: o.Bridge, BIP: o.BIP, BIP6: o.BIP6,
+		FixedCIDR: o.FixedCIDR, FixedCIDR6: o.FixedCIDR6, Gateway: o.Gateway, Gateway6: o.Gateway6, IPv6: o.IPv6,
+		NoICC: !o.ICC, NoMasq: !o.IPMasq, MTU: o.MTU, Bind: o.BindIP, Pools: o.Pools, UserMap: o.UserMap, Log: d.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.closing("networks", nets)
+	return nets, nil
+}
+
+// rehold gives a new keeper what the one that died held of networks; nets is nil before
+// they are open, and Settle does it then.
+func (d *Daemon) rehold(ctx context.Context, nets *network.Networks) {
+	if nets == nil {
+		return
+	}
+	if err := nets.Rehold(ctx, d.containers.NetNS); err != nil {
+		d.log.Warn("the new keeper does not answer for all names", "error", err)
+	}
+}
+
+// table is the name of the engine's nftables table. Engines side by side have bridges of
+// different names; those without a default network are told apart by their exec roots.
+func (o *Options) table() string {
+	if o.Bridge != "none" {
+		return "hoy-" + o.Bridge
+	}
+	return "hoy-" + shortHash(o.ExecRoot)
+}

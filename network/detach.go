@@ -1,0 +1,92 @@
+package network
+
+import (
+	"context"
+	"fmt"
+
+	"hoy/lib/cleanup"
+	"hoy/lib/failpoint"
+)
+
+// Detach gives back what the container was attached to. A container that is not attached
+// is no error.
+func (n *Networks) Detach(containerID string) {
+	n.mu.Lock()
+	m := n.attached[containerID]
+	n.mu.Unlock()
+	if m == nil {
+		return
+	}
+	m.op.Lock()
+	defer m.op.Unlock()
+	n.mu.Lock()
+	s := m.now
+	there := n.attached[containerID] == m
+	n.mu.Unlock()
+	if !there {
+		return
+	}
+	for _, f := range m.silence {
+		f()
+	}
+	ctx := context.Background()
+	if len(s.Ports) > 0 {
+		n.warn("take back published ports", n.firewall.Unpublish(forwarded(s.Ports)...))
+	}
+	n.warn("detach", failpoint.Hit(failpoint.NetworkUnpublished))
+	if n.held(s) {
+		n.warn("give up what the keeper holds of a network", n.keeper.ReleaseNetwork(ctx, s.ContainerID, s.Generation))
+	}
+	for _, p := range s.Ports {
+		n.ports.Release(p.Proto, p.Host)
+	}
+	n.leave(containerID)
+	for _, e := range s.Endpoints {
+		n.mu.Lock()
+		seg := n.segments[e.NetworkID]
+		n.mu.Unlock()
+		if seg == nil {
+			continue
+		}
+		if seg.hasNames() {
+			n.unname(seg.ID, containerID)
+		}
+		n.disallow(seg, &e)
+		n.giveBack(seg, &e)
+		n.release(seg)
+	}
+}
+
+// Adopt takes back what a running container of an earlier engine was given. It must
+// be called before Start and the first Attach: they give away what is not adopted.
+func (n *Networks) Adopt(s Sandbox) error {
+	s.UserNS, s.NetNS = nil, nil
+	m := &member{now: &s}
+	if err := n.enter(m); err != nil {
+		return err
+	}
+	var undo cleanup.Stack
+	defer undo.Run()
+	undo.Add(func() { n.leave(s.ContainerID) })
+	for _, e := range s.Endpoints {
+		seg, err := n.acquire(e.NetworkID)
+		if err != nil {
+			return fmt.Errorf("cannot keep container %s on network %s: %w", s.ContainerID, e.Network, err)
+		}
+		undo.Add(func() { n.release(seg) })
+		for _, a := range e.addresses() {
+			if _, _, err := seg.claim(a.Addr().Is6(), a.Addr(), never); err != nil {
+				return fmt.Errorf("cannot keep address %s of container %s: %w", a, s.ContainerID, err)
+			}
+			undo.Add(func() { seg.release(a.Addr()) })
+		}
+	}
+	for _, p := range s.Ports {
+		if err := n.ports.Claim(p.Proto, p.Host); err != nil {
+			return fmt.Errorf("cannot keep a port of container %s: %w", s.ContainerID, err)
+		}
+		undo.Add(func() { n.ports.Release(p.Proto, p.Host) })
+	}
+	undo.Release()
+	return nil
+}

@@ -1,0 +1,145 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/keeper"
+	"hoy/network/firewall"
+	"hoy/network/hostports"
+)
+
+// closeFiles closes what this change has opened: the keeper has its own.
+func (c *change) closeFiles() {
+	for _, r := range c.reserved {
+		r.Close()
+	}
+	c.resolver.close()
+}
+
+// held tells whether the keeper holds anything of a container's network.
+func (n *Networks) held(s *Sandbox) bool { return len(s.Ports) > 0 || len(n.namedOf(s)) > 0 }
+
+// hold has the keeper hold the container's resolver and ports. What it holds already is
+// not sent again: it keeps what no socket comes with.
+func (c *change) hold() error {
+	n := c.n
+	if !n.held(c.s) && !n.held(c.was) {
+		return nil
+	}
+	c.undo.Add(func() { n.warn("give back what the keeper holds of a network", c.holdAgain()) })
+	if !n.held(c.s) {
+		return n.keeper.ReleaseNetwork(c.ctx, c.s.ContainerID, c.s.Generation)
+	}
+	h := n.holdOf(c.s, c.netNS)
+	if r := h.Resolver; r != nil {
+		if c.resolver == nil && len(n.namedOf(c.was)) == 0 {
+			var err error
+			if c.resolver, err = openResolver(c.netNS); err != nil {
+				return err
+			}
+		}
+		if c.resolver != nil {
+			r.UDP, r.TCP = c.resolver.udp, c.resolver.tcp
+		}
+	}
+	for i := range h.Ports {
+		h.Ports[i].Socket = c.socket(h.Ports[i].Proto, h.Ports[i].Host)
+	}
+	return n.keeper.HoldNetwork(c.ctx, h)
+}
+
+// socket returns the socket that this change has opened for a port of the host, or nil.
+func (c *change) socket(proto string, host netip.AddrPort) *os.File {
+	for _, r := range c.reserved {
+		for _, s := range r.Sockets {
+			if r.Proto == proto && s.Host == host {
+				return s.File
+			}
+		}
+	}
+	return nil
+}
+
+// holdOf is what the keeper holds for a container, without sockets.
+func (n *Networks) holdOf(s *Sandbox, netns *os.File) keeper.NetworkHold {
+	h := keeper.NetworkHold{ID: s.ContainerID, Generation: s.Generation}
+	if named := n.namedOf(s); len(named) > 0 {
+		e4, e6 := gateways(s.Endpoints)
+		h.Resolver = &keeper.Resolver{NetNS: netns, Networks: named, Zones: n.zones(named), Links: s.Links, Hosts: hostsOf(s.Resolver), Isolated: e4 == nil && e6 == nil}
+		for _, a := range s.Resolver.Servers {
+			h.Resolver.Servers = append(h.Resolver.Servers, netip.AddrPortFrom(a, 53))
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range s.Ports {
+		if !n.loose[hostPort{p.Proto, p.Host}] {
+			h.Ports = append(h.Ports, keeper.HeldPort{Proto: p.Proto, Host: p.Host, Target: p.Container})
+		}
+	}
+	return h
+}
+
+// holdAgain has the keeper hold what it did before the change, which has failed, with new
+// sockets for what it has closed.
+func (c *change) holdAgain() error {
+	back := &change{n: c.n, ctx: context.WithoutCancel(c.ctx), s: c.was, was: c.s, netNS: c.netNS}
+	defer back.closeFiles()
+	for _, p := range c.was.Ports {
+		if !isHeld(c.s.Ports, p.Proto, p.Host) {
+			if err := back.rebind(p); err != nil {
+				return err
+			}
+		}
+	}
+	return back.hold()
+}
+
+// rebind opens a new socket for a port of the host that is published already.
+func (c *change) rebind(p firewall.Port) error {
+	c.n.ports.Release(p.Proto, p.Host)
+	got, err := c.n.ports.Reserve(c.ctx, hostports.Wanted{Proto: p.Proto, Hosts: []netip.Addr{p.Host.Addr()}, First: p.Host.Port(), Last: p.Host.Port()})
+	if err != nil {
+		return errors.Join(err, c.n.ports.Claim(p.Proto, p.Host))
+	}
+	c.reserved = append(c.reserved, got...)
+	c.n.note(p.Proto, got[0].Sockets[0])
+	return nil
+}
+
+// rebindFreed is rebind for a port whose socket was a keeper's that has died: the kernel
+// may not be done with closing it.
+func (c *change) rebindFreed(p firewall.Port) error {
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
+		err := c.rebind(p)
+		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// hostPort is a port of the host.
+type hostPort struct {
+	proto string
+	host  netip.AddrPort
+}
+
+// note remembers whether a reserved port has a socket, which the keeper can hold.
+func (n *Networks) note(proto string, s hostports.Socket) {
+	if s.File == nil {
+		n.opts.Log.Warn(s.Warning)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s.File == nil {
+		n.loose[hostPort{proto, s.Host}] = true
+	} else {
+		delete(n.loose, hostPort{proto, s.Host})
+	}
+}

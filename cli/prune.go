@@ -54,7 +54,9 @@ func (a *app) pruning(about, what, title string, all *bool,
 				return err
 			}
 			a.deleted(title, gone)
-			fmt.Fprintln(a.Out, "Total reclaimed space:", units.HumanSize(float64(size)))
+			if what != networkPrune { // networks take no space
+				fmt.Fprintln(a.Out, "Total reclaimed space:", units.HumanSize(float64(size)))
+			}
 			return nil
 		})}
 	cmd.Flags().Var(&filters, "filter", "Remove those only that a condition holds for, like label=a")
@@ -62,10 +64,14 @@ func (a *app) pruning(about, what, title string, all *bool,
 	return cmd
 }
 
+const networkPrune = "network prune"
+
 func pruneWarning(what string, all bool) string {
 	switch {
 	case what == "container prune":
 		return "WARNING! This will remove all stopped containers."
+	case what == networkPrune:
+		return "WARNING! This will remove all custom networks not used by at least one container."
 	case all:
 		return "WARNING! This will remove all local volumes not used by at least one container."
 	}

@@ -42,7 +42,7 @@ func newSystemPrune(a *app) *cobra.Command {
 }
 
 func (o *systemPruneFlags) warning() string {
-	what := []string{"all stopped containers"}
+	what := []string{"all stopped containers", "all networks not used by at least one container"}
 	if o.volumes {
 		what = append(what, "all anonymous volumes not used by at least one container")
 	}
@@ -72,6 +72,11 @@ func (a *app) systemPrune(ctx context.Context, c *client.Client, o *systemPruneF
 	}
 	a.deleted("Deleted Containers:", containers.ContainersDeleted)
 	total := containers.SpaceReclaimed
+	networks, err := c.NetworkPrune(ctx, filters())
+	if err != nil {
+		return err
+	}
+	a.deleted("Deleted Networks:", networks.NetworksDeleted)
 	if o.volumes {
 		volumes, err := c.VolumePrune(ctx, filters())
 		if err != nil {

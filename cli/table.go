@@ -65,7 +65,12 @@ func entries() []entry {
 		{"volume", "rename", nil, "", newVolumeRename},
 		{"volume", "rm", []string{"remove"}, "", newVolumeRm},
 		{"network", "ls", []string{"list"}, "", newNetworkLs},
+		{"network", "connect", nil, "", newNetworkConnect},
+		{"network", "create", nil, "", newNetworkCreate},
+		{"network", "disconnect", nil, "", newNetworkDisconnect},
 		{"network", "inspect", nil, "", newNetworkInspect},
+		{"network", "prune", nil, "", newNetworkPrune},
+		{"network", "rm", []string{"remove"}, "", newNetworkRm},
 		{"system", "info", nil, "info", newInfo},
 		{"system", "events", nil, "events", newEvents},
 		{"system", "df", nil, "", newSystemDf},
@@ -91,7 +96,6 @@ var unbuilt = [...]struct{ group, names string }{
 	{"", "attest bake build builder buildx checkpoint compose config context node plugin secret service stack swarm trust machine kubernetes dashboard anatomy why"},
 	{"image", "build"},
 	{"volume", "update"},
-	{"network", "connect create disconnect prune rm"},
 }
 
 // groups are the management commands and what they are about.

@@ -20,6 +20,9 @@ func newUpdate(a *app) *cobra.Command {
 			return err
 		}
 		request := client.UpdateConfig{UpdateConfig: config, OnUnhealthy: o.OnUnhealthy()}
+		if request.PublishAdd, request.PublishRm, err = o.Ports(); err != nil {
+			return err
+		}
 		var warnings []string
 		err = a.each(args, func(name string) error {
 			r, err := c.ContainerUpdate(ctx, name, request)

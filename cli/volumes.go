@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/volume"
 	"github.com/spf13/cobra"
 
@@ -127,56 +126,5 @@ func newVolumeRm(a *app) *cobra.Command {
 			return a.each(args, func(name string) error { return c.VolumeRemove(ctx, name, force) })
 		})}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Succeed also when there is no such volume")
-	return cmd
-}
-
-type networkRow struct {
-	CreatedAt, Driver, ID, IPv4, IPv6, Internal, Labels, Name, Scope string
-
-	labels map[string]string
-}
-
-// Label returns one label.
-func (r networkRow) Label(name string) string { return r.labels[name] }
-
-func newNetworkLs(a *app) *cobra.Command {
-	var l listFlags
-	cmd := &cobra.Command{Use: "ls [OPTIONS]", Short: "List networks", Args: args(0, 0),
-		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
-			list, err := c.NetworkList(ctx, l.filters.f)
-			if err != nil {
-				return err
-			}
-			p, err := l.printer(a, "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", "{{.ID}}", format.Heads{"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT"})
-			if err != nil {
-				return err
-			}
-			slices.SortFunc(list, func(a, b network.Summary) int { return strings.Compare(a.Name, b.Name) })
-			for _, n := range list {
-				row := networkRow{n.Created.String(), n.Driver, n.ID, fmt.Sprint(n.EnableIPv4), fmt.Sprint(n.EnableIPv6), fmt.Sprint(n.Internal), labelList(n.Labels), n.Name, n.Scope, n.Labels}
-				if !l.noTrunc {
-					row.ID = shortID(n.ID)
-				}
-				if err := p.Row(row); err != nil {
-					return err
-				}
-			}
-			return p.Flush()
-		})}
-	l.register(cmd)
-	cmd.Flags().BoolVar(&l.noTrunc, "no-trunc", false, "Do not shorten ids")
-	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "Show ids only")
-	return cmd
-}
-
-func newNetworkInspect(a *app) *cobra.Command {
-	var text string
-	var verbose bool
-	cmd := &cobra.Command{Use: "inspect [OPTIONS] NETWORK [NETWORK...]", Short: "Display detailed information on one or more networks", Args: args(1, -1),
-		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
-			return a.inspect(ctx, c, text, args, inspectNetwork(verbose))
-		})}
-	cmd.Flags().StringVarP(&text, "format", "f", "", formatHelp)
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "Say more, to find what is wrong")
 	return cmd
 }

@@ -189,6 +189,33 @@ func (c *Client) NetworkInspect(ctx context.Context, ref string, verbose bool) (
 	return out, raw, err
 }
 
+// NetworkCreate makes a network.
+func (c *Client) NetworkCreate(ctx context.Context, r network.CreateRequest) (out network.CreateResponse, err error) {
+	return out, c.call(ctx, http.MethodPost, "/networks/create", nil, r, &out)
+}
+
+// NetworkRemove removes a network that no container is on.
+func (c *Client) NetworkRemove(ctx context.Context, ref string) error {
+	return c.call(ctx, http.MethodDelete, "/networks/"+escape(ref), nil, nil, nil)
+}
+
+// NetworkPrune removes the networks that no container is on.
+func (c *Client) NetworkPrune(ctx context.Context, f Filters) (out network.PruneReport, err error) {
+	q := url.Values{}
+	f.encode(q)
+	return out, c.call(ctx, http.MethodPost, "/networks/prune", q, nil, &out)
+}
+
+// NetworkConnect puts a container on a network.
+func (c *Client) NetworkConnect(ctx context.Context, ref string, r network.ConnectRequest) error {
+	return c.call(ctx, http.MethodPost, "/networks/"+escape(ref)+"/connect", nil, r, nil)
+}
+
+// NetworkDisconnect takes a container off a network.
+func (c *Client) NetworkDisconnect(ctx context.Context, ref string, r network.DisconnectRequest) error {
+	return c.call(ctx, http.MethodPost, "/networks/"+escape(ref)+"/disconnect", nil, r, nil)
+}
+
 // Ping asks whether the engine answers.
 func (c *Client) Ping(ctx context.Context) error {
 	return c.call(ctx, http.MethodGet, "/_ping", nil, nil, nil)

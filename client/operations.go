@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/volume"
 )
 
@@ -28,7 +29,9 @@ func (c *Client) ContainerRename(ctx context.Context, ref, name string) error {
 // UpdateConfig is docker's, and what docker has not.
 type UpdateConfig struct {
 	container.UpdateConfig
-	OnUnhealthy string `json:",omitempty"` // none, restart, stop; "" leaves what is
+	OnUnhealthy string          `json:",omitempty"` // none, restart, stop; "" leaves what is
+	PublishAdd  network.PortMap `json:",omitempty"`
+	PublishRm   network.PortMap `json:",omitempty"` // a port without bindings: all it has
 }
 
 // ContainerUpdate changes limits and the restart policy of a container; zero values

@@ -36,6 +36,7 @@ type Containers interface {
 	Top(ctx context.Context, ref, psOptions string) (*apicontainer.TopResponse, error)
 	Stats(ctx context.Context, ref string, o container.StatsOptions, send func(*apicontainer.StatsResponse) error) error
 	Update(ctx context.Context, ref string, h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
+	Publish(ctx context.Context, ref string, add, remove apinetwork.PortMap) error
 	Remove(ctx context.Context, ref string, o container.RemoveOptions) error
 	// Wait has registered the waiter when it returns.
 	Wait(ctx context.Context, ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)
@@ -154,6 +155,11 @@ type Volumes interface {
 type Networks interface {
 	List(ctx context.Context, f filters.Filters) ([]apinetwork.Summary, error)
 	Inspect(ctx context.Context, ref string) (*apinetwork.Inspect, error)
+	Create(ctx context.Context, r apinetwork.CreateRequest) (*apinetwork.CreateResponse, error)
+	Remove(ctx context.Context, ref string) error
+	Prune(ctx context.Context, f filters.Filters) (*apinetwork.PruneReport, error)
+	Connect(ctx context.Context, ref string, r apinetwork.ConnectRequest) error
+	Disconnect(ctx context.Context, ref string, r apinetwork.DisconnectRequest) error
 }
 
 // Registries is what the server needs of registries.

@@ -4,7 +4,6 @@ import (
 	"github.com/moby/moby/api/types/build"
 	apicontainer "github.com/moby/moby/api/types/container"
 	apiimage "github.com/moby/moby/api/types/image"
-	apinetwork "github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/system"
 	apivolume "github.com/moby/moby/api/types/volume"
 
@@ -114,6 +113,3 @@ func diskReport(r *request) response {
 
 // nothingBuilt prunes the build cache, in which there is nothing yet.
 func nothingBuilt(*request) response { return ok(build.CachePruneReport{}) }
-
-// noNetworksToPrune prunes the networks that users made, of which there are none yet.
-func noNetworksToPrune(*request) response { return ok(apinetwork.PruneReport{}) }

@@ -32,28 +32,29 @@ import (
 // backend stands for the engine: the wire is what is tested here. A nil
 // function answers "no such container".
 type backend struct {
-	transfer func(what string, named reference.Named, o ImageTransferOptions, say Progress) error
-	create   func(container.CreateRequest) (apicontainer.CreateResponse, error)
-	start    func(ctx context.Context, ref string) error
-	stats    func(o container.StatsOptions, send func(*apicontainer.StatsResponse) error) error
-	update   func(h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
-	stop     func(ref, signal string, timeout *int) error
-	remove   func(ref string, o container.RemoveOptions) error
-	wait     func(ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)
-	list     func(container.ListOptions) ([]apicontainer.Summary, error)
-	logs     func(ctx context.Context, o container.LogOptions, w container.LogSink) error
-	attach   func(o container.AttachOptions, hijack container.Hijack) error
-	exec     func(o container.ExecStartOptions, hijack container.Hijack) error
-	resize   func(rows, cols uint16) error
-	commit   func(container.CommitRequest) (string, error)
-	save     func(refs []string, platforms []ocispec.Platform, w io.Writer) error
-	extract  func(o container.ExtractOptions, r io.Reader) error
-	events   func(ctx context.Context, since, until time.Time, f filters.Filters) ([]events.Message, <-chan events.Message, error)
-	load     func(r io.Reader, o ImageLoadOptions, say Progress) error
-	imp      func(r io.Reader, o ImageImportOptions) (string, error)
-	login    func(a apiregistry.AuthConfig) (string, error)
-	search   func(o SearchOptions) ([]apiregistry.SearchResult, error)
-	remote   func(ref string, a apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error)
+	published [2]apinetwork.PortMap
+	transfer  func(what string, named reference.Named, o ImageTransferOptions, say Progress) error
+	create    func(container.CreateRequest) (apicontainer.CreateResponse, error)
+	start     func(ctx context.Context, ref string) error
+	stats     func(o container.StatsOptions, send func(*apicontainer.StatsResponse) error) error
+	update    func(h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error)
+	stop      func(ref, signal string, timeout *int) error
+	remove    func(ref string, o container.RemoveOptions) error
+	wait      func(ref string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error)
+	list      func(container.ListOptions) ([]apicontainer.Summary, error)
+	logs      func(ctx context.Context, o container.LogOptions, w container.LogSink) error
+	attach    func(o container.AttachOptions, hijack container.Hijack) error
+	exec      func(o container.ExecStartOptions, hijack container.Hijack) error
+	resize    func(rows, cols uint16) error
+	commit    func(container.CommitRequest) (string, error)
+	save      func(refs []string, platforms []ocispec.Platform, w io.Writer) error
+	extract   func(o container.ExtractOptions, r io.Reader) error
+	events    func(ctx context.Context, since, until time.Time, f filters.Filters) ([]events.Message, <-chan events.Message, error)
+	load      func(r io.Reader, o ImageLoadOptions, say Progress) error
+	imp       func(r io.Reader, o ImageImportOptions) (string, error)
+	login     func(a apiregistry.AuthConfig) (string, error)
+	search    func(o SearchOptions) ([]apiregistry.SearchResult, error)
+	remote    func(ref string, a apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error)
 }
 
 var errAbsent = fault.New(fault.NotFound, "No such container: x")
@@ -96,6 +97,11 @@ func (b *backend) Stats(_ context.Context, _ string, o container.StatsOptions, s
 	}
 	return b.stats(o, send)
 }
+func (b *backend) Publish(_ context.Context, _ string, add, remove apinetwork.PortMap) error {
+	b.published = [2]apinetwork.PortMap{add, remove}
+	return nil
+}
+
 func (b *backend) Update(_ context.Context, _ string, h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error) {
 	if b.update == nil {
 		return apicontainer.UpdateResponse{}, errAbsent
@@ -231,6 +237,24 @@ type networks struct{}
 func (networks) List(context.Context, filters.Filters) ([]apinetwork.Summary, error) { return nil, nil }
 func (networks) Inspect(_ context.Context, ref string) (*apinetwork.Inspect, error) {
 	return nil, fault.New(fault.NotFound, "network %s not found", ref)
+}
+func (networks) Create(_ context.Context, r apinetwork.CreateRequest) (*apinetwork.CreateResponse, error) {
+	return &apinetwork.CreateResponse{ID: "id of " + r.Name}, nil
+}
+func (networks) Remove(_ context.Context, ref string) error {
+	return fault.New(fault.NotFound, "network %s not found", ref)
+}
+func (networks) Prune(context.Context, filters.Filters) (*apinetwork.PruneReport, error) {
+	return &apinetwork.PruneReport{}, nil
+}
+func (networks) Connect(_ context.Context, ref string, r apinetwork.ConnectRequest) error {
+	if r.EndpointConfig != nil && r.EndpointConfig.MacAddress != nil {
+		return fault.New(fault.Invalid, "connect %s to %s as %s", r.Container, ref, r.EndpointConfig.MacAddress)
+	}
+	return nil
+}
+func (networks) Disconnect(_ context.Context, ref string, r apinetwork.DisconnectRequest) error {
+	return fault.New(fault.Conflict, "disconnect %s from %s, force %v", r.Container, ref, r.Force)
 }
 
 type engine struct{ *backend }

@@ -1,6 +1,10 @@
 package server
 
-import apinetwork "github.com/moby/moby/api/types/network"
+import (
+	"net/http"
+
+	apinetwork "github.com/moby/moby/api/types/network"
+)
 
 func networkList(r *request) response {
 	f, err := r.filters("dangling", "driver", "id", "label", "name", "scope", "type")
@@ -14,6 +18,62 @@ func networkList(r *request) response {
 	return result(list, err)
 }
 
+// networkInspect describes a network, since version 1.52 with the use of its addresses.
 func networkInspect(r *request) response {
-	return result(r.server.Networks.Inspect(r.Context(), r.vars[0]))
+	n, err := r.server.Networks.Inspect(r.Context(), r.vars[0])
+	if err != nil {
+		return failure{err}
+	}
+	if r.version < 52 {
+		n.Status = nil
+	}
+	return ok(n)
+}
+
+func networkCreate(r *request) response {
+	var c apinetwork.CreateRequest
+	if err := r.body(&c); err != nil {
+		return failure{err}
+	}
+	if r.version < 48 {
+		c.EnableIPv4 = nil
+	}
+	n, err := r.server.Networks.Create(r.Context(), c)
+	if err != nil {
+		return failure{err}
+	}
+	return created(n)
+}
+
+func networkRemove(r *request) response {
+	return done(http.StatusNoContent, r.server.Networks.Remove(r.Context(), r.vars[0]))
+}
+
+func networkPrune(r *request) response {
+	f, err := r.filters("label", "label!", "until")
+	if err != nil {
+		return failure{err}
+	}
+	return result(r.server.Networks.Prune(r.Context(), f))
+}
+
+// networkConnect puts a container on a network; a hardware address can be asked for
+// since version 1.54.
+func networkConnect(r *request) response {
+	var c apinetwork.ConnectRequest
+	if err := r.body(&c); err != nil {
+		return failure{err}
+	}
+	if r.version < 54 && c.EndpointConfig != nil {
+		c.EndpointConfig.MacAddress = nil
+	}
+	return done(http.StatusOK, r.server.Networks.Connect(r.Context(), r.vars[0], c))
+}
+
+func networkDisconnect(r *request) response {
+	var d apinetwork.DisconnectRequest
+	if err := r.body(&d); err != nil {
+		return failure{err}
+	}
+	return done(http.StatusOK, r.server.Networks.Disconnect(r.Context(), r.vars[0], d))
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/moby/moby/api/types"
 	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 
 	"hoy/container"
 	"hoy/container/spec"
@@ -13,7 +14,8 @@ import (
 func containerUpdate(r *request) response {
 	var u struct {
 		apicontainer.UpdateConfig
-		OnUnhealthy string // not docker's
+		OnUnhealthy           string          // not docker's
+		PublishAdd, PublishRm network.PortMap // not docker's
 	}
 	if err := r.body(&u); err != nil {
 		return failure{err}
@@ -28,6 +30,9 @@ func containerUpdate(r *request) response {
 		h.Annotations = map[string]string{spec.OnUnhealthyLabel: u.OnUnhealthy}
 	}
 	answer, err := r.server.Containers.Update(r.Context(), r.vars[0], h)
+	if err == nil && len(u.PublishAdd)+len(u.PublishRm) > 0 {
+		err = r.server.Containers.Publish(r.Context(), r.vars[0], u.PublishAdd, u.PublishRm)
+	}
 	if r.version < 55 && given > 0 {
 		answer.Warnings = append(answer.Warnings, "Block I/O limits of devices can be updated from API version 1.55 on. Limits discarded.")
 	}

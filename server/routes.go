@@ -102,12 +102,12 @@ func routes() []route {
 
 		{get, "/networks", networkList, 0},
 		{get, "/networks/", networkList, 0},
-		{post, "/networks/create", absent("creating networks"), 0},
-		{post, "/networks/prune", noNetworksToPrune, 0},
-		{post, "/networks/{id}/connect", absent("connecting a container to a network"), 0},
-		{post, "/networks/{id}/disconnect", absent("disconnecting a container from a network"), 0},
+		{post, "/networks/create", networkCreate, 0},
+		{post, "/networks/prune", networkPrune, 0},
+		{post, "/networks/{id}/connect", networkConnect, 0},
+		{post, "/networks/{id}/disconnect", networkDisconnect, 0},
 		{get, "/networks/{id}", networkInspect, 0},
-		{del, "/networks/{id}", absent("removing networks"), 0},
+		{del, "/networks/{id}", networkRemove, 0},
 
 		{get, "/plugins", pluginList, 0},
 		{get, "/plugins/privileges", absent("plugins"), 0},

@@ -173,6 +173,7 @@ func (r *run) clean(s *scenario) {
 	}
 	remove([]string{"ps", "-aq", "--filter", "name=^" + s.c}, []string{"rm", "-fv"})
 	remove([]string{"volume", "ls", "-q", "--filter", "name=" + s.c}, []string{"volume", "rm"})
+	remove([]string{"network", "ls", "-q", "--filter", "name=" + s.c}, []string{"network", "rm"})
 	remove([]string{"images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=" + s.c + "*"}, []string{"rmi", "-f"})
 }
 

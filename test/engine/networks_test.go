@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hoy/lib/failpoint"
+	"hoy/test/rootful"
+)
+
+// site serves a page that says name.
+func site(name string) []string {
+	return []string{"sh", "-c", "mkdir -p /www && echo " + name + " >/www/index.html && exec httpd -f -p 80 -h /www"}
+}
+
+// page fetches from the machine.
+func page(address string) string {
+	c, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(2 * time.Second))
+	fmt.Fprint(c, "GET / HTTP/1.0\r\n\r\n")
+	b := make([]byte, 4096)
+	var all string
+	for {
+		n, err := c.Read(b)
+		if all += string(b[:n]); err != nil {
+			_, body, _ := strings.Cut(all, "\r\n\r\n")
+			return strings.TrimSpace(body)
+		}
+	}
+}
+
+// everywhere are the ways in which the machine reaches a port published everywhere.
+var everywhere = []string{"127.0.0.1", "[::1]"}
+
+// TestNetworksOutliveCrashes has names answered and published ports lead to their
+// container whatever part of hoy is gone, and no longer.
+func TestNetworksOutliveCrashes(t *testing.T) {
+	for name, crash := range crashes {
+		t.Run(name, func(t *testing.T) {
+			rootful.Check(t)
+			e := Start(t)
+			e.ImportBusybox()
+			e.Hoy("network", "create", "net")
+			e.Hoy(append([]string{"run", "-d", "--name", "web", "--network", "net", "--network-alias", "shop", "-p", "18080:80", "busybox"}, site("web")...)...)
+			e.Hoy("run", "-d", "--name", "client", "--network", "net", "busybox", "sh", "-c", "while :; do wget -qO- http://shop/; sleep 0.1; done")
+			log := e.Hoy("inspect", "-f", "{{.LogPath}}", "client")
+			asked := func() int { b, _ := os.ReadFile(log); return strings.Count(string(b), "web") }
+			works := func(when string) {
+				t.Helper()
+				for _, a := range everywhere {
+					e.Eventually("the page at "+a+" "+when, func() bool { return page(a+":18080") == "web" })
+				}
+				was := asked()
+				e.Eventually("answers to a name "+when, func() bool { return asked() > was+2 })
+			}
+			works("at first")
+			if name == "engine" {
+				e.Kill()
+				works("without an engine")
+				e.Up()
+			} else {
+				crash(e)
+			}
+			works("after the crash")
+			e.Hoy("network", "connect", "bridge", "web")
+			e.Hoy("update", "--publish-add", "18081:80", "--publish-rm", "18080:80", "web")
+			for _, a := range everywhere {
+				e.Eventually("the page at its new port of "+a, func() bool { return page(a+":18081") == "web" })
+				if got := page(a + ":18080"); got == "web" {
+					t.Errorf("still at the old port of %s", a)
+				}
+			}
+			e.Hoy("rm", "-f", "web", "client")
+			if got := page("127.0.0.1:18081"); !strings.Contains(got, "refused") {
+				t.Errorf("after the end: %s", got)
+			}
+			e.Hoy("network", "rm", "net")
+		})
+	}
+}
+
+// TestNetworksAfterAReboot makes bridges, rules and what runs on them anew when all that
+// does not survive a reboot is gone.
+func TestNetworksAfterAReboot(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy("network", "create", "--subnet", "10.87.0.0/24", "--ipv6", "--subnet", "fd00:87::/64", "net")
+	e.Hoy(append([]string{"run", "-d", "--restart", "always", "--name", "web", "--network", "net", "--ip", "10.87.0.9", "-p", "18080:80", "busybox"}, site("web")...)...)
+	e.Eventually("the page", func() bool { return page("127.0.0.1:18080") == "web" })
+	link := "br-" + e.Hoy("network", "inspect", "-f", "{{.Id}}", "net")[:12]
+	pid, err := strconv.Atoi(e.Hoy("inspect", "-f", "{{.State.Pid}}", "web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Kill()
+	e.KillKeeper()
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("ip", "link", "del", link).CombinedOutput(); err != nil {
+		t.Fatalf("ip link del %s: %v %s", link, err, out)
+	}
+	if err := os.RemoveAll(filepath.Join(e.Dir, "run")); err != nil {
+		t.Fatal(err)
+	}
+	e.Up()
+	for _, a := range []string{"127.0.0.1:18080", "[::1]:18080", "10.87.0.9:80"} {
+		e.Eventually("the page at "+a, func() bool { return page(a) == "web" })
+	}
+}
+
+// networkLife makes networks, connects a container in every way, and takes all of it away;
+// every step may fail.
+func networkLife(e *Engine) {
+	e.Try("network", "create", "one")
+	e.Try("network", "create", "--internal", "two")
+	e.Try(append([]string{"run", "-d", "--name", "first", "--network", "one", "-p", "18080:80", "busybox"}, site("first")...)...)
+	e.Try("network", "connect", "--alias", "x", "two", "first")
+	e.Try("update", "--publish-add", "18081:81", "--publish-rm", "18080:80", "first")
+	e.Try("network", "disconnect", "two", "first")
+	e.Try("rm", "-f", "first")
+	e.Try("network", "rm", "two")
+	e.Try("network", "rm", "one")
+}
+
+// TestEveryNetworkFailpoint breaks the engine at every point of that life, by an error
+// and by SIGKILL. The next engine's state and the kernel's agree, and nothing is left.
+func TestEveryNetworkFailpoint(t *testing.T) {
+	for _, mode := range []string{"error", "kill"} {
+		for _, p := range failpoint.Network {
+			t.Run(mode+" "+string(p), func(t *testing.T) {
+				rootful.Check(t)
+				e := Start(t)
+				e.ImportBusybox()
+				reached := filepath.Join(e.Dir, "reached")
+				e.endGently()
+				e.Setenv(fmt.Sprintf("HOY_FAILPOINT=%s=%s", p, mode), "HOY_FAILPOINT_TRACE="+reached)
+				e.Launch() // it makes a place in the default network ready, and may die of that
+				e.revived(func() {
+					for deadline := time.Now().Add(wait); e.Ping() != nil && time.Now().Before(deadline); {
+						time.Sleep(5 * time.Millisecond)
+					}
+					networkLife(e)
+				})
+				if trace, _ := os.ReadFile(reached); !slices.Contains(strings.Fields(string(trace)), string(p)) {
+					t.Errorf("never reached")
+				}
+				e.Setenv()
+				e.endGently()
+				e.Up()
+				e.Try("rm", "-f", "first")
+				e.Hoy("network", "prune", "-f")
+				if left := e.Hoy("network", "ls", "-q", "--filter", "type=custom"); left != "" {
+					t.Errorf("cannot remove %s", left)
+				}
+				e.Hoy("network", "create", "one")
+				e.Hoy(append([]string{"run", "-d", "--name", "second", "--network", "one", "-p", "18080-18081:80", "busybox"}, site("second")...)...)
+				e.Eventually("the next container's page", func() bool { return page("127.0.0.1:18080") == "second" })
+				e.Hoy("rm", "-f", "second")
+				e.Hoy("network", "rm", "one")
+				e.nothingLeft()
+			})
+		}
+	}
+}
+
+// TestPortConflicts says which port is taken, by whom, and leaves nothing behind.
+func TestPortConflicts(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	l, err := net.Listen("tcp", "127.0.0.1:18080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	e.Hoy("run", "-d", "--name", "holder", "-p", "18081:80", "-p", "18082:81", "busybox", "sleep", "1000")
+	for port, says := range map[string]string{
+		"18080":       "failed to bind host port 0.0.0.0:18080/tcp: address already in use",
+		"18081":       "Bind for 0.0.0.0:18081 failed: port is already allocated",
+		"18081-18082": "all ports are allocated",
+	} {
+		r := e.Try("run", "--name", "other", "-p", port+":80", "busybox", "true")
+		if r.Code != 125 || !strings.Contains(r.Stderr, says) {
+			t.Errorf("%s: exit code %d, %q; want %q", port, r.Code, r.Stderr, says)
+		}
+		e.Hoy("rm", "other")
+	}
+	if r := e.Try("run", "--rm", "-p", "18080-18083:80", "busybox", "true"); r.Code != 0 {
+		t.Errorf("a range with a free port: %+v", r)
+	}
+}

@@ -184,7 +184,7 @@ func (a *app) engine() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := client.Options{Endpoint: e}
+	o := client.Options{Endpoint: e, Header: a.choice().Header()}
 	if implicit && !a.silent {
 		o.Launch = client.Launcher(a.Err)
 	}

@@ -26,6 +26,8 @@ type Options struct {
 	// Launch starts an engine when none listens at the endpoint, and returns when
 	// it answers; nil where that is nobody's business.
 	Launch func(context.Context) error
+	// Header goes with every request; what HTTP itself needs stays ours.
+	Header map[string]string
 	// Trace is told of each answer, in one line; nil: nobody is.
 	Trace func(string)
 }
@@ -44,6 +46,7 @@ type Client struct {
 	endpoint Endpoint
 	launch   func(context.Context) error
 	trace    func(string)
+	header   string // lines
 
 	mu       sync.Mutex
 	version  string // API version, lowered once if the engine is older
@@ -56,7 +59,11 @@ func New(o Options) (*Client, error) {
 	if err := o.Endpoint.check(); err != nil {
 		return nil, err
 	}
-	return &Client{endpoint: o.Endpoint, launch: o.Launch, trace: o.Trace, version: version.API}, nil
+	header, err := headerLines(o.Header)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{endpoint: o.Endpoint, launch: o.Launch, trace: o.Trace, header: header, version: version.API}, nil
 }
 
 // Host returns the address of the engine as the user would write it.

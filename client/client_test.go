@@ -141,3 +141,26 @@ func TestLost(t *testing.T) {
 		t.Error("a broken connection is a lost engine")
 	}
 }
+
+// TestHeader sends the headers of config.json, but none that HTTP needs for itself.
+func TestHeader(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"HttpHeaders":{"X-Meta-Team":"core","user-agent":"else"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	header := Choice{ConfigDir: dir, Getenv: func(string) string { return "" }}.Header()
+	var got http.Header
+	c := serve(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
+	c, err := New(Options{Endpoint: c.endpoint, Header: header})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.call(t.Context(), http.MethodGet, "/x", nil, nil, nil); err != nil || got.Get("X-Meta-Team") != "core" || !strings.HasPrefix(got.Get("User-Agent"), "hoy/") {
+		t.Errorf("%v, %v", got, err)
+	}
+	for k, v := range map[string]string{"a b": "", "A": "1\r\nB: 2", "": "x"} {
+		if _, err := New(Options{Endpoint: c.endpoint, Header: map[string]string{k: v}}); err == nil {
+			t.Errorf("%q: %q is accepted", k, v)
+		}
+	}
+}

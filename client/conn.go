@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"hoy/lib/version"
@@ -24,6 +27,7 @@ type request struct {
 	stream       io.Reader // or a body of unknown length
 	hijack       bool      // the connection is taken over after the answer
 	auth         string    // X-Registry-Auth, "" for none
+	header       string    // lines of more headers
 }
 
 // conn is a connection with what was read ahead from it.
@@ -36,6 +40,7 @@ type conn struct {
 // send writes the request and reads the head of the answer. A connection that the
 // engine closed while it was idle is replaced once, before anything was answered.
 func (c *Client) send(ctx context.Context, r request, api string) (*http.Response, error) {
+	r.header = c.header
 	for {
 		cn, err := c.connect(ctx)
 		if err != nil {
@@ -98,9 +103,26 @@ func (r request) head(api string) []byte {
 	if r.hijack {
 		b.WriteString("Connection: Upgrade\r\nUpgrade: tcp\r\n")
 	}
-	b.WriteString("\r\n")
+	b.WriteString(r.header + "\r\n")
 	b.Write(r.body)
 	return b.Bytes()
+}
+
+// own are the headers that a request has of its own.
+var own = []string{"Host", "User-Agent", "Content-Type", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "X-Registry-Auth"}
+
+// headerLines writes headers as a request has them.
+func headerLines(header map[string]string) (string, error) {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(header)) {
+		if k == "" || strings.ContainsAny(k, " :\t\r\n") || strings.ContainsAny(header[k], "\r\n\x00") {
+			return "", fmt.Errorf("cannot send the header %q: %q: it is none of HTTP", k, header[k])
+		}
+		if !slices.Contains(own, http.CanonicalHeaderKey(k)) {
+			fmt.Fprintf(&b, "%s: %s\r\n", k, header[k])
+		}
+	}
+	return b.String(), nil
 }
 
 // sendChunks sends a body in chunks. Its errors show as errors of the answer.

@@ -48,7 +48,7 @@ func (c Choice) Resolve() (e Endpoint, implicit bool, err error) {
 		name = c.Getenv("DOCKER_CONTEXT")
 	}
 	if name == "" {
-		name = currentContext(dir)
+		name = readConfig(dir).CurrentContext
 	}
 	if name != "" && name != "default" {
 		e, err = loadContext(dir, name)
@@ -114,18 +114,23 @@ func tlsConfig(ca, cert, key string, skipVerify bool) (*tls.Config, error) {
 	return conf, nil
 }
 
-// currentContext returns the context in use, "" if none or if the file is missing.
-func currentContext(dir string) string {
-	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
-	if err != nil {
-		return ""
-	}
-	var conf struct{ CurrentContext string }
-	if json.Unmarshal(b, &conf) != nil {
-		return ""
-	}
-	return conf.CurrentContext
+// configFile is what we read of docker's config.json.
+type configFile struct {
+	CurrentContext string
+	HTTPHeaders    map[string]string `json:"HttpHeaders"`
 }
+
+// readConfig reads it; one that is missing or cannot be read says nothing.
+func readConfig(dir string) (conf configFile) {
+	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil || json.Unmarshal(b, &conf) != nil {
+		return configFile{}
+	}
+	return conf
+}
+
+// Header are the headers that config.json has for every request.
+func (c Choice) Header() map[string]string { return readConfig(c.Dir()).HTTPHeaders }
 
 // loadContext reads a context as docker stores it: in a folder named by the SHA-256
 // of the context's name.

@@ -18,7 +18,7 @@ import (
 // Pull brings in an image from its registry, or with a bare name all images of the
 // repository.
 func (i images) Pull(ctx context.Context, named reference.Named, o server.ImageTransferOptions, say server.Progress) error {
-	repo, err := i.registries().Repository(ctx, named, credentials(o.Auth))
+	repo, err := i.registries().Repository(ctx, named, transferAuth(o))
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (i images) Push(ctx context.Context, named reference.Named, o server.ImageT
 	} else if _, err := i.store.Get(ctx, named.String()); fault.Is(err, fault.NotFound) {
 		return fault.New(fault.NotFound, "tag does not exist: %s", reference.FamiliarString(named))
 	}
-	repo, err := i.registries().Repository(ctx, named, credentials(o.Auth))
+	repo, err := i.registries().Repository(ctx, named, transferAuth(o))
 	if err != nil {
 		return err
 	}

@@ -64,6 +64,12 @@ func credentials(a apiregistry.AuthConfig) registry.Auth {
 	}
 }
 
+func transferAuth(o server.ImageTransferOptions) registry.Auth {
+	a := credentials(o.Auth)
+	a.Meta = o.Meta
+	return a
+}
+
 // Inspect tells what a name stands for in its registry, and for which platforms it is.
 func (r registries) Inspect(ctx context.Context, ref string, a apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error) {
 	repo, _, tag, err := r.repository(ctx, ref, server.ManifestOptions{Auth: a})

@@ -111,7 +111,7 @@ func (c *Client) endpoint(ctx context.Context, h host, domain string, last bool,
 	}
 	e := &endpoint{
 		base: h.base, plain: h.insecure || h.skipVerify || h.base.Scheme == "http", can: h.can,
-		header: c.requestHeader(h.header), http: client,
+		header: c.requestHeader(h.header, a.Meta), http: client,
 	}
 	if h.base.Host != registryHost(domain) {
 		e.domain = domain
@@ -126,10 +126,12 @@ func (c *Client) endpoint(ctx context.Context, h host, domain string, last bool,
 }
 
 // requestHeader is what every request to a host has.
-func (c *Client) requestHeader(more http.Header) http.Header {
+func (c *Client) requestHeader(more ...http.Header) http.Header {
 	h := http.Header{}
-	for k, v := range more {
-		h[http.CanonicalHeaderKey(k)] = v
+	for _, m := range more {
+		for k, v := range m {
+			h[http.CanonicalHeaderKey(k)] = v
+		}
 	}
 	if c.c.UserAgent != "" {
 		h.Set("User-Agent", c.c.UserAgent)

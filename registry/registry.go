@@ -4,6 +4,7 @@ package registry
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -30,6 +31,9 @@ type Auth struct {
 	IdentityToken      string // a refresh token, which the token server gave at login
 	RegistryToken      string // a bearer token, sent as it is
 	ServerAddress      string // host, or URL, that the rest is for; "": the registry that is spoken to
+	// Meta are headers that a caller has for the registry: they go with every request to
+	// it and its mirrors.
+	Meta http.Header
 }
 
 // Client reaches registries. It has no state but its configuration and may be used by

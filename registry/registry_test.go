@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/image"
+	"hoy/lib/fault"
 	"hoy/registry/registrytest"
 )
 
@@ -160,5 +162,27 @@ func TestPushAndPull(t *testing.T) {
 				t.Errorf("upload after mount: %v, %d requests", err, reg.Requests.Load()-before)
 			}
 		})
+	}
+}
+
+// TestMeta: what a client has for a registry goes with every request to it.
+func TestMeta(t *testing.T) {
+	with, without := 0, 0
+	r := registrytest.Start(t, registrytest.Options{Wrap: func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.Header.Get("X-Meta-Team") == "core" {
+				with++
+			} else {
+				without++
+			}
+			h.ServeHTTP(w, q)
+		})
+	}})
+	repo := open(t, r, Config{}, "x", Auth{Meta: http.Header{"X-Meta-Team": {"core"}}})
+	if _, err := repo.Resolve(t.Context(), "none"); !fault.Is(err, fault.NotFound) {
+		t.Error(err)
+	}
+	if with == 0 || without != 0 {
+		t.Errorf("%d requests with it, %d without", with, without)
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/distribution/reference"
@@ -89,6 +90,7 @@ type Images interface {
 type ImageTransferOptions struct {
 	Platform *ocispec.Platform // nil: with a pull this machine's, with a push all that are here
 	Auth     apiregistry.AuthConfig
+	Meta     http.Header // X-Meta-*: what the client has for the registry
 }
 
 // Progress receives what a long operation has to say, to be shown to a person.

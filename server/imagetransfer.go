@@ -18,7 +18,7 @@ func imagePull(r *request) response {
 	if reference.FamiliarName(named) == "scratch" {
 		return failure{fault.New(fault.Forbidden, "'scratch' is a reserved name")}
 	}
-	var o ImageTransferOptions
+	o := ImageTransferOptions{Meta: r.meta()}
 	if o.Platform, err = r.platform(); err != nil {
 		return failure{err}
 	}
@@ -35,7 +35,7 @@ func imagePush(r *request) response {
 	if err != nil {
 		return failure{err}
 	}
-	var o ImageTransferOptions
+	o := ImageTransferOptions{Meta: r.meta()}
 	if r.version >= 46 { // older clients may send what they do not mean
 		if o.Platform, err = r.jsonPlatform(r.value("platform")); err != nil {
 			return failure{err}

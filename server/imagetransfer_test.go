@@ -19,6 +19,9 @@ func TestImageTransfer(t *testing.T) {
 	var asked string
 	b := &backend{transfer: func(what string, named reference.Named, o ImageTransferOptions, say Progress) error {
 		asked = fmt.Sprint(what, " ", named, " ", o.Auth.Username)
+		if got := o.Meta.Get("X-Meta-Team"); got != "core" || len(o.Meta) != 1 {
+			t.Errorf("headers for the registry: %v", o.Meta)
+		}
 		if o.Platform != nil {
 			asked += " " + o.Platform.OS + "/" + o.Platform.Architecture + "/" + o.Platform.Variant
 		}
@@ -57,7 +60,7 @@ func TestImageTransfer(t *testing.T) {
 		{"/images/x/a/push?tag=b", "{}", "", 400, "X-Registry-Auth"},
 	} {
 		asked = ""
-		resp, body := call(t, socket, http.MethodPost, tc.path, nil, "X-Registry-Auth", tc.auth)
+		resp, body := call(t, socket, http.MethodPost, tc.path, nil, "X-Registry-Auth", tc.auth, "X-Meta-Team", "core")
 		_, short, found := strings.Cut(asked, "/")
 		if what, _, ok := strings.Cut(asked, " "); ok && found {
 			short = what + " " + short

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -26,6 +27,21 @@ func (r *request) credentials() (a apiregistry.AuthConfig, err error) {
 		return apiregistry.AuthConfig{}, fault.New(fault.Invalid, "invalid %s header: want JSON in base64 (URL alphabet)", apiregistry.AuthHeader)
 	}
 	return a, nil
+}
+
+// meta are the headers that are meant for the registry: docker's clients send them when
+// HttpHeaders of their config.json has them.
+func (r *request) meta() http.Header {
+	var meta http.Header
+	for k, v := range r.Header {
+		if strings.HasPrefix(k, "X-Meta-") {
+			if meta == nil {
+				meta = http.Header{}
+			}
+			meta[k] = v
+		}
+	}
+	return meta
 }
 
 // login checks credentials, which are in the body.

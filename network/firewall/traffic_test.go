@@ -1,10 +1,13 @@
 package firewall
 
 import (
+	"io"
 	"net"
 	"os"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"hoy/test/lan"
 	"hoy/test/rootful"
@@ -247,4 +250,53 @@ func TestPolicy(t *testing.T) {
 	lan.Must(t, f.Publish(published...))
 	w.Far.Expect(t, "192.0.2.1:8080", "")
 	w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+}
+
+// TestMTU: behind a link of smaller packets than the container's own, that nobody but
+// the router knows of, answers arrive whole: the router's complaint finds its way to the
+// container.
+func TestMTU(t *testing.T) {
+	w, _ := begin(t, []Network{hoy0, hoy1},
+		port("tcp", "0.0.0.0:8090", "hoy0", "172.17.0.2:90"), port("tcp", "[::]:8090", "hoy0", "[fd00:17::2]:90"))
+	lan.Must(t, w.Router.Do(func() error {
+		l, err := netlink.LinkByName("to-far")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMTU(l, 1300)
+	}))
+	const size = 1 << 20
+	lan.Must(t, w.Web.Do(func() error {
+		l, err := net.Listen("tcp", ":90")
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				c.Write(make([]byte, size))
+				c.Close()
+			}
+		}()
+		return nil
+	}))
+	for _, to := range []string{"192.0.2.1:8090", "[2001:db8:2::1]:8090"} {
+		lan.Must(t, w.Far.Do(func() error {
+			c, err := net.DialTimeout("tcp", to, lan.Patience)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(lan.Patience))
+			n, err := io.Copy(io.Discard, c)
+			if err != nil || n != size {
+				t.Errorf("%s: %d bytes of %d: %v", to, n, size, err)
+			}
+			return nil
+		}))
+	}
 }

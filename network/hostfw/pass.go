@@ -31,7 +31,7 @@ var firewalldForward = nft.Foreign{Family: "inet", Table: firewalldTable, Chain:
 func (h Host) Pass(owner string) ([]string, error) {
 	switch {
 	case h.ufwEnabled():
-		return nil, h.passUFW(owner)
+		return h.passUFW(owner)
 	case h.firewalldRuns():
 		return nil, nft.Pass(firewalldForward, firewall.Mark, owner)
 	}
@@ -42,24 +42,29 @@ func (h Host) Pass(owner string) ([]string, error) {
 func (h Host) Unpass(owner string) error {
 	var errs []error
 	for _, u := range ufwForward {
-		errs = append(errs, editBlock(h.path(u.file), owner, ""), nft.Unpass(u.chain, owner))
+		_, err := editBlock(h.path(u.file), owner, "")
+		errs = append(errs, err, nft.Unpass(u.chain, owner))
 	}
 	return errors.Join(append(errs, nft.Unpass(firewalldForward, owner))...)
 }
 
 // passUFW adds the rule to ufw's files, for the next time that it loads them, and to
 // the rules that it has loaded.
-func (h Host) passUFW(owner string) error {
+func (h Host) passUFW(owner string) (warnings []string, err error) {
 	for _, u := range ufwForward {
 		rule := fmt.Sprintf("-A %s -m mark --mark 0x%x/0x%x -j ACCEPT", u.chain.Chain, firewall.Mark, firewall.Mark)
-		if err := editBlock(h.path(u.file), owner, rule); err != nil {
-			return err
+		changed, err := editBlock(h.path(u.file), owner, rule)
+		if err != nil {
+			return nil, err
 		}
 		if err := nft.Pass(u.chain, firewall.Mark, owner); err != nil {
-			return err
+			return nil, err
+		}
+		if changed && u.chain.Family == "ip" && !nft.ExistsChain(u.chain) {
+			warnings = append(warnings, "ufw's rules are not in nftables (iptables-legacy), so that containers pass them only when ufw has loaded its files anew: run 'ufw reload'")
 		}
 	}
-	return nil
+	return warnings, nil
 }
 
 // editBlock makes the owner's block in a file of iptables-restore's format hold a rule,
@@ -71,26 +76,26 @@ func (h Host) passUFW(owner string) error {
 //	COMMIT
 //
 // A file that is not there is no error, and one that is right is not written.
-func editBlock(path, owner, rule string) error {
+func editBlock(path, owner, rule string) (changed bool, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("cannot let containers pass the host's firewall: %w", err)
+		return false, fmt.Errorf("cannot let containers pass the host's firewall: %w", err)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("cannot let containers pass the host's firewall: %w", err)
+		return false, fmt.Errorf("cannot let containers pass the host's firewall: %w", err)
 	}
 	text, err := withBlock(string(b), owner, rule)
 	if err != nil {
-		return fmt.Errorf("cannot let containers pass the host's firewall: %s: %w", path, err)
+		return false, fmt.Errorf("cannot let containers pass the host's firewall: %s: %w", path, err)
 	}
 	if text == string(b) {
-		return nil
+		return false, nil
 	}
-	return atomicfile.WriteSync(path, []byte(text), info.Mode().Perm())
+	return true, atomicfile.WriteSync(path, []byte(text), info.Mode().Perm())
 }
 
 func withBlock(text, owner, rule string) (string, error) {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -75,6 +76,15 @@ func New(t testing.TB) LAN {
 	w.Other = w.container(t, "other", Hoy1, 2)
 	for _, h := range []Host{w.Peer, w.Far, w.Web, w.DB, w.Other} {
 		h.Serve(t, 80)
+	}
+	// The kernel takes a link that has just come up for one without a carrier for up to
+	// a second, and IPv6 waits for it.
+	for _, to := range []string{"[2001:db8:2::2]:80", "[2001:db8:100::9]:80", "[fd00:17::2]:80", "[fd00:17::3]:80", "[fd00:18::2]:80"} {
+		for end := time.Now().Add(Patience); w.Host.Ask("tcp", to, Patience) == ""; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("the host does not reach %s", to)
+			}
+		}
 	}
 	return w
 }

@@ -81,6 +81,10 @@ func (a *app) words(group, name string) completer {
 		switch name {
 		case "create", "ls", "prune":
 			return cobra.NoFileCompletions
+		case "clone", "rename": // the second one is new
+			return a.first(a.names(volumes), cobra.NoFileCompletions)
+		case "import":
+			return nil
 		case "connect", "disconnect":
 			return a.first(a.names(networks), a.names(containers("")))
 		}

@@ -44,6 +44,8 @@ func TestComplete(t *testing.T) {
 		"rmi redis:7 |":                         "nginx nginx:latest",
 		"image inspect r|":                      "redis:7",
 		"volume rm |":                           "data",
+		"volume clone |":                        "data",
+		"volume rename data |":                  "",
 		"network inspect b|":                    "back bridge",
 		"run --network |":                       "back bridge",
 		"run --network=ba|":                     "back",

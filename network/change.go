@@ -72,17 +72,36 @@ func (c *change) use(ref string) (*segment, error) {
 
 // acquire looks a network up for an endpoint, whose end is told by release.
 func (n *Networks) acquire(ref string) (*segment, error) {
+	n.avoidRoutes(ref)
+	for {
+		s, moving, err := n.tryAcquire(ref)
+		if !moving {
+			return s, err
+		}
+		n.awaitChanges()
+	}
+}
+
+// awaitChanges returns when no network is being changed.
+func (n *Networks) awaitChanges() {
+	n.changing.Lock()
+	defer n.changing.Unlock()
+}
+
+func (n *Networks) tryAcquire(ref string) (s *segment, moving bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s, err := n.find(ref)
-	if err != nil {
-		return nil, err
+	if s, err = n.find(ref); err != nil {
+		return nil, false, err
 	}
 	if s.ConfigOnly {
-		return nil, fault.New(fault.Forbidden, "cannot create endpoint on configuration-only network")
+		return nil, false, fault.New(fault.Forbidden, "cannot create endpoint on configuration-only network")
+	}
+	if s.moving {
+		return nil, true, nil
 	}
 	s.uses++
-	return s, nil
+	return s, false, nil
 }
 
 func (n *Networks) release(s *segment) {

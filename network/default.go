@@ -125,8 +125,12 @@ func (n *Networks) bridgeAddress(v6 bool, bip, fixed netip.Prefix, there []netip
 		return there[i], nil
 	}
 	if old != nil {
+		routes, err := netlink.Routes(old.Link)
+		if err != nil {
+			return netip.Prefix{}, err
+		}
 		for _, s := range old.Subnets {
-			if p := netip.PrefixFrom(s.Gateway, s.Prefix.Bits()); p.IsValid() && suits(p) {
+			if p := netip.PrefixFrom(s.Gateway, s.Prefix.Bits()); p.IsValid() && suits(p) && !slices.ContainsFunc(routes, p.Overlaps) {
 				return p, nil
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"hoy/lib/fault"
+	"hoy/linux/netlink"
 	"hoy/network/ipam"
 )
 
@@ -162,6 +163,34 @@ func TestManyNetworks(t *testing.T) {
 	}
 	if s := n.named("n39").Subnets[0].Prefix; s.Bits() != 24 {
 		t.Errorf("the last network has %s", s)
+	}
+}
+
+// TestRouteThatCameLater: a network that nobody is on makes way for a VPN.
+func TestRouteThatCameLater(t *testing.T) {
+	n, _ := openWith(t, Options{})
+	chosen := create(t, n, CreateRequest{Name: "chosen"})
+	asked := create(t, n, CreateRequest{Name: "asked", Subnets: subnet("172.30.0.0/16")})
+	used := create(t, n, CreateRequest{Name: "used"})
+	attach(t, n, "u", "used")
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	for _, net := range []*Network{chosen, asked, used} {
+		p := net.Subnets[0].Prefix
+		run(t, here, "ip", "route", "add", netip.PrefixFrom(p.Addr(), p.Bits()+1).String(), "dev", "hoytest0")
+	}
+	for _, name := range []string{"chosen", "asked", "used"} {
+		attach(t, n, name, name)
+	}
+	now := func(name string) netip.Prefix { net, _ := n.Get(name); return net.Subnets[0].Prefix }
+	if now("chosen") == chosen.Subnets[0].Prefix || now("asked") != asked.Subnets[0].Prefix || now("used") != used.Subnets[0].Prefix {
+		t.Errorf("chosen has %s, asked %s, used %s", now("chosen"), now("asked"), now("used"))
+	}
+	if got, _ := netlink.Addresses(chosen.Link); len(got) != 1 || !now("chosen").Contains(got[0].Addr()) {
+		t.Errorf("the bridge has %v, the network %s", got, now("chosen"))
 	}
 }
 

@@ -66,7 +66,7 @@ func (n *Networks) records(next *segment) []*Network {
 	defer n.mu.Unlock()
 	var l []*Network
 	for _, s := range n.all() {
-		if !s.gone {
+		if !s.gone && (next == nil || s.ID != next.ID) {
 			l = append(l, &s.Network)
 		}
 	}

@@ -19,10 +19,11 @@ type segment struct {
 	unguarded bool
 
 	// Guarded by Networks.mu.
-	index int   // of the bridge or the parent link; 0: it is not up
-	uses  int   // endpoints, and changes in progress that need the network
-	gone  bool  // it is being removed, or has been
-	ready *pool // nil: none
+	index  int   // of the bridge or the parent link; 0: it is not up
+	uses   int   // endpoints, and changes in progress that need the network
+	gone   bool  // it is being removed, or has been
+	moving bool  // it is getting other subnets, by who holds Networks.changing
+	ready  *pool // nil: none
 }
 
 // hasNames tells whether containers find each other on the network by name.

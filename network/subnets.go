@@ -67,6 +67,7 @@ func (p *plan) subnet(s Subnet, is6 bool, w *world) error {
 		if s.Prefix, err = ipam.Choose(w.pools, is6, max(s.Prefix.Bits(), 0), append(taken, w.nets...)); err != nil {
 			return err
 		}
+		s.Chosen = true
 	} else if slices.ContainsFunc(w.nets, s.Prefix.Overlaps) && !(p.Driver != "bridge" && s.Range.IsValid()) {
 		return fault.New(fault.Forbidden, "invalid pool request: Pool overlaps with other one on this address space")
 	}

@@ -39,6 +39,7 @@ type Subnet struct {
 	Range    netip.Prefix          `json:"range,omitzero"`   // what addresses are given from; invalid: all of it
 	Gateway  netip.Addr            `json:"gateway,omitzero"` // invalid: none
 	Reserved map[string]netip.Addr `json:"reserved,omitempty"`
+	Chosen   bool                  `json:"chosen,omitempty"` // from the pools
 }
 
 // CreateRequest asks for a network. What is empty is decided by the engine.

@@ -73,9 +73,16 @@ func defaultRoute(link int, gateway netip.Addr) *netlink.Route {
 }
 
 // Routes returns the destinations, IPv4 and IPv6, other than the default, that this
-// machine routes by any of its tables: a new network must not overlap them.
-func Routes() ([]netip.Prefix, error) {
+// machine routes by any of its tables, but for those by the links named except: a new
+// network must not overlap them.
+func Routes(except ...string) ([]netip.Prefix, error) {
 	var ps []netip.Prefix
+	skip := map[int]bool{}
+	for _, name := range except {
+		if index, err := Index(name); err == nil {
+			skip[index] = true
+		}
+	}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		all := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
 		rs, err := dump(func() ([]netlink.Route, error) {
@@ -86,7 +93,7 @@ func Routes() ([]netip.Prefix, error) {
 		}
 		for _, r := range rs {
 			// Of every link there are routes to its broadcast, multicast and link-local addresses.
-			if r.Dst == nil || r.Table == unix.RT_TABLE_LOCAL || r.Dst.IP.IsLinkLocalUnicast() || r.Dst.IP.IsMulticast() {
+			if r.Dst == nil || skip[r.LinkIndex] || r.Table == unix.RT_TABLE_LOCAL || r.Dst.IP.IsLinkLocalUnicast() || r.Dst.IP.IsMulticast() {
 				continue
 			}
 			if p, err := netip.ParsePrefix(r.Dst.String()); err == nil && p.Bits() > 0 {

@@ -1,0 +1,65 @@
+package network
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hoy/test/rootful"
+)
+
+func writeRecord(t *testing.T, text string) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "networks.json"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// TestFirstRecord opens the networks of a hoy that had the predefined ones only.
+func TestFirstRecord(t *testing.T) {
+	rootful.Check(t)
+	a, b, c := strings.Repeat("a", 64), strings.Repeat("b", 64), strings.Repeat("c", 64)
+	root := writeRecord(t, `{"version": 1, "address": "10.213.9.1/24", "made": "hoytest0", "ids": {"bridge": "`+a+`", "host": "`+b+`", "none": "`+c+`"}}`)
+	n, err := Open(context.Background(), Options{Root: root, Bridge: "hoytest0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	l := n.List()
+	if len(l) != 3 || l[0].ID != a || l[1].ID != b || l[2].ID != c || n.Gateway().String() != "10.213.9.1" || !l[0].Made {
+		t.Errorf("networks: %+v, gateway %s", l[0], n.Gateway())
+	}
+}
+
+func TestRecordOfALaterHoy(t *testing.T) {
+	for text, says := range map[string]string{`{"version": 3}`: "which a later hoy has written", `{"version"`: "cannot read the networks"} {
+		if _, err := Open(context.Background(), Options{Root: writeRecord(t, text), Bridge: "none"}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestDefaultNetworkOptions are dockerd's.
+func TestDefaultNetworkOptions(t *testing.T) {
+	n, _ := openWith(t, Options{
+		BIP: netip.MustParsePrefix("10.213.0.1/24"), FixedCIDR: netip.MustParsePrefix("10.213.0.128/25"), Gateway: netip.MustParseAddr("10.213.0.9"),
+		IPv6: true, BIP6: netip.MustParsePrefix("fd00:9::5/64"), MTU: 1400,
+	})
+	a := attach(t, n, "a", "bridge")
+	if got := a.Endpoint.Address.String() + " " + a.Endpoint.Gateway.String() + " " + a.Endpoint.Address6.String() + " " + a.Endpoint.Gateway6.String(); got != "10.213.0.128/24 10.213.0.9 fd00:9::1/64 fd00:9::5" {
+		t.Errorf("a has %s", got)
+	}
+	if got := addressesOf(t, "hoytest0"); got != "10.213.0.1/24 fd00:9::5/64" {
+		t.Errorf("the bridge has %s", got)
+	}
+	if got := run(t, a.NetNS, "ip", "link", "show", "dev", "eth0"); !strings.Contains(got, "mtu 1400") {
+		t.Errorf("link: %s", got)
+	}
+	serveHere(t)
+	reaches(t, a, netip.MustParseAddr("fd00:9::5"))
+}

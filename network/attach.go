@@ -11,7 +11,15 @@ import (
 
 // Attach gives a container its namespaces, and in them its place in every network it is
 // on, its ports of the host and its names. A failure leaves nothing.
-func (n *Networks) Attach(ctx context.Context, r AttachRequest) (*Sandbox, error) {
+func (n *Networks) Attach(ctx context.Context, r AttachRequest) (s *Sandbox, err error) {
+	err = n.retry(func() (err error) {
+		s, err = n.attachOnce(ctx, r)
+		return err
+	})
+	return s, err
+}
+
+func (n *Networks) attachOnce(ctx context.Context, r AttachRequest) (*Sandbox, error) {
 	m := &member{now: &Sandbox{ContainerID: r.ContainerID, Name: r.Name, Generation: r.Generation, Mode: r.Mode}}
 	m.op.Lock()
 	defer m.op.Unlock()
@@ -46,6 +54,7 @@ func (n *Networks) enter(m *member) error {
 func (n *Networks) leave(containerID string) {
 	n.mu.Lock()
 	delete(n.attached, containerID)
+	n.left.Broadcast()
 	n.mu.Unlock()
 }
 
@@ -63,7 +72,8 @@ func (c *change) attach(r AttachRequest) error {
 	default:
 		return fault.New(fault.Invalid, "cannot attach a container in mode %q: the modes are host and none", r.Mode)
 	}
-	if len(r.Endpoints) == 0 {
+	if len(r.Endpoints) == 0 || len(r.Endpoints) == 1 && r.Endpoints[0].Network == "bridge" && c.n.opts.Bridge == "none" {
+		// An engine without default network (--bridge none) gives its containers none.
 		return c.alone(AttachRequest{Mode: "none", HostUser: r.HostUser})
 	}
 	if err := c.first(r.Endpoints[0], r.HostUser); err != nil {

@@ -42,7 +42,15 @@ func (n *Networks) begin(ctx context.Context, containerID string, netns *os.File
 
 // Connect puts a running container on one more network. netns is its network namespace.
 // It returns how the container is attached now.
-func (n *Networks) Connect(ctx context.Context, containerID string, netns *os.File, r EndpointRequest) (_ *Sandbox, err error) {
+func (n *Networks) Connect(ctx context.Context, containerID string, netns *os.File, r EndpointRequest) (s *Sandbox, err error) {
+	err = n.retry(func() (err error) {
+		s, err = n.connectOnce(ctx, containerID, netns, r)
+		return err
+	})
+	return s, err
+}
+
+func (n *Networks) connectOnce(ctx context.Context, containerID string, netns *os.File, r EndpointRequest) (_ *Sandbox, err error) {
 	c, end, err := n.begin(ctx, containerID, netns)
 	if err != nil {
 		return nil, err

@@ -40,7 +40,6 @@ func (n *Networks) Detach(containerID string) {
 	for _, p := range s.Ports {
 		n.ports.Release(p.Proto, p.Host)
 	}
-	n.leave(containerID)
 	for _, e := range s.Endpoints {
 		n.mu.Lock()
 		seg := n.segments[e.NetworkID]
@@ -55,6 +54,7 @@ func (n *Networks) Detach(containerID string) {
 		n.giveBack(seg, &e)
 		n.release(seg)
 	}
+	n.leave(containerID) // last: who waits for it may have all
 }
 
 // Adopt takes back what a running container of an earlier engine was given. It must

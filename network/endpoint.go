@@ -43,8 +43,8 @@ func (n *Networks) endpoint(s *segment, r EndpointRequest, ns *os.File, names []
 	if err != nil {
 		return nil, nil, err
 	}
-	if e.MAC == nil && s.Driver != "ipvlan" {
-		e.MAC = macOf(e.addresses()[0].Addr())
+	if l := e.addresses(); e.MAC == nil && s.Driver != "ipvlan" && len(l) > 0 {
+		e.MAC = macOf(l[0].Addr())
 	}
 	if e.Interface, err = interfaceName(r.Options[ifnameOption], s.prefix, names); err != nil {
 		return nil, nil, err

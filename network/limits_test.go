@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"hoy/lib/fault"
 	"hoy/linux/netlink"
@@ -223,6 +224,50 @@ func TestRemoveWhileJoining(t *testing.T) {
 	if !h.empty() {
 		t.Errorf("held: %v %v", h.holds, h.names)
 	}
+}
+
+// TestLeaving: what a container that has ended had can be asked for before it is given back.
+func TestLeaving(t *testing.T) {
+	n, _ := openWith(t, Options{})
+	create(t, n, CreateRequest{Name: "back"})
+	same := on("", EndpointRequest{IPv4: netip.MustParseAddr("10.213.0.77")})
+	same.Publish = []PortRequest{{Proto: "tcp", Container: 80, First: 8080, Last: 8080}}
+	same.Endpoints = append(same.Endpoints, EndpointRequest{Network: "back"})
+	begin := func(id string) (*Sandbox, error) {
+		r := same
+		r.ContainerID = id
+		return n.Attach(context.Background(), r)
+	}
+	a, err := begin("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	n.Leaving("a")
+	if l := n.Endpoints(a.Endpoints[1].NetworkID); len(l) != 0 {
+		t.Errorf("on the network: %v", l)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		b, err := begin("b")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		b.Close()
+		n.Leaving("b")
+	})
+	time.Sleep(50 * time.Millisecond) // so that it meets what is taken, most times
+	n.Detach("a")
+	wg.Wait()
+	wg.Go(func() {
+		if err := n.Remove(context.Background(), "back"); err != nil {
+			t.Error(err)
+		}
+	})
+	time.Sleep(20 * time.Millisecond)
+	n.Detach("b")
+	wg.Wait()
 }
 
 // TestReboot opens the networks where nothing of them is left in the kernel.

@@ -91,6 +91,9 @@ func (n *Networks) Endpoints(networkID string) map[string]Endpoint {
 	defer n.mu.Unlock()
 	all := map[string]Endpoint{}
 	for id, m := range n.attached {
+		if m.leaving {
+			continue
+		}
 		for _, e := range m.now.Endpoints {
 			if e.NetworkID == networkID {
 				all[id] = e
@@ -116,7 +119,7 @@ func (n *Networks) Usage(networkID string) map[netip.Prefix]SubnetUsage {
 	var held []netip.Addr // what is kept ready does not count
 	for _, m := range n.attached {
 		for _, e := range m.now.Endpoints {
-			if e.NetworkID == networkID {
+			if e.NetworkID == networkID && !m.leaving {
 				held = append(held, e.Address.Addr(), e.Address6.Addr())
 			}
 		}

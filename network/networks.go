@@ -79,6 +79,7 @@ type Networks struct {
 
 	mu       sync.Mutex
 	started  bool                // endpoints are kept ready
+	left     sync.Cond           // a container is not attached any more
 	loose    map[hostPort]bool   // published ports that no socket holds
 	segments map[string]*segment // by network id
 	attached map[string]*member  // by container id
@@ -88,6 +89,8 @@ type Networks struct {
 type member struct {
 	op      sync.Mutex           // one change at a time
 	silence []context.CancelFunc // ends announcements; guarded by op
+
+	leaving bool // guarded by Networks.mu
 
 	now *Sandbox // guarded by Networks.mu; what it points to is never written to
 }

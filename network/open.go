@@ -27,6 +27,7 @@ func Open(ctx context.Context, o Options) (*Networks, error) {
 		o.Ready = 8
 	}
 	n := &Networks{opts: o, firewall: o.Firewall, keeper: o.Keeper, segments: map[string]*segment{}, attached: map[string]*member{}, loose: map[hostPort]bool{}}
+	n.left.L = &n.mu
 	n.anywhere = hostports.Any()
 	if o.Firewall == nil {
 		n.firewall = alone{}

@@ -161,9 +161,11 @@ func (p *plan) families(r CreateRequest) error {
 		}
 		if f.asked != nil {
 			*f.field = *f.asked
+			p.Options = maps.Clone(p.Options)
+			delete(p.Options, f.option) // it would show the contrary
 		}
 	}
-	if !p.IPv4 && !p.IPv6 && !p.ConfigOnly {
+	if !p.IPv4 && !p.IPv6 && p.Driver == "bridge" && !p.ConfigOnly {
 		return fault.New(fault.Invalid, "IPv4 or IPv6 must be enabled")
 	}
 	return nil

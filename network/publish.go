@@ -14,7 +14,15 @@ import (
 
 // Publish publishes more ports of a running container, and takes others back. What of
 // remove is not published is no error.
-func (n *Networks) Publish(ctx context.Context, containerID string, add, remove []PortRequest) (_ *Sandbox, err error) {
+func (n *Networks) Publish(ctx context.Context, containerID string, add, remove []PortRequest) (s *Sandbox, err error) {
+	err = n.retry(func() (err error) {
+		s, err = n.publishOnce(ctx, containerID, add, remove)
+		return err
+	})
+	return s, err
+}
+
+func (n *Networks) publishOnce(ctx context.Context, containerID string, add, remove []PortRequest) (_ *Sandbox, err error) {
 	c, end, err := n.begin(ctx, containerID, nil)
 	if err != nil {
 		return nil, err

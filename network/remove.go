@@ -52,6 +52,11 @@ func (n *Networks) claimRemoval(ref string) (*segment, error) {
 	if s.Predefined() {
 		return nil, fault.New(fault.Forbidden, "%s is a pre-defined network and cannot be removed", s.Name)
 	}
+	if s.uses > 0 && n.awaitLeaving() {
+		if s, err = n.find(ref); err != nil {
+			return nil, err
+		}
+	}
 	if s.uses > 0 {
 		return nil, fault.New(fault.Forbidden, "network %s has active endpoints", s.Name)
 	}

@@ -11,10 +11,8 @@ import (
 	"hoy/lib/fault"
 )
 
-// Hosts hands out the addresses of one subnet, each to one holder.
-//
-// It goes round: a released address is the last to be given again, so that
-// neighbours' entries and the links of the former holder are gone by then.
+// Hosts hands out the addresses of one subnet, each to one holder, the lowest first as
+// dockerd does.
 type Hosts struct {
 	subnet netip.Prefix
 	rng    netip.Prefix // what Take gives from
@@ -22,7 +20,7 @@ type Hosts struct {
 	mu    sync.Mutex
 	used  map[netip.Addr]bool
 	fixed []netip.Addr // used by nobody, or by the network itself
-	next  netip.Addr   // to try first
+	low   netip.Addr   // all of the range below are used
 }
 
 // NewHosts returns the addresses of subnet. Take gives those in rng, an invalid one
@@ -35,7 +33,7 @@ func NewHosts(subnet, rng netip.Prefix) *Hosts {
 		rng = subnet
 	}
 	h := &Hosts{subnet: subnet, rng: rng.Masked(), used: map[netip.Addr]bool{}}
-	h.next = h.rng.Addr()
+	h.low = h.rng.Addr()
 	if v4 := subnet.Addr().Is4(); !v4 || subnet.Bits() < 31 {
 		h.Fix(subnet.Addr())
 		if v4 {
@@ -48,26 +46,14 @@ func NewHosts(subnet, rng netip.Prefix) *Hosts {
 // Subnet returns the subnet.
 func (h *Hosts) Subnet() netip.Prefix { return h.subnet }
 
-// Take returns an address nobody has.
+// Take returns the lowest address of the range that nobody has.
 func (h *Hosts) Take() (netip.Addr, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	a := h.next
-	for range len(h.used) + 1 { // so many different ones can't all be used
-		free := !h.used[a]
-		if free {
-			h.used[a] = true
-		}
-		next := a.Next()
-		if !h.rng.Contains(next) {
-			next = h.rng.Addr()
-		}
-		if free {
-			h.next = next
-			return a, nil
-		}
-		if a = next; a == h.next {
-			break
+	for ; h.rng.Contains(h.low); h.low = h.low.Next() {
+		if !h.used[h.low] {
+			h.used[h.low] = true
+			return h.low, nil
 		}
 	}
 	return netip.Addr{}, fault.New(fault.Unavailable, "no available IPv%d addresses on this network's address pools: all of %s are in use", version(h.rng), h.rng)
@@ -90,8 +76,11 @@ func (h *Hosts) Claim(addr netip.Addr) error {
 // Release gives addr back; one that nobody has is no error.
 func (h *Hosts) Release(addr netip.Addr) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	delete(h.used, addr)
-	h.mu.Unlock()
+	if h.rng.Contains(addr) && (!h.rng.Contains(h.low) || addr.Less(h.low)) {
+		h.low = addr
+	}
 }
 
 // Fix takes an address for the network itself, or for somebody beside it. One that is

@@ -11,7 +11,7 @@ import (
 
 var prefix = netip.MustParsePrefix
 
-func TestHostsGoRound(t *testing.T) {
+func TestLowestFirst(t *testing.T) {
 	h := NewHosts(prefix("10.1.2.0/29"), netip.Prefix{})
 	take := func() string {
 		t.Helper()
@@ -27,7 +27,7 @@ func TestHostsGoRound(t *testing.T) {
 		}
 	}
 	h.Release(netip.MustParseAddr("10.1.2.2"))
-	for _, want := range []string{"10.1.2.4", "10.1.2.5", "10.1.2.6", "10.1.2.2"} {
+	for _, want := range []string{"10.1.2.2", "10.1.2.4", "10.1.2.5", "10.1.2.6"} {
 		if got := take(); got != want {
 			t.Fatalf("took %s, want %s", got, want)
 		}

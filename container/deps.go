@@ -49,6 +49,7 @@ type Volumes interface {
 type Networks interface {
 	Get(ref string) (*network.Network, error)
 	Attach(ctx context.Context, r network.AttachRequest) (*network.Sandbox, error)
+	Leaving(containerID string)
 	Detach(containerID string)
 	Adopt(s network.Sandbox) error
 	Sandbox(containerID string) *network.Sandbox

@@ -80,6 +80,7 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 	}
 	oom := c.endOOM(k, p)
 	left := k.rec().State.endpoints()
+	c.o.Networks.Leaving(k.id) // who sees that it has ended may ask for what it had
 	c.markExited(k, p, e, oom)
 	close(p.done)
 	c.event(k, events.ActionDie, "exitCode", strconv.Itoa(e.Code),

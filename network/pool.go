@@ -41,6 +41,7 @@ type pool struct {
 	ready   []*prepared
 	filling bool
 	making  bool // the filler is at work
+	waited  bool // and somebody waits for it
 	closed  bool
 }
 
@@ -139,6 +140,11 @@ func (p *pool) rest() {
 func (p *pool) take() (*prepared, error) {
 	p.mu.Lock()
 	var e *prepared
+	if len(p.ready) == 0 && p.making && !p.waited { // it is ready before one that is begun now
+		p.waited = true
+		p.made.Wait()
+		p.waited = false
+	}
 	if len(p.ready) > 0 {
 		e, p.ready = p.ready[0], p.ready[1:]
 	}

@@ -48,7 +48,7 @@ func TestRecordOfALaterHoy(t *testing.T) {
 func TestDefaultNetworkOptions(t *testing.T) {
 	n, _ := openWith(t, Options{
 		BIP: netip.MustParsePrefix("10.213.0.1/24"), FixedCIDR: netip.MustParsePrefix("10.213.0.128/25"), Gateway: netip.MustParseAddr("10.213.0.9"),
-		IPv6: true, BIP6: netip.MustParsePrefix("fd00:9::5/64"), MTU: 1400,
+		IPv6: true, BIP6: netip.MustParsePrefix("fd00:9::5/64"), MTU: 1400, Ready: -1,
 	})
 	a := attach(t, n, "a", "bridge")
 	if got := a.Endpoint.Address.String() + " " + a.Endpoint.Gateway.String() + " " + a.Endpoint.Address6.String() + " " + a.Endpoint.Gateway6.String(); got != "10.213.0.128/24 10.213.0.9 fd00:9::1/64 fd00:9::5" {

@@ -5,6 +5,17 @@
 // Why it is needed: what comes to a published port is forwarded to a container, and
 // never meets the rules for what comes to the host. A port that the administrator has
 // closed would be open as soon as a container publishes it.
+//
+// An engine has it follow the host for as long as it runs:
+//
+//	var host hostfw.Host
+//	go host.Follow(ctx, func(s hostfw.State) {
+//		warnings, err := host.Pass(table)   // containers pass a policy to drop what is forwarded
+//		err = rules.SetPolicy(s.Policy)     // published ports obey
+//		... s.Warnings and warnings go to the log ...
+//	})
+//	...
+//	host.Unpass(table)                      // with the table itself: nothing is left
 package hostfw
 
 import (

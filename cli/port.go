@@ -11,11 +11,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"hoy/client"
+	"hoy/lib/reach"
 )
 
 func newPort(a *app) *cobra.Command {
-	return &cobra.Command{Use: "port CONTAINER [PRIVATE_PORT[/PROTO]]", Short: "List port mappings or a specific mapping for the container", Args: args(1, 2),
+	var explain bool
+	cmd := &cobra.Command{Use: "port CONTAINER [PRIVATE_PORT[/PROTO]]", Short: "List port mappings or a specific mapping for the container", Args: args(1, 2),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			if explain {
+				return a.explainPorts(ctx, c, args)
+			}
 			r, _, err := c.ContainerInspect(ctx, args[0], false)
 			if err != nil {
 				return err
@@ -33,6 +38,40 @@ func newPort(a *app) *cobra.Command {
 			}
 			return err
 		})}
+	cmd.Flags().BoolVar(&explain, "explain", false, "Say who can reach each published port, and why")
+	return cmd
+}
+
+// explainPorts says of each published port, or of the one that is asked for, who can
+// reach it.
+func (a *app) explainPorts(ctx context.Context, c *client.Client, args []string) error {
+	ports, err := c.Reach(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	if len(args) > 1 {
+		wanted, err := network.ParsePort(args[1])
+		if err != nil {
+			return fmt.Errorf("invalid port %q: write it like 80 or 80/udp: %w", args[1], err)
+		}
+		ports = slices.DeleteFunc(ports, func(p reach.Port) bool {
+			return p.Container.Port() != wanted.Num() || p.Proto != string(wanted.Proto())
+		})
+	}
+	if len(ports) == 0 {
+		return fmt.Errorf("%s has no such published port: it is published by -p, or update --publish-add, while it runs", args[0])
+	}
+	for _, p := range ports {
+		fmt.Fprintf(a.Out, "%s/%s -> %s\n", p.Host, p.Proto, p.Container)
+		for _, w := range p.Answers {
+			may := "cannot reach it"
+			if w.Reach {
+				may = "can reach it"
+			}
+			fmt.Fprintf(a.Out, "    %s %s: %s\n", w.Who, may, w.Why)
+		}
+	}
+	return nil
 }
 
 // portLines are the published ports, or the addresses of the one that is asked for.

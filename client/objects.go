@@ -17,6 +17,7 @@ import (
 	"github.com/moby/moby/api/types/volume"
 
 	"hoy/lib/diskuse"
+	"hoy/lib/reach"
 )
 
 // ImageList returns images; all includes those that have no name.
@@ -214,6 +215,12 @@ func (c *Client) NetworkConnect(ctx context.Context, ref string, r network.Conne
 // NetworkDisconnect takes a container off a network.
 func (c *Client) NetworkDisconnect(ctx context.Context, ref string, r network.DisconnectRequest) error {
 	return c.call(ctx, http.MethodPost, "/networks/"+escape(ref)+"/disconnect", nil, r, nil)
+}
+
+// Reach says of a container's published ports who can reach them. Only hoy's engine can:
+// the error of others is an *Error of status 404.
+func (c *Client) Reach(ctx context.Context, ref string) (out []reach.Port, err error) {
+	return out, c.call(ctx, http.MethodGet, "/hoy/containers/"+escape(ref)+"/ports", nil, nil, &out)
 }
 
 // Ping asks whether the engine answers.

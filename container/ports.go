@@ -10,6 +10,7 @@ import (
 	apinetwork "github.com/moby/moby/api/types/network"
 
 	"hoy/network"
+	"hoy/network/firewall"
 )
 
 // portRequests are the ports that the container publishes, in a fixed order: what can
@@ -71,6 +72,18 @@ func (r *record) portMap() apinetwork.PortMap {
 		}
 	}
 	return m
+}
+
+// Ports are the published ports of a container; one that does not run has none.
+func (c *Containers) Ports(ref string) ([]firewall.Port, error) {
+	k, err := c.index.get(ref)
+	if err != nil {
+		return nil, err
+	}
+	if s := k.rec().State.sandbox(); s != nil {
+		return s.Ports, nil
+	}
+	return nil, nil
 }
 
 // shownPorts is what ps shows of a running container's ports.

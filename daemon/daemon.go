@@ -56,6 +56,7 @@ type Daemon struct {
 	images     images
 	registries atomic.Pointer[registry.Client] // by the present options
 	volumes    *volume.Store
+	guard      *guard
 	measures   *measures
 	listeners  []net.Listener
 	closers    cleanup.Stack // last opened is closed first
@@ -226,7 +227,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.keepBudget()
 	d.measures = newMeasures(d)
 	d.server = server.New(server.Options{
-		Containers: timed{containers, d.measures.containers}, Images: imgs, Volumes: volumes{vols, d.bus}, Networks: networks{nets, containers, d.bus, func() map[string]map[string]string { return d.options().NetworkOpts }},
+		Containers: timed{containers, d.measures.containers}, Images: imgs, Volumes: volumes{vols, d.bus}, Networks: networks{nets, containers, d.bus, d.guard, func() map[string]map[string]string { return d.options().NetworkOpts }},
 		Registries: registries{d},
 		Migration:  migration{imgs, vols, containers, layers},
 		System:     &about{d: d, mode: groups.Mode().String(), initPath: initPath},

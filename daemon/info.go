@@ -72,7 +72,7 @@ func (a *about) Info(ctx context.Context) (*system.Info, error) {
 	for _, d := range devices {
 		i.DiscoveredDevices = append(i.DiscoveredDevices, system.DeviceInfo{Source: "cdi", ID: d})
 	}
-	i.Warnings = append(i.Warnings, wrong...)
+	i.Warnings = append(append(i.Warnings, wrong...), a.d.guard.Warnings()...)
 	return i, nil
 }
 

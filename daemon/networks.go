@@ -13,6 +13,7 @@ import (
 	"hoy/container"
 	"hoy/lib/fault"
 	"hoy/lib/filters"
+	"hoy/lib/reach"
 	"hoy/network"
 )
 
@@ -21,6 +22,7 @@ type networks struct {
 	store      *network.Networks
 	containers *container.Containers
 	bus        *container.Bus
+	guard      *guard
 	defaults   func() map[string]map[string]string // options of new networks, by driver
 }
 
@@ -177,6 +179,23 @@ func (n networks) Connect(ctx context.Context, ref string, r apinetwork.ConnectR
 // Disconnect takes a container off a network.
 func (n networks) Disconnect(ctx context.Context, ref string, r apinetwork.DisconnectRequest) error {
 	return n.containers.Disconnect(ctx, r.Container, ref, r.Force)
+}
+
+// Reach says of a container's published ports who can reach them.
+func (n networks) Reach(ctx context.Context, ref string) ([]reach.Port, error) {
+	ports, err := n.containers.Ports(ref)
+	if err != nil {
+		return nil, err
+	}
+	l := []reach.Port{}
+	for _, p := range ports {
+		r := reach.Port{Proto: p.Proto, Host: p.Host, Container: p.Container}
+		for _, a := range n.guard.Explain(p) {
+			r.Answers = append(r.Answers, reach.Answer(a))
+		}
+		l = append(l, r)
+	}
+	return l, nil
 }
 
 func (n networks) event(a events.Action, one *network.Network) {

@@ -20,6 +20,7 @@ import (
 	"hoy/container"
 	"hoy/lib/diskuse"
 	"hoy/lib/filters"
+	"hoy/lib/reach"
 )
 
 // Containers is what the server needs for containers and execs. A ref is a
@@ -162,6 +163,8 @@ type Networks interface {
 	Prune(ctx context.Context, f filters.Filters) (*apinetwork.PruneReport, error)
 	Connect(ctx context.Context, ref string, r apinetwork.ConnectRequest) error
 	Disconnect(ctx context.Context, ref string, r apinetwork.DisconnectRequest) error
+	// Reach says of a container's published ports who can reach them.
+	Reach(ctx context.Context, ref string) ([]reach.Port, error)
 }
 
 // Registries is what the server needs of registries.

@@ -27,6 +27,7 @@ import (
 	"hoy/lib/diskuse"
 	"hoy/lib/fault"
 	"hoy/lib/filters"
+	"hoy/lib/reach"
 )
 
 // backend stands for the engine: the wire is what is tested here. A nil
@@ -252,6 +253,9 @@ func (networks) Connect(_ context.Context, ref string, r apinetwork.ConnectReque
 		return fault.New(fault.Invalid, "connect %s to %s as %s", r.Container, ref, r.EndpointConfig.MacAddress)
 	}
 	return nil
+}
+func (networks) Reach(_ context.Context, ref string) ([]reach.Port, error) {
+	return []reach.Port{{Proto: "tcp", Answers: []reach.Answer{{Who: "the peers of " + ref, Reach: true}}}}, nil
 }
 func (networks) Disconnect(_ context.Context, ref string, r apinetwork.DisconnectRequest) error {
 	return fault.New(fault.Conflict, "disconnect %s from %s, force %v", r.Container, ref, r.Force)

@@ -77,3 +77,8 @@ func networkDisconnect(r *request) response {
 	}
 	return done(http.StatusOK, r.server.Networks.Disconnect(r.Context(), r.vars[0], d))
 }
+
+// containerReach says who can reach a container's published ports.
+func containerReach(r *request) response {
+	return result(r.server.Networks.Reach(r.Context(), r.vars[0]))
+}

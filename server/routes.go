@@ -123,6 +123,7 @@ func routes() []route {
 
 		{post, "/hoy/migrate/docker", migrateDocker, 0},
 		{get, "/hoy/disk", diskReport, 0},
+		{get, "/hoy/containers/{id}/ports", containerReach, 0},
 		{get, "/hoy/manifests/{name}", manifestGet, 0},
 		{put, "/hoy/manifests/{name}", manifestPut, 0},
 		{post, "/hoy/volumes/{name}/clone", volumeClone, 0},

@@ -205,3 +205,21 @@ func TestPortConflicts(t *testing.T) {
 		t.Errorf("a range with a free port: %+v", r)
 	}
 }
+
+// TestPortExplain says who can reach a published port.
+func TestPortExplain(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy("run", "-d", "--name", "con", "-p", "18080:80", "-p", "127.0.0.1:18081:81/udp", "busybox", "sleep", "1000")
+	got := e.Hoy("port", "--explain", "con", "81/udp")
+	if !strings.HasPrefix(got, "127.0.0.1:18081/udp -> ") || !strings.Contains(got, "this host can reach it") || !strings.Contains(got, "everybody else cannot reach it") {
+		t.Errorf("a port of the host alone:\n%s", got)
+	}
+	if got := e.Hoy("port", "--explain", "con"); strings.Count(got, " -> ") != 3 || !strings.Contains(got, "everybody can reach it: the host has no firewall") {
+		t.Errorf("all ports:\n%s", got)
+	}
+	if r := e.Try("port", "--explain", "con", "82"); r.Code == 0 || !strings.Contains(r.Stderr, "no such published port") {
+		t.Errorf("a port that is not published: %+v", r)
+	}
+}

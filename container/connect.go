@@ -42,6 +42,9 @@ func (c *Containers) Connect(ctx context.Context, ref, net string, e *apinetwork
 	if err := (spec.Host{Subnets: c.subnets}).ValidateEndpoint(name, e); err != nil {
 		return err
 	}
+	if _, err := network.CheckEndpointOptions(e.DriverOpts); err != nil {
+		return err
+	}
 	if err := c.joinable(r, n, name); err != nil {
 		return err
 	}

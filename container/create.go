@@ -90,6 +90,10 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 		asked = r.NetworkingConfig.EndpointsConfig
 	}
 	rec.Endpoints = c.endpointsFor(rec.Host.NetworkMode, asked)
+	warnings, err := endpointWarnings(rec.Endpoints)
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := c.pinDonors(rec.Host); err != nil {
 		return nil, nil, err
 	}
@@ -110,7 +114,6 @@ func (c *Containers) draft(r CreateRequest, img *image.Image) (*record, []string
 	if err := c.propagate(rec.Mounts); err != nil {
 		return nil, nil, err
 	}
-	var warnings []string
 	warning, err := spec.OnUnhealthy(rec.Config, rec.Host)
 	if err != nil {
 		return nil, nil, err

@@ -62,6 +62,22 @@ func (c *Containers) linkedHosts(rec *record) ([]network.Host, error) {
 	return hosts, nil
 }
 
+// linkedPorts are the exposed ports of the containers that r is linked to: it reaches those
+// on a default network that keeps its containers apart, too.
+func (c *Containers) linkedPorts(r *record) (l []network.Reach) {
+	for _, link := range r.Host.Links {
+		id, _ := splitLink(link)
+		k, err := c.index.get(id)
+		if err != nil {
+			continue
+		}
+		for p := range k.rec().Config.ExposedPorts {
+			l = append(l, network.Reach{Container: k.id, Proto: string(p.Proto()), Port: p.Num()})
+		}
+	}
+	return l
+}
+
 // shownHost is the host configuration as inspect shows it: links by the names that the
 // containers have now.
 func (c *Containers) shownHost(rec *record) *apicontainer.HostConfig {

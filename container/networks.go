@@ -12,6 +12,7 @@ import (
 	apicontainer "github.com/moby/moby/api/types/container"
 	apinetwork "github.com/moby/moby/api/types/network"
 
+	"hoy/lib/fault"
 	"hoy/network"
 )
 
@@ -41,6 +42,18 @@ func (c *Containers) networkName(ref string) string {
 		return n.Name
 	}
 	return ref
+}
+
+// endpointWarnings checks the options of the endpoints' drivers.
+func endpointWarnings(endpoints map[string]*apinetwork.EndpointSettings) (warnings []string, err error) {
+	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
+		more, err := network.CheckEndpointOptions(endpoints[name].DriverOpts)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "invalid config for network %s: invalid endpoint settings:\n%w", name, err)
+		}
+		warnings = append(warnings, more...)
+	}
+	return warnings, nil
 }
 
 // subnets are those of a network; false: there is no such network.
@@ -100,6 +113,9 @@ func (c *Containers) endpointRequest(r *record, name string, e *apinetwork.Endpo
 	if userDefined(name) {
 		q.Names = r.dnsNames(e.Aliases)
 		q.Links = c.linkNames(e.Links)
+	}
+	if name == apinetwork.NetworkBridge {
+		q.Reach = c.linkedPorts(r)
 	}
 	return q
 }

@@ -176,6 +176,9 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.closing("volumes", vols)
+	if d.id, err = engineID(o.DataRoot); err != nil {
+		return err
+	}
 	nets, err := d.openNetworks(ctx, kept)
 	if err != nil {
 		return err
@@ -207,9 +210,6 @@ func (d *Daemon) open(ctx context.Context) error {
 	opened.Store(nets)
 	containers.Supervise()
 
-	if d.id, err = engineID(o.DataRoot); err != nil {
-		return err
-	}
 	imgs := images{store, containers, d.bus, new(sync.Mutex), d.registries.Load, func() *signature.Policy { return d.options().signatures }}
 	d.images, d.volumes = imgs, vols
 	store.Carry(toolbox.Ref, func(ctx context.Context) error { return installToolbox(ctx, imgs) })

@@ -18,7 +18,7 @@ func (d *Daemon) openNetworks(ctx context.Context, kept *keeper.Client) (*networ
 	}
 	d.guard = &guard{Firewall: rules, table: o.table()}
 	nets, err := network.Open(ctx, network.Options{
-		Root: filepath.Join(o.DataRoot, "network"), Firewall: d.guard, Keeper: kept, Bridge: o.Bridge, BIP: o.BIP, BIP6: o.BIP6,
+		Root: filepath.Join(o.DataRoot, "network"), Firewall: d.guard, Keeper: kept, EngineID: d.id, Bridge: o.Bridge, BIP: o.BIP, BIP6: o.BIP6,
 		FixedCIDR: o.FixedCIDR, FixedCIDR6: o.FixedCIDR6, Gateway: o.Gateway, Gateway6: o.Gateway6, IPv6: o.IPv6,
 		NoICC: !o.ICC, NoMasq: !o.IPMasq, MTU: o.MTU, Bind: o.BindIP, Pools: o.Pools, UserMap: o.UserMap, Unguarded: o.Unguarded, Log: d.log,
 	})

@@ -67,7 +67,7 @@ func readDatagrams(f *epoll.File, each func(msg []byte, from unix.Sockaddr)) boo
 func (p *heldPort) readDatagrams(f *epoll.File) bool {
 	return readDatagrams(f, func(msg []byte, from unix.Sockaddr) {
 		a := addrOf(from)
-		if !p.hs.local.has(a.Addr()) {
+		if !p.mixed() && !p.hs.local.has(a.Addr()) {
 			return
 		}
 		if fl := p.flow(f, a, from); fl != nil {

@@ -22,7 +22,9 @@ const (
 )
 
 // heldPort is a port of the host that is held. It forwards what the machine itself sends
-// there and nftables cannot divert, as to [::1]; it is no way around the firewall.
+// there and nftables cannot divert, as to [::1]. What others send it forwards only where
+// no rule could: a port of IPv6 that leads to a container of IPv4, or the reverse. It is no
+// way around the firewall, whose rules for the host have let that in.
 type heldPort struct {
 	hs     *holds
 	body   portBody
@@ -73,9 +75,9 @@ func (p *heldPort) accept(f *epoll.File) bool {
 	return true
 }
 
-// take forwards a connection of the machine itself, and resets others.
+// take forwards a connection that is to be, and resets others.
 func (p *heldPort) take(fd int) {
-	if p.body.Proto == "tcp" && p.ours(fd) && p.hs.enter() {
+	if p.body.Proto == "tcp" && (p.mixed() || p.ours(fd)) && p.hs.enter() {
 		f := os.NewFile(uintptr(fd), "published")
 		c, err := net.FileConn(f)
 		f.Close()
@@ -89,6 +91,10 @@ func (p *heldPort) take(fd int) {
 	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	unix.Close(fd)
 }
+
+// mixed tells a port whose sides are of different families: addresses cannot be
+// translated from one to the other.
+func (p *heldPort) mixed() bool { return p.body.Host.Addr().Is4() != p.target.Load().Addr().Is4() }
 
 // ours tells whether the peer of a connection is the machine itself.
 func (p *heldPort) ours(fd int) bool {

@@ -119,7 +119,8 @@ func says(t *testing.T, proto, addr, name string) {
 }
 
 // TestHeldPorts forwards what the machine itself sends, by TCP and UDP, to loopback and
-// other addresses of it, and refuses what comes from elsewhere.
+// other addresses of it, and refuses what comes from elsewhere; but not where host and
+// container have addresses of different families, which no rule translates.
 func TestHeldPorts(t *testing.T) {
 	b := newBed(t)
 	b0 := netlink.Bridge{Name: "held0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24")}}
@@ -135,9 +136,11 @@ func TestHeldPorts(t *testing.T) {
 	}
 	t.Cleanup(func() { netlink.DelLink("held1") })
 	tcp, udp := listenTCP(t, "[::]:0"), listenUDP(t, "[::]:0")
+	tcp4, udp4 := listenTCP(t, "10.9.0.1:0"), listenUDP(t, "10.9.0.1:0")
+	web, dns := serve(t, "tcp", "web"), serve(t, "udp", "dns")
 	b.hold(keeper.NetworkHold{ID: "c", Generation: 1, Ports: []keeper.HeldPort{
-		{tcp.file, "tcp", netip.MustParseAddrPort(tcp.addr), serve(t, "tcp", "web")},
-		{udp.file, "udp", netip.MustParseAddrPort(udp.addr), serve(t, "udp", "dns")}}})
+		{tcp.file, "tcp", netip.MustParseAddrPort(tcp.addr), web}, {udp.file, "udp", netip.MustParseAddrPort(udp.addr), dns},
+		{tcp4.file, "tcp", netip.MustParseAddrPort(tcp4.addr), web}, {udp4.file, "udp", netip.MustParseAddrPort(udp4.addr), dns}}})
 	_, tcpPort, _ := net.SplitHostPort(tcp.addr)
 	_, udpPort, _ := net.SplitHostPort(udp.addr)
 	for _, host := range []string{"::1", "127.0.0.1", "10.9.0.1"} {
@@ -147,6 +150,10 @@ func TestHeldPorts(t *testing.T) {
 		}
 	}
 	s.in(func() error {
+		says(t, "tcp", "10.9.0.1:"+tcpPort, "web")
+		says(t, "udp", "10.9.0.1:"+udpPort, "dns")
+		_, tcpPort, _ := net.SplitHostPort(tcp4.addr)
+		_, udpPort, _ := net.SplitHostPort(udp4.addr)
 		c, err := net.Dial("tcp", "10.9.0.1:"+tcpPort)
 		if err == nil {
 			defer c.Close()

@@ -109,12 +109,21 @@ func (n *Networks) linkOf(s *segment, e *Endpoint, ns *os.File, index int) *netl
 	case "bridge":
 		e.Link = "veth" + e.EndpointID[:7]
 		link.Host = e.Link
+		link.Hairpin = s.noICC || bridgedFiltered()
 	case "macvlan":
 		link.Kind, link.Mode = netlink.Macvlan, macvlanModes[s.submode]
 	case "ipvlan":
 		link.Kind, link.Mode, link.Flag = netlink.Ipvlan, ipvlanModes[s.submode], ipvlanFlags[s.flag]
 	}
 	return link
+}
+
+// bridgedFiltered tells whether the packet filter sees what passes within a bridge. Then a
+// container's packet to its own published port is translated inside of the bridge, which
+// by itself sends nothing back where it came from.
+func bridgedFiltered() bool {
+	b, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables")
+	return err == nil && len(b) > 0 && b[0] == '1'
 }
 
 // The kernel's numbers of modes (linux/if_link.h).

@@ -35,6 +35,7 @@ type Link struct {
 	Namespace *os.File
 	MAC       net.HardwareAddr // nil: the kernel's choice
 	MTU       int              // 0: the kernel's choice
+	Hairpin   bool             // of Veth: the bridge may send what came from it back to it
 
 	Addresses []netip.Prefix // without an IPv6 one the link has no IPv6 at all
 	Gateway   netip.Addr     // of the default route; invalid: none; unspecified: the link itself
@@ -56,8 +57,23 @@ func (l *Link) Add() error {
 		}
 		return fmt.Errorf("cannot add link %s: %w", l.Name, err)
 	}
-	if err := inside(l.Namespace, l.configure); err != nil {
+	err := inside(l.Namespace, l.configure)
+	if err == nil && l.Hairpin {
+		err = hairpin(l.Host)
+	}
+	if err != nil {
 		return errors.Join(err, l.Remove())
+	}
+	return nil
+}
+
+func hairpin(name string) error {
+	port, err := netlink.LinkByName(name)
+	if err == nil {
+		err = netlink.LinkSetHairpin(port, true)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot let the bridge send packets of %s back to it: %w", name, err)
 	}
 	return nil
 }

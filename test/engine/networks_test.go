@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -221,5 +222,35 @@ func TestPortExplain(t *testing.T) {
 	}
 	if r := e.Try("port", "--explain", "con", "82"); r.Code == 0 || !strings.Contains(r.Stderr, "no such published port") {
 		t.Errorf("a port that is not published: %+v", r)
+	}
+}
+
+// TestHairpin lets containers reach published ports by the host's address, their own too,
+// whether or not the packet filter sees what passes within a bridge.
+func TestHairpin(t *testing.T) {
+	const filtered = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+	for _, value := range []string{"0", "1"} {
+		t.Run("bridge-nf-call-iptables "+value, func(t *testing.T) {
+			rootful.Check(t)
+			if err := os.WriteFile(filtered, []byte(value), 0); errors.Is(err, os.ErrNotExist) {
+				t.Log("this machine has no br_netfilter: nothing within a bridge is seen")
+			}
+			e := Start(t)
+			e.ImportBusybox()
+			e.Hoy("network", "create", "net")
+			for _, network := range []string{"net", "bridge"} {
+				e.Hoy(append([]string{"run", "-d", "--name", "web", "--network", network, "-p", "18080:80", "busybox"}, site("web")...)...)
+				e.Hoy("run", "-d", "--name", "other", "--network", network, "busybox", "sleep", "1000")
+				e.Eventually("the page", func() bool { return page("127.0.0.1:18080") == "web" })
+				host := e.Hoy("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}", "web")
+				for _, from := range []string{"web", "other"} {
+					if r := e.Try("exec", from, "timeout", "5", "wget", "-qO-", "http://"+host+":18080/"); r.Stdout != "web\n" {
+						t.Errorf("network %s, from %s: %+v", network, from, r)
+					}
+				}
+				e.Hoy("rm", "-f", "web", "other")
+			}
+			e.Hoy("network", "rm", "net")
+		})
 	}
 }

@@ -171,11 +171,7 @@ func TestEveryFailpoint(t *testing.T) {
 				if strings.HasPrefix(string(p), "engine.fetch.") || strings.HasPrefix(string(p), "engine.pull.") {
 					pulled = e.inRegistry(registrytest.Start(t, registrytest.Options{}), 1<<20)
 				}
-				reached := filepath.Join(e.Dir, "reached")
-				e.endGently()
-				e.endKeeper() // or it would go on, without failpoints
-				e.Setenv(fmt.Sprintf("HOY_FAILPOINT=%s=%s", p, mode), "HOY_FAILPOINT_TRACE="+reached)
-				e.Up()
+				e.breaking(p, mode)
 				if strings.HasPrefix(string(p), "keeper.upgrade.") {
 					e.Hoy("run", "-d", "--name", "held", "busybox", "sleep", "1000")
 					e.upgradeKeeper("x")
@@ -187,15 +183,7 @@ func TestEveryFailpoint(t *testing.T) {
 					}
 					life(e, "first")
 				})
-				if trace, _ := os.ReadFile(reached); !slices.Contains(strings.Fields(string(trace)), string(p)) {
-					t.Errorf("never reached")
-				}
-				e.Setenv()
-				e.endGently()
-				if p := e.KeeperPid(); p != 0 {
-					e.KillKeeper() // it may still have the failpoint in its environment
-				}
-				e.Up()
+				e.mended(p)
 				e.Try("rm", "-f", "first")
 				if left := e.Hoy("ps", "-aq"); left != "" {
 					t.Errorf("cannot remove %s", left)
@@ -213,6 +201,31 @@ func TestEveryFailpoint(t *testing.T) {
 			})
 		}
 	}
+}
+
+// breaking starts engine and keeper anew with a failpoint, and waits until they answer or
+// have died of it.
+func (e *Engine) breaking(p failpoint.Point, mode string) {
+	e.t.Helper()
+	e.endGently()
+	e.endKeeper() // or it would go on, without failpoints
+	e.Setenv(fmt.Sprintf("HOY_FAILPOINT=%s=%s", p, mode), "HOY_FAILPOINT_TRACE="+filepath.Join(e.Dir, "reached"))
+	e.Launch()
+	e.Eventually("an answer, or the end", func() bool { return e.Ping() == nil || e.exited() })
+}
+
+// mended starts engine and keeper anew without the failpoint, which must have been reached.
+func (e *Engine) mended(p failpoint.Point) {
+	e.t.Helper()
+	if trace, _ := os.ReadFile(filepath.Join(e.Dir, "reached")); !slices.Contains(strings.Fields(string(trace)), string(p)) {
+		e.t.Errorf("never reached")
+	}
+	e.Setenv()
+	e.endGently()
+	if p := e.KeeperPid(); p != 0 {
+		e.KillKeeper() // it may still have the failpoint in its environment
+	}
+	e.Up()
 }
 
 // life creates, starts, uses, stops and removes a container, and runs one that is

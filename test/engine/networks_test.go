@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -148,22 +147,9 @@ func TestEveryNetworkFailpoint(t *testing.T) {
 				rootful.Check(t)
 				e := Start(t)
 				e.ImportBusybox()
-				reached := filepath.Join(e.Dir, "reached")
-				e.endGently()
-				e.Setenv(fmt.Sprintf("HOY_FAILPOINT=%s=%s", p, mode), "HOY_FAILPOINT_TRACE="+reached)
-				e.Launch() // it makes a place in the default network ready, and may die of that
-				e.revived(func() {
-					for deadline := time.Now().Add(wait); e.Ping() != nil && time.Now().Before(deadline); {
-						time.Sleep(5 * time.Millisecond)
-					}
-					networkLife(e)
-				})
-				if trace, _ := os.ReadFile(reached); !slices.Contains(strings.Fields(string(trace)), string(p)) {
-					t.Errorf("never reached")
-				}
-				e.Setenv()
-				e.endGently()
-				e.Up()
+				e.breaking(p, mode)
+				e.revived(func() { networkLife(e) })
+				e.mended(p)
 				e.Try("rm", "-f", "first")
 				e.Hoy("network", "prune", "-f")
 				if left := e.Hoy("network", "ls", "-q", "--filter", "type=custom"); left != "" {

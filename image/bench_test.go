@@ -3,22 +3,17 @@ package image
 import (
 	"archive/tar"
 	"bytes"
-	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"hoy/image/extract"
+	"hoy/test/imagefloor"
 	"hoy/test/rootful"
 )
 
@@ -145,7 +140,7 @@ func against(b *testing.B, layers [][]byte, work func(s *Store) error) {
 	for b.Loop() {
 		b.StopTimer()
 		dir := b.TempDir()
-		least += timed(b, func() error { return floor(dir, layers) })
+		least += timed(b, func() error { return imagefloor.Run(dir, layers) })
 		os.RemoveAll(dir)
 		s := open(b, Options{Root: b.TempDir()})
 		unix.Sync()
@@ -167,75 +162,6 @@ func timed(b *testing.B, f func() error) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Since(start)
-}
-
-// floor does what any store must, without being one.
-func floor(dir string, layers [][]byte) error {
-	var g errgroup.Group
-	for i, l := range layers {
-		own := filepath.Join(dir, fmt.Sprint(i))
-		if err := os.Mkdir(own, 0o755); err != nil {
-			return err
-		}
-		g.Go(func() error { return writeHashed(filepath.Join(dir, fmt.Sprint("blob", i)), l) })
-		g.Go(func() error { return untar(own, l) })
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return unix.Syncfs(int(d.Fd()))
-}
-
-// untar has tar(1) unpack a layer, whose content is hashed beside when it is compressed.
-func untar(dir string, layer []byte) error {
-	cmd := exec.Command("tar", "-xf", "-", "-C", dir)
-	if extract.Detect(layer) == extract.None {
-		cmd.Stdin = bytes.NewReader(layer)
-		return cmd.Run()
-	}
-	plain, _, err := extract.Decompress(bytes.NewReader(layer))
-	if err != nil {
-		return err
-	}
-	defer plain.Close()
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	err = fanOut(context.Background(), plain, sha256.New(), func(r io.Reader) error {
-		defer in.Close()
-		_, err := io.Copy(in, r)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return cmd.Wait()
-}
-
-func writeHashed(path string, b []byte) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	for ; len(b) > 0; b = b[min(len(b), chunk):] {
-		part := b[:min(len(b), chunk)]
-		sum.Write(part)
-		if _, err := f.Write(part); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // BenchmarkOpen opens a store with 200 images, and BenchmarkGet finds one of them.

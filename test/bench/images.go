@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hoy/test/imagefloor"
 )
 
 // An imager is what images are loaded into and pulled by.
@@ -81,7 +83,7 @@ func compare(dir, kind, archive, ref string, stored [][]byte, all []imager, roun
 	}
 	took := map[string][]float64{}
 	for range rounds {
-		seconds, err := timed(func() error { return floor(filepath.Join(dir, "floor"), stored) })
+		seconds, err := timed(func() error { return imagefloor.Run(filepath.Join(dir, "floor"), stored) })
 		if err != nil {
 			return err
 		}

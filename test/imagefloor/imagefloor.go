@@ -1,23 +1,27 @@
-package main
+// Package imagefloor does what any store of images must do with the layers of an image, and
+// nothing else: what stores are measured against.
+package imagefloor
 
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 
-	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"hoy/image/extract"
 )
 
-// floor does what any store of images must, without being one: it writes each blob and
+// Run writes each blob and
 // hashes it, hashes its content when that is another, and has tar(1) unpack it, all at
 // once, and then syncs once.
-func floor(dir string, blobs [][]byte) error {
+func Run(dir string, blobs [][]byte) error {
 	var g errgroup.Group
 	for i, b := range blobs {
 		own := filepath.Join(dir, fmt.Sprint(i))
@@ -56,16 +60,18 @@ func writeHashed(path string, b []byte) error {
 	return nil
 }
 
+// untar has tar(1) unpack a layer, whose content is hashed beside when it is compressed.
 func untar(dir string, blob []byte) error {
 	tar := exec.Command("tar", "-xf", "-", "-C", dir)
-	if !bytes.HasPrefix(blob, []byte{0x1f, 0x8b}) {
+	if extract.Detect(blob) == extract.None {
 		tar.Stdin = bytes.NewReader(blob)
 		return tar.Run()
 	}
-	z, err := gzip.NewReader(bytes.NewReader(blob))
+	plain, _, err := extract.Decompress(bytes.NewReader(blob))
 	if err != nil {
 		return err
 	}
+	defer plain.Close()
 	in, err := tar.StdinPipe()
 	if err == nil {
 		err = tar.Start()
@@ -73,10 +79,17 @@ func untar(dir string, blob []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(io.MultiWriter(sha256.New(), in), z); err != nil {
+	hashed, out := io.Pipe()
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := io.Copy(sha256.New(), hashed)
 		return err
-	}
-	if err := in.Close(); err != nil {
+	})
+	g.Go(func() error {
+		_, err := io.Copy(io.MultiWriter(out, in), plain)
+		return errors.Join(err, out.Close(), in.Close())
+	})
+	if err := g.Wait(); err != nil {
 		return err
 	}
 	return tar.Wait()

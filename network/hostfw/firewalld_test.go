@@ -17,7 +17,7 @@ import (
 // with configurations of its own.
 func startFirewalld(t *testing.T) {
 	t.Helper()
-	own(t, "/etc/firewalld")
+	rootful.Own(t, "/etc/firewalld")
 	lan.Must(t, unix.Mount("tmpfs", "/run", "tmpfs", 0, ""))
 	t.Cleanup(func() { lan.Must(t, unix.Unmount("/run", unix.MNT_DETACH)) })
 	lan.Must(t, os.MkdirAll("/run/dbus", 0o755))

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"hoy/network/firewall"
 	"hoy/test/lan"
@@ -18,18 +15,6 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(rootful.Main(m)) }
-
-// own replaces paths by copies of them, for this test.
-func own(t *testing.T, paths ...string) {
-	t.Helper()
-	lan.Must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
-	for _, p := range paths {
-		copied := filepath.Join(t.TempDir(), "copy")
-		run(t, "cp", "-a", p, copied)
-		lan.Must(t, unix.Mount(copied, p, "", unix.MS_BIND, ""))
-		t.Cleanup(func() { lan.Must(t, unix.Unmount(p, unix.MNT_DETACH)) })
-	}
-}
 
 func run(t testing.TB, name string, args ...string) string {
 	t.Helper()

@@ -17,7 +17,7 @@ func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 // and go and are loaded anew.
 func TestUFW(t *testing.T) {
 	rootful.Check(t)
-	own(t, "/etc/ufw", "/etc/default/ufw")
+	rootful.Own(t, "/etc/ufw", "/etc/default/ufw")
 	before, err := os.ReadFile("/etc/ufw/before.rules")
 	lan.Must(t, err)
 	w := lan.New(t)
@@ -77,7 +77,7 @@ func TestUFW(t *testing.T) {
 // with that rule containers pass it.
 func TestUnknown(t *testing.T) {
 	rootful.Check(t)
-	own(t, "/etc/ufw")
+	rootful.Own(t, "/etc/ufw")
 	w := lan.New(t)
 	e := start(t)
 	run(t, "iptables-nft", "-P", "FORWARD", "DROP")

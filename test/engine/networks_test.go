@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/lib/failpoint"
+	"hoy/test/lan"
 	"hoy/test/rootful"
 )
 
@@ -239,4 +240,46 @@ func TestHairpin(t *testing.T) {
 			e.Hoy("network", "rm", "net")
 		})
 	}
+}
+
+// TestPortsObeyTheHostsFirewall opens a published port to the LAN when ufw does, and not
+// before; the engine's traces in ufw's files go with it.
+func TestPortsObeyTheHostsFirewall(t *testing.T) {
+	rootful.Check(t)
+	rootful.Own(t, "/etc/ufw", "/etc/default/ufw")
+	before, err := os.ReadFile("/etc/ufw/before.rules")
+	if err != nil {
+		t.Fatalf("ufw is missing: install Debian's package, or use make test: %v", err)
+	}
+	ufw := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("ufw", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ufw %v: %v: %s", args, err, out)
+		}
+	}
+	w := lan.New(t)
+	t.Cleanup(func() { ufw("--force", "disable"); exec.Command("nft", "flush", "ruleset").Run() })
+	ufw("--force", "enable")
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy(append([]string{"run", "-d", "--name", "web", "-p", "18080:80", "busybox"}, site("web")...)...)
+	e.Eventually("the page", func() bool { return page("127.0.0.1:18080") == "web" })
+	peer := func() (got string) {
+		w.Peer.Do(func() error { got = page("192.0.2.1:18080"); return nil })
+		return got
+	}
+	if got := peer(); got == "web" {
+		t.Error("ufw denies what comes in, and the peer reaches the published port")
+	}
+	ufw("allow", "from", "192.0.2.2", "to", "any", "port", "18080", "proto", "tcp")
+	e.Eventually("the page for the peer", func() bool { return peer() == "web" })
+	if got := e.Hoy("port", "--explain", "web"); !strings.Contains(got, "192.0.2.2/32 can reach it: ufw allow 18080/tcp from 192.0.2.2") || !strings.Contains(got, "everybody else cannot reach it: ufw: by default") {
+		t.Errorf("explained:\n%s", got)
+	}
+	e.Hoy("rm", "-f", "web")
+	e.endGently()
+	if after, err := os.ReadFile("/etc/ufw/before.rules"); err != nil || string(after) != string(before) {
+		t.Errorf("before.rules is left as\n%s%v", after, err)
+	}
+	e.Up()
 }

@@ -171,7 +171,7 @@ func (c *Containers) moved(k *Container, a events.Action, name string, s *networ
 		err = c.save(k)
 	}
 	if err == nil {
-		err = c.refreshEtc(rec, old.endpoints(), s.Endpoints)
+		err = c.refreshEtc(rec, rec, old.endpoints(), s.Endpoints)
 	}
 	for _, state := range []*state{&old, &rec.State} {
 		if e := state.endpoint(name); e != nil && (a == events.ActionConnect) == (state == &rec.State) {
@@ -193,10 +193,10 @@ func (k *Container) setSandbox(s *network.Sandbox) {
 	})
 }
 
-// refreshEtc brings the names in a running container's /etc up to date, after its places
-// in networks were before. What the container has written there itself stays.
-func (c *Containers) refreshEtc(rec *record, before, now []network.Endpoint) error {
-	was, err := c.hosts(rec, before)
+// refreshEtc brings the names in a running container's /etc up to date, after its record
+// was old and its places in networks were before. What the container has written there itself stays.
+func (c *Containers) refreshEtc(old, rec *record, before, now []network.Endpoint) error {
+	was, err := c.hosts(old, before)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,7 @@ type Networks interface {
 	Disconnect(ctx context.Context, containerID string, netns *os.File, ref string) (*network.Sandbox, error)
 	Publish(ctx context.Context, containerID string, add, remove []network.PortRequest) (*network.Sandbox, error)
 	Rename(ctx context.Context, containerID, network string, names []string) error
+	Unreach(ctx context.Context, containerID, network, other string) (*network.Sandbox, error)
 }
 
 // Runtime turns specifications into plans (runtime.Runtime).

@@ -101,7 +101,7 @@ func (c *Containers) hosts(rec *record, endpoints []network.Endpoint) ([]byte, e
 	if rec.Host.NetworkMode.IsHost() {
 		b, err := os.ReadFile("/etc/hosts")
 		if err != nil {
-			return network.Hosts(extra), nil
+			return network.Hosts(extra, false), nil
 		}
 		for _, h := range extra {
 			b = fmt.Appendf(b, "%s\t%s\n", h.Address, strings.Join(h.Names, " "))
@@ -124,7 +124,7 @@ func (c *Containers) hosts(rec *record, endpoints []network.Endpoint) ([]byte, e
 			}
 		}
 	}
-	return network.Hosts(extra), nil
+	return network.Hosts(extra, rec.noIPv6()), nil
 }
 
 // extraHosts are the names that the container was given, and that of its host.

@@ -80,8 +80,8 @@ func (x *index) remove(c *Container) (execs []string) {
 	return execs
 }
 
-// get finds a container by id, name (with or without slash), or unique id prefix,
-// in this order, as docker does.
+// get finds a container by id, name (with or without slash), link (PARENT/ALIAS), or
+// unique id prefix, in this order, as docker does.
 func (x *index) get(ref string) (*Container, error) {
 	if ref == "" {
 		return nil, fault.New(fault.Invalid, "invalid container name or ID: value is empty")
@@ -91,8 +91,14 @@ func (x *index) get(ref string) (*Container, error) {
 	if c := x.byID[ref]; c != nil {
 		return c, nil
 	}
-	if c := x.byID[x.byName[strings.TrimPrefix(ref, "/")]]; c != nil {
+	name := strings.TrimPrefix(ref, "/")
+	if c := x.byID[x.byName[name]]; c != nil {
 		return c, nil
+	}
+	if parent, alias, is := strings.Cut(name, "/"); is {
+		if c := x.linked(x.byID[x.byName[parent]], alias); c != nil {
+			return c, nil
+		}
 	}
 	i, _ := slices.BinarySearch(x.sorted, ref)
 	if i == len(x.sorted) || !strings.HasPrefix(x.sorted[i], ref) {
@@ -102,6 +108,19 @@ func (x *index) get(ref string) (*Container, error) {
 		return nil, fault.New(fault.Invalid, "multiple IDs found with provided prefix: %s", ref)
 	}
 	return x.byID[x.sorted[i]], nil
+}
+
+// linked returns the container that parent is linked to by an alias, or nil. mu is held.
+func (x *index) linked(parent *Container, alias string) *Container {
+	if parent == nil {
+		return nil
+	}
+	for _, l := range parent.rec().pinnedLinks() {
+		if id, a := splitLink(l); a == alias {
+			return x.byID[id]
+		}
+	}
+	return nil
 }
 
 // all returns every container, in no order.

@@ -5,6 +5,8 @@ import (
 
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/storage"
+
+	"hoy/linux/pidfd"
 )
 
 // Driver is the name of the storage driver, as info and inspect show it.
@@ -16,6 +18,7 @@ func (c *Containers) Inspect(ctx context.Context, ref string, size bool) (*apico
 	if err != nil {
 		return nil, err
 	}
+	k.awaitExit()
 	rec := k.rec()
 	path, arguments := args(rec.Config)
 	r := &apicontainer.InspectResponse{
@@ -48,6 +51,31 @@ func (c *Containers) Inspect(ctx context.Context, ref string, size bool) (*apico
 		r.SizeRw, r.SizeRootFs = &rw, &root
 	}
 	return r, nil
+}
+
+// awaitExit waits, a moment only, for an exit that has happened and has not come here: a
+// client whose stream has ended asks how the container did.
+func (k *Container) awaitExit() {
+	k.mu.Lock()
+	p := k.process
+	k.mu.Unlock()
+	if p != nil && pidfd.Dead(p.Pidfd) {
+		ended(p, patience/5)
+	}
+}
+
+// AskedMAC is the hardware address that was asked for on the container's own network; it
+// may be none.
+func (c *Containers) AskedMAC(id string) string {
+	k, err := c.index.get(id)
+	if err != nil {
+		return ""
+	}
+	rec := k.rec()
+	if e := rec.Endpoints[c.networkName(rec.Host.NetworkMode.NetworkName())]; e != nil {
+		return e.MacAddress.String()
+	}
+	return ""
 }
 
 func (r *record) shownState() *apicontainer.State {

@@ -1,7 +1,9 @@
 package container
 
 import (
+	"context"
 	"slices"
+	"strings"
 
 	apicontainer "github.com/moby/moby/api/types/container"
 
@@ -32,14 +34,80 @@ func (c *Containers) pinLinks(h *apicontainer.HostConfig) error {
 	return nil
 }
 
+// pinnedLinks are the container's links of the default network, id:alias.
+func (r *record) pinnedLinks() []string {
+	if r.Host.NetworkMode.IsUserDefined() {
+		return nil
+	}
+	return r.Host.Links
+}
+
+// linkPaths are the names, /PARENT/ALIAS, that containers have as others' links, by id.
+func (c *Containers) linkPaths() map[string][]string {
+	paths := map[string][]string{}
+	for _, k := range c.index.all() {
+		r := k.rec()
+		for _, l := range r.pinnedLinks() {
+			id, alias := splitLink(l)
+			paths[id] = append(paths[id], "/"+r.Name+"/"+alias)
+		}
+	}
+	for _, l := range paths {
+		slices.Sort(l)
+	}
+	return paths
+}
+
+// unlink removes a link of the default network, PARENT/ALIAS. Both containers go on.
+func (c *Containers) unlink(ctx context.Context, ref string) error {
+	parent, alias, is := strings.Cut(strings.TrimPrefix(ref, "/"), "/")
+	if !is {
+		return fault.New(fault.Conflict, "Conflict, cannot remove the default link name of the container")
+	}
+	k, err := c.claimPresent(ctx, parent)
+	if err != nil {
+		return fault.New(fault.KindOf(err), "Cannot get parent %s for link name %s", parent, ref)
+	}
+	defer k.op.unlock()
+	was := k.rec()
+	i := slices.IndexFunc(was.pinnedLinks(), func(l string) bool { _, a := splitLink(l); return a == alias })
+	if i < 0 {
+		return fault.New(fault.NotFound, "No such container: %s", ref)
+	}
+	k.setHost(func(h *apicontainer.HostConfig) { h.Links = slices.Delete(slices.Clone(h.Links), i, i+1) })
+	if err := c.save(k); err != nil {
+		return err
+	}
+	return c.unlinked(ctx, k, was, was.Host.Links[i])
+}
+
+// unlinked has a running container do without a link that it had.
+func (c *Containers) unlinked(ctx context.Context, k *Container, was *record, link string) error {
+	rec := k.rec()
+	if rec.State.sandbox() == nil {
+		return nil
+	}
+	id, _ := splitLink(link)
+	if !slices.ContainsFunc(rec.Host.Links, func(l string) bool { other, _ := splitLink(l); return other == id }) {
+		s, err := c.o.Networks.Unreach(ctx, k.id, "bridge", id)
+		if err != nil {
+			return err
+		}
+		k.setSandbox(s)
+		if run := k.rec().State.Running; run != nil {
+			if err := c.writeRunning(run); err != nil {
+				return err
+			}
+		}
+	}
+	return c.refreshEtc(was, rec, rec.State.endpoints(), rec.State.endpoints())
+}
+
 // linkedHosts are the names and addresses of the containers that rec is linked to on the
 // default network. They must run.
 func (c *Containers) linkedHosts(rec *record) ([]network.Host, error) {
-	if rec.Host.NetworkMode.IsUserDefined() {
-		return nil, nil
-	}
 	var hosts []network.Host
-	for _, l := range rec.Host.Links {
+	for _, l := range rec.pinnedLinks() {
 		id, alias := splitLink(l)
 		k, err := c.index.get(id)
 		if err != nil {

@@ -23,9 +23,10 @@ func (c *Containers) List(ctx context.Context, o ListOptions) ([]apicontainer.Su
 	}
 	now := time.Now()
 	l := make([]apicontainer.Summary, 0, len(chosen))
-	named := c.imageNames(ctx)
+	named, linked := c.imageNames(ctx), c.linkPaths()
 	for _, rec := range chosen {
 		s := c.summary(rec, now)
+		s.Names = append(s.Names, linked[rec.ID]...)
 		s.Image = named(rec)
 		l = append(l, s)
 	}

@@ -106,7 +106,7 @@ func boolOrder(a, b bool) int {
 
 // endpointRequest is what the container asks of one network.
 func (c *Containers) endpointRequest(r *record, name string, e *apinetwork.EndpointSettings) network.EndpointRequest {
-	q := network.EndpointRequest{Network: name, Priority: e.GwPriority, Options: e.DriverOpts, MAC: net.HardwareAddr(e.MacAddress)}
+	q := network.EndpointRequest{Network: name, Priority: e.GwPriority, Options: e.DriverOpts, MAC: net.HardwareAddr(e.MacAddress), NoIPv6: r.noIPv6()}
 	if i := e.IPAMConfig; i != nil {
 		q.IPv4, q.IPv6, q.LinkLocal = i.IPv4Address, i.IPv6Address, i.LinkLocalIPs
 	}
@@ -119,6 +119,9 @@ func (c *Containers) endpointRequest(r *record, name string, e *apinetwork.Endpo
 	}
 	return q
 }
+
+// noIPv6 tells whether the container has switched IPv6 off for all its links.
+func (r *record) noIPv6() bool { return r.Host.Sysctls["net.ipv6.conf.all.disable_ipv6"] == "1" }
 
 // dnsNames are those by which the others of a network find the container. The first is
 // what a reverse look-up gives.

@@ -26,7 +26,7 @@ type CreateRequest struct {
 type RemoveOptions struct {
 	Force   bool // kill it first when it runs
 	Volumes bool // its anonymous volumes too
-	Link    bool // only the link named by the reference; links are refused
+	Link    bool // only the link of the default network that the reference names, PARENT/ALIAS
 }
 
 // ListOptions chooses and shapes the containers of a list.

@@ -17,7 +17,7 @@ import (
 // Remove removes a container that does not run, or with Force kills it first.
 func (c *Containers) Remove(ctx context.Context, ref string, o RemoveOptions) error {
 	if o.Link {
-		return fault.New(fault.Conflict, "Conflict, cannot remove the default link name of the container")
+		return c.unlink(ctx, ref)
 	}
 	k, err := c.index.get(ref)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	apicontainer "github.com/moby/moby/api/types/container"
 
+	"hoy/keeper"
 	"hoy/lib/fault"
 )
 
@@ -85,7 +86,7 @@ func TestWaiterThatLeavesIsForgotten(t *testing.T) {
 func TestOneOperationAtATime(t *testing.T) {
 	c := listed()
 	k, _ := c.index.get("mid")
-	k.process = &process{done: make(chan struct{})}
+	k.process = &process{Process: &keeper.Process{}, done: make(chan struct{})}
 	for _, tc := range []struct {
 		what string
 		err  error

@@ -146,7 +146,7 @@ func (c *change) first(r EndpointRequest, hostUser bool) error {
 
 // plain tells whether any endpoint of the network will do.
 func (r *EndpointRequest) plain() bool {
-	return !r.IPv4.IsValid() && !r.IPv6.IsValid() && len(r.LinkLocal) == 0 && r.MAC == nil && len(r.Options) == 0
+	return !r.IPv4.IsValid() && !r.IPv6.IsValid() && len(r.LinkLocal) == 0 && r.MAC == nil && len(r.Options) == 0 && !r.NoIPv6
 }
 
 // join adds an endpoint.

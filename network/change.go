@@ -111,13 +111,17 @@ func (n *Networks) release(s *segment) {
 	n.rest(s)
 }
 
-// finish brings routes, ports and the keeper up to date with the endpoints.
+// finish brings routes, ports and the keeper up to date with the endpoints. Where an
+// endpoint is leaving, that a container has broken the network that should lead out next
+// does not keep it.
 func (c *change) finish() error {
 	ways := c.n.ways(c.s.Endpoints)
 	if !slices.Equal(ways, c.ways) {
-		if err := netlink.ChangeDefault(c.netNS, c.ways, ways); err != nil {
+		err := netlink.ChangeDefault(c.netNS, c.ways, ways)
+		if err != nil && len(c.s.Endpoints) >= len(c.was.Endpoints) {
 			return errors.Join(err, c.restore(nil))
 		}
+		c.n.warn("set a container's default route", err)
 		c.undo.Add(func() { c.n.warn("restore the routes of a container", c.restore(ways)) })
 	}
 	if err := failpoint.Hit(failpoint.NetworkRouted); err != nil {

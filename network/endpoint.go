@@ -53,7 +53,7 @@ func (n *Networks) endpoint(s *segment, r EndpointRequest, ns *os.File, names []
 	if err != nil {
 		return nil, nil, err
 	}
-	if sysctls["net/ipv6/conf/"+e.Interface+"/disable_ipv6"] == "1" {
+	if r.NoIPv6 || sysctls["net/ipv6/conf/"+e.Interface+"/disable_ipv6"] == "1" {
 		s.releaseIf(e.Address6)
 		e.Address6, e.Gateway6 = netip.Prefix{}, netip.Addr{}
 	}

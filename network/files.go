@@ -16,12 +16,15 @@ type Host struct {
 	Names   []string
 }
 
-// Hosts returns the content of a container's /etc/hosts: the loopback names, then
-// extra in their order.
-func Hosts(extra []Host) []byte {
+// Hosts returns the content of a container's /etc/hosts: the loopback names, those of IPv6
+// unless the container has none, then extra in their order.
+func Hosts(extra []Host, noIPv6 bool) []byte {
 	var b bytes.Buffer
-	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
-		"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
+	b.WriteString("127.0.0.1\tlocalhost\n")
+	if !noIPv6 {
+		b.WriteString("::1\tlocalhost ip6-localhost ip6-loopback\n" +
+			"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
+	}
 	for _, h := range extra {
 		fmt.Fprintf(&b, "%s\t%s\n", h.Address, strings.Join(h.Names, " "))
 	}

@@ -47,7 +47,7 @@ func TestHostResolvPrefersReachableServers(t *testing.T) {
 }
 
 func TestHosts(t *testing.T) {
-	got := string(Hosts([]Host{{netip.MustParseAddr("172.17.0.2"), []string{"web.example", "web"}}}))
+	got := string(Hosts([]Host{{netip.MustParseAddr("172.17.0.2"), []string{"web.example", "web"}}}, false))
 	want := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n" +
 		"ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n172.17.0.2\tweb.example web\n"
 	if got != want {

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 
@@ -33,6 +34,33 @@ func (c *change) reach(s *segment, r EndpointRequest) error {
 	allowed := e.Allowed
 	c.undo.Add(func() { c.n.warn("take back an exception", c.n.firewall.Disallow(s.Link, allowed...)) })
 	return c.n.firewall.Allow(s.Link, allowed...)
+}
+
+// Unreach takes back what let a container reach another one by a link. It returns how the
+// container is attached now.
+func (n *Networks) Unreach(ctx context.Context, containerID, network, other string) (_ *Sandbox, err error) {
+	c, end, err := n.begin(ctx, containerID, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer end(&err)
+	for i := range c.s.Endpoints {
+		e := &c.s.Endpoints[i]
+		s := c.segment(e)
+		n.mu.Lock()
+		to := n.placeOf(other, e.NetworkID)
+		n.mu.Unlock()
+		if e.Network != network || s == nil || to == nil || len(e.Allowed) == 0 {
+			continue
+		}
+		gone := func(a firewall.Allow) bool { return a.To == to.Address.Addr() || a.To == to.Address6.Addr() }
+		kept := slices.DeleteFunc(slices.Clone(e.Allowed), gone)
+		if err := n.firewall.Disallow(s.Link, slices.DeleteFunc(slices.Clone(e.Allowed), func(a firewall.Allow) bool { return !gone(a) })...); err != nil {
+			return nil, err
+		}
+		e.Allowed = kept
+	}
+	return c.s, nil
 }
 
 // placeOf returns a container's place in a network, or nil; the caller holds mu.

@@ -59,6 +59,7 @@ type CreateRequest struct {
 type EndpointRequest struct {
 	Network    string     // name or id
 	IPv4, IPv6 netip.Addr // invalid: any
+	NoIPv6     bool       // the container has IPv6 switched off
 	LinkLocal  []netip.Addr
 	MAC        net.HardwareAddr
 	Names      []string          // by which the others of the network find it, first its own

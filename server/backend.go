@@ -46,6 +46,7 @@ type Containers interface {
 	Inspect(ctx context.Context, ref string, size bool) (*apicontainer.InspectResponse, error)
 	// LogDelivery is nil where the log is not sent anywhere.
 	LogDelivery(id string) *container.LogDelivery
+	AskedMAC(id string) string
 	Logs(ctx context.Context, ref string, o container.LogOptions, w container.LogSink) error
 	Attach(ctx context.Context, ref string, o container.AttachOptions, hijack container.Hijack) error
 	Resize(ctx context.Context, ref string, rows, cols uint16) error

@@ -91,7 +91,7 @@ func containerInspect(r *request) response {
 	if err != nil {
 		return failure{err}
 	}
-	return ok(inspectFor(inspected{c, r.server.Containers.LogDelivery(c.ID)}, r.version))
+	return ok(inspectFor(inspected{c, r.server.Containers.LogDelivery(c.ID), r.server.Containers.AskedMAC(c.ID)}, r.version))
 }
 
 func containerStart(r *request) response {

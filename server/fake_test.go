@@ -123,6 +123,7 @@ func (b *backend) List(_ context.Context, o container.ListOptions) ([]apicontain
 	return b.list(o)
 }
 func (b *backend) LogDelivery(string) *container.LogDelivery { return nil }
+func (b *backend) AskedMAC(string) string                    { return "" }
 func (b *backend) Inspect(_ context.Context, ref string, _ bool) (*apicontainer.InspectResponse, error) {
 	if ref != "c1" {
 		return nil, errAbsent

@@ -14,13 +14,21 @@ import (
 type inspected struct {
 	*apicontainer.InspectResponse
 	LogDelivery *container.LogDelivery `json:",omitempty"`
+	askedMAC    string                 // for old versions
 }
 
 // legacyInspect is a container as versions up to 1.51 show it: the default
 // bridge's addresses stand beside the list of networks, if it is in that one.
 type legacyInspect struct {
 	inspected
+	Config          legacyConfig
 	NetworkSettings any
+}
+
+// legacyConfig has the hardware address that was asked for on the container's own network.
+type legacyConfig struct {
+	*apicontainer.Config
+	MacAddress string `json:",omitempty"`
 }
 
 type legacyNetworks struct {
@@ -50,7 +58,7 @@ func inspectFor(c inspected, v version) any {
 	if c.Storage != nil && c.Storage.RootFS != nil && c.Storage.RootFS.Snapshot != nil {
 		c.GraphDriver, c.Storage = &storage.DriverData{Name: c.Storage.RootFS.Snapshot.Name}, nil
 	}
-	legacy := legacyInspect{c, c.NetworkSettings}
+	legacy := legacyInspect{c, legacyConfig{Config: c.Config, MacAddress: c.askedMAC}, c.NetworkSettings}
 	if e := c.NetworkSettings.Networks["bridge"]; e != nil {
 		legacy.NetworkSettings = bridgeBeside(c.NetworkSettings, e)
 	}

@@ -58,6 +58,24 @@ func (o *options) build() error {
 	return o.link()
 }
 
+// wrapper starts hoyd as the tests mean it: the bridge has the name that dockerd's has, and
+// the file that they want read as the host's resolv.conf lies in its place.
+const wrapper = `#!/bin/sh
+case " $* " in
+*" --bridge "*|*" --bridge="*|*" -b"*|*" --version"*) ;;
+*) set -- "$@" --bridge docker0 ;;
+esac
+if [ "$1" = --version ]; then
+	exec %[1]s --version
+fi
+set -- serve "$@"
+if [ -n "$DOCKER_TEST_RESOLV_CONF_PATH" ]; then
+	exec unshare --mount --propagation unchanged sh -c '
+		mount --make-slave / && mount --bind "$DOCKER_TEST_RESOLV_CONF_PATH" /etc/resolv.conf && exec "$@"' sh %[1]s "$@"
+fi
+exec %[1]s "$@"
+`
+
 // link puts hoyd under the name of dockerd into a directory of its own.
 func (o *options) link() error {
 	if o.reference != "" {
@@ -74,7 +92,7 @@ func (o *options) link() error {
 	if err := os.Remove(name); err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	return os.Symlink(hoyd, name)
+	return os.WriteFile(name, fmt.Appendf(nil, wrapper, hoyd), 0o755)
 }
 
 // bin is the directory of the engine under test.

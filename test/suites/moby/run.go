@@ -22,7 +22,11 @@ import (
 // tests starts an engine and runs every test that is asked for, each in a process of
 // its own: one that hangs or crashes takes no other with it.
 func (o *options) tests() (results, error) {
-	d, err := dockerd.Start(o.bin(), "/tmp/main", "--cgroup-parent", fmt.Sprintf("/hoy-suite-%d", time.Now().UnixNano()%1e6))
+	flags := []string{"--cgroup-parent", fmt.Sprintf("/hoy-suite-%d", time.Now().UnixNano()%1e6)}
+	if o.reference == "" {
+		flags = append(flags, "--bridge", "hoy0") // docker0 is of the engines that tests start
+	}
+	d, err := dockerd.Start(o.bin(), "/tmp/main", flags...)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +74,7 @@ func (o *options) test(p, name, host string, got results) {
 	began := time.Now()
 	c := o.command(ctx, p, host, "-test.v", "-test.timeout", o.timeout.String(), "-test.run", "^"+name+"$")
 	out, err := c.CombinedOutput()
-	os.WriteFile(filepath.Join(o.logs, p+"."+name+".log"), out, 0o644)
+	os.WriteFile(filepath.Join(o.logs, strings.ReplaceAll(p, "/", "-")+"."+name+".log"), out, 0o644)
 	l := parse(p, string(out))
 	if err != nil && !slices.ContainsFunc(l, func(r result) bool { return r.outcome == "fail" }) {
 		l = append(l, result{p + "/" + name, "fail"})

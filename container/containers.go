@@ -45,6 +45,7 @@ type Options struct {
 	UserMap      *idmap.Map
 	CDI          cdi.Registry // where devices are described
 	HostGateway  netip.Addr   // what host-gateway stands for in --add-host
+	HostGateway6 netip.Addr   // the same; either may be none
 	DNS          []netip.Addr
 	DNSSearch    []string
 	DNSOptions   []string

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -134,21 +135,35 @@ func (c *Containers) extraHosts(rec *record) ([]network.Host, error) {
 	for _, e := range rec.Host.ExtraHosts {
 		name, address, _ := strings.Cut(e, ":")
 		own = own || name == hostName
-		a := c.o.HostGateway
-		if address != "host-gateway" {
-			var err error
-			if a, err = netip.ParseAddr(strings.Trim(address, "[]")); err != nil {
-				return nil, fmt.Errorf("cannot add host %s: %w", name, err)
-			}
-		} else if !a.IsValid() {
-			return nil, fmt.Errorf("cannot add host %s: there is no default network whose gateway host-gateway could be", name)
+		addresses, err := c.addressesOf(address)
+		if err != nil {
+			return nil, fmt.Errorf("cannot add host %s: %w", name, err)
 		}
-		list = append(list, network.Host{Address: a, Names: []string{name}})
+		for _, a := range addresses {
+			list = append(list, network.Host{Address: a, Names: []string{name}})
+		}
 	}
 	if !own && c.o.HostGateway.IsValid() {
 		list = append(list, network.Host{Address: c.o.HostGateway, Names: []string{hostName}})
 	}
 	return list, nil
+}
+
+// addressesOf reads the address of an extra host: host-gateway is the engine's own.
+func (c *Containers) addressesOf(text string) (l []netip.Addr, _ error) {
+	if text != "host-gateway" {
+		a, err := netip.ParseAddr(strings.Trim(text, "[]"))
+		return []netip.Addr{a}, err
+	}
+	for _, a := range []netip.Addr{c.o.HostGateway, c.o.HostGateway6} {
+		if a.IsValid() {
+			l = append(l, a)
+		}
+	}
+	if l == nil {
+		return nil, errors.New("there is no default network whose gateway host-gateway could be")
+	}
+	return l, nil
 }
 
 // shareShm mounts a tmpfs that is the container's /dev/shm and that of the

@@ -136,6 +136,15 @@ func TestLinkedHosts(t *testing.T) {
 	if want := []network.Host{{Address: netip.MustParseAddr("172.17.0.5"), Names: []string{"db", "h", "database"}}}; err != nil || !reflect.DeepEqual(hosts, want) {
 		t.Errorf("hosts %v, %v", hosts, err)
 	}
+	if k, err := c.index.get("/web/db"); err != nil || k.id != other.ID {
+		t.Errorf("by its link: %v, %v", k, err)
+	}
+	if _, err := c.index.get("web/other"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("by a link there is not: %v", err)
+	}
+	if p := c.linkPaths(); len(p) != 1 || !reflect.DeepEqual(p[other.ID], []string{"/web/db"}) {
+		t.Errorf("names by links: %v", p)
+	}
 	if shown := c.shownHost(r).Links; len(shown) != 1 || shown[0] != "/database:/web/db" {
 		t.Errorf("shown: %v", shown)
 	}
@@ -163,5 +172,38 @@ func TestPortMap(t *testing.T) {
 	l := r.shownPorts()
 	if len(l) != 3 || l[0].PrivatePort != 53 || l[1].PublicPort != 8080 || l[2].IP.String() != "::" {
 		t.Errorf("ps: %+v", l)
+	}
+}
+
+// TestHostGateway: an extra host at the host's gateway has both of its addresses.
+func TestHostGateway(t *testing.T) {
+	r := web()
+	r.Host.NetworkMode, r.Host.ExtraHosts = "bridge", []string{"gw:host-gateway", "six:[2001:db8::6]"}
+	c := networked(r)
+	c.o.HostGateway6 = netip.MustParseAddr("fd00::1")
+	got, err := c.extraHosts(r)
+	want := []network.Host{
+		{Address: c.o.HostGateway, Names: []string{"gw"}}, {Address: c.o.HostGateway6, Names: []string{"gw"}},
+		{Address: netip.MustParseAddr("2001:db8::6"), Names: []string{"six"}}, {Address: c.o.HostGateway, Names: []string{hostName}},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v", got, err)
+	}
+	c.o.HostGateway, c.o.HostGateway6 = netip.Addr{}, netip.Addr{}
+	if _, err := c.extraHosts(r); err == nil || !strings.Contains(err.Error(), "cannot add host gw") {
+		t.Errorf("without a gateway: %v", err)
+	}
+}
+
+// TestNoIPv6: a container that has switched IPv6 off gets no addresses and names of it.
+func TestNoIPv6(t *testing.T) {
+	r := web()
+	r.Host.Sysctls = map[string]string{"net.ipv6.conf.all.disable_ipv6": "1"}
+	c := networked(r)
+	if !c.endpointRequest(r, "front", &apinetwork.EndpointSettings{}).NoIPv6 {
+		t.Error("it would get an IPv6 address")
+	}
+	if b, err := c.hosts(r, nil); err != nil || strings.Contains(string(b), "::") {
+		t.Errorf("%s, %v", b, err)
 	}
 }

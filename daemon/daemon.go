@@ -184,15 +184,15 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 
-	gateway := o.HostGateway
-	if !gateway.IsValid() {
-		gateway = nets.Gateway()
+	gateway, gateway6 := o.HostGateway, o.HostGateway6
+	if !gateway.IsValid() && !gateway6.IsValid() {
+		gateway, gateway6 = nets.Gateway()
 	}
 	d.host, d.bus = machine(groups), container.NewBus()
 	containers, err := container.Open(ctx, container.Options{
 		Root: filepath.Join(o.DataRoot, "containers"), ExecRoot: o.ExecRoot,
 		Images: store, Layers: layers, Volumes: vols, Networks: nets, Runtime: rt, Keeper: kept, Cgroups: groups, Events: d.bus,
-		Host: o.defaults(d.host), StopTimeout: time.Duration(o.StopTimeout) * time.Second, SeccompProfile: o.seccomp, CgroupParent: o.CgroupParent, UserMap: o.UserMap, CDI: o.CDISpecDirs, HostGateway: gateway,
+		Host: o.defaults(d.host), StopTimeout: time.Duration(o.StopTimeout) * time.Second, SeccompProfile: o.seccomp, CgroupParent: o.CgroupParent, UserMap: o.UserMap, CDI: o.CDISpecDirs, HostGateway: gateway, HostGateway6: gateway6,
 		DNS: o.DNS, DNSSearch: o.DNSSearch, DNSOptions: o.DNSOptions, LogOptions: o.LogOpts, Log: log,
 	})
 	if err != nil {

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 
@@ -35,18 +34,17 @@ func (f *flags) finishNetworking() (_ []string, err error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "--host-gateway-ip: %w", err)
 	}
-	var warnings []string
 	for _, a := range gateways {
-		switch {
-		case a.Is6():
-			warnings = append(warnings, fmt.Sprintf("--host-gateway-ip=%s has no effect: host-gateway stands for an IPv4 address", a))
-		case o.HostGateway.IsValid():
-			return nil, fault.New(fault.Invalid, "--host-gateway-ip: only one IPv4 host gateway IP address can be specified")
-		default:
-			o.HostGateway = a
+		family, own := "IPv4", &o.HostGateway
+		if a.Is6() {
+			family, own = "IPv6", &o.HostGateway6
 		}
+		if own.IsValid() {
+			return nil, fault.New(fault.Invalid, "--host-gateway-ip: only one %s host gateway IP address can be specified", family)
+		}
+		*own = a
 	}
-	return warnings, nil
+	return nil, nil
 }
 
 // finishDefaultNetwork reads what the default network shall be.

@@ -39,25 +39,25 @@ type Options struct {
 	MinAPI                     string // oldest API version that is answered, "1.44"
 	ShutdownTimeout            int    // seconds that requests may go on when the engine ends; negative: until they are done
 
-	Bridge      string // link of the default network; none: no such network
-	BIP         netip.Prefix
-	Pools       []ipam.Pool
-	MTU         int
-	IPMasq      bool
-	ICC         bool // containers on the default network reach each other
-	IPv6        bool // the default network has it
-	BIP6        netip.Prefix
-	FixedCIDR   netip.Prefix // part of the default network from which containers get addresses
-	FixedCIDR6  netip.Prefix
-	Gateway     netip.Addr // default gateway of the default network's containers; invalid: the bridge
-	Gateway6    netip.Addr
-	BindIP      netip.Addr                   // where ports are published that say no address; invalid: everywhere
-	NetworkOpts map[string]map[string]string // options of new networks, by driver
-	Unguarded   bool                         // published ports do not ask the host's firewall
-	DNS         []netip.Addr
-	DNSSearch   []string
-	DNSOptions  []string
-	HostGateway netip.Addr
+	Bridge                    string // link of the default network; none: no such network
+	BIP                       netip.Prefix
+	Pools                     []ipam.Pool
+	MTU                       int
+	IPMasq                    bool
+	ICC                       bool // containers on the default network reach each other
+	IPv6                      bool // the default network has it
+	BIP6                      netip.Prefix
+	FixedCIDR                 netip.Prefix // part of the default network from which containers get addresses
+	FixedCIDR6                netip.Prefix
+	Gateway                   netip.Addr // default gateway of the default network's containers; invalid: the bridge
+	Gateway6                  netip.Addr
+	BindIP                    netip.Addr                   // where ports are published that say no address; invalid: everywhere
+	NetworkOpts               map[string]map[string]string // options of new networks, by driver
+	Unguarded                 bool                         // published ports do not ask the host's firewall
+	DNS                       []netip.Addr
+	DNSSearch                 []string
+	DNSOptions                []string
+	HostGateway, HostGateway6 netip.Addr
 
 	CgroupParent    string // within the hierarchies; empty: a group for this exec root
 	CPURTPeriod     int    // realtime budget of CgroupParent, µs; cgroup v1 only

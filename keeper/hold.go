@@ -32,7 +32,7 @@ type Resolver struct {
 	Links    map[string]string       // alias to the name, of one of Networks, that it stands for
 	Hosts    map[string][]netip.Addr // names of its own, such as host.docker.internal
 	Servers  []netip.AddrPort        // whom to ask for other names, from the container's namespace; none: the host's servers, followed as they change
-	Isolated bool                    // other names do not exist, unless there are Servers: only internal networks
+	Isolated bool                    // other names are not looked up, unless there are Servers: only internal networks
 }
 
 // HeldPort is a port of the host that nobody else shall take while it is published. What

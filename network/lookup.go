@@ -131,17 +131,21 @@ func (n *Networks) Usage(networkID string) map[netip.Prefix]SubnetUsage {
 	return all
 }
 
-// Gateway returns the address by which containers of the default network reach the
-// host; invalid without default network.
-func (n *Networks) Gateway() netip.Addr {
+// Gateway returns the addresses by which containers of the default network reach the
+// host; invalid: there is none.
+func (n *Networks) Gateway() (v4, v6 netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if s := n.named("bridge"); s != nil {
-		for _, sub := range s.Subnets {
-			if sub.Prefix.Addr().Is4() {
-				return sub.Gateway
-			}
+	s := n.named("bridge")
+	if s == nil {
+		return v4, v6
+	}
+	for _, sub := range s.Subnets {
+		if sub.Prefix.Addr().Is4() {
+			v4 = sub.Gateway
+		} else {
+			v6 = sub.Gateway
 		}
 	}
-	return netip.Addr{}
+	return v4, v6
 }

@@ -174,7 +174,7 @@ func (s *Server) forward(now *settings, msg, to []byte, tcp bool, reply func([]b
 	servers, netns := now.servers, now.netns
 	if len(servers) == 0 {
 		if now.view.Isolated {
-			reply(Fail(to, msg, dnsmessage.RCodeNameError))
+			reply(Fail(to, msg, dnsmessage.RCodeServerFailure)) // as dockerd: nothing is known of the name
 			return
 		}
 		servers, netns = s.host.get(), nil

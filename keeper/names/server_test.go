@@ -249,7 +249,7 @@ func TestForward(t *testing.T) {
 		b.configure(Resolver{Servers: []netip.AddrPort{resolverAddr, netip.MustParseAddrPort("127.0.0.53:53")}, NetNS: b.dup(), View: View{Isolated: true}})
 		b.says(network, "example.com.", typeA, "Success 8.8.8.8")
 		b.configure(Resolver{View: View{Isolated: true}})
-		b.says(network, "example.com.", typeA, "NameError")
+		b.says(network, "example.com.", typeA, "ServerFailure")
 		b.says(network, "web.", typeA, "Success 10.0.0.2")
 		time.Sleep(checkAfter)
 		b.hostServers("::1")

@@ -12,7 +12,7 @@ type View struct {
 	Zones    map[string]string       `json:"zones,omitempty"`    // id of a network to its name: NAME.ZONE is known too
 	Links    map[string]string       `json:"links,omitempty"`    // alias to a name of Networks
 	Hosts    map[string][]netip.Addr `json:"hosts,omitempty"`    // names of its own
-	Isolated bool                    `json:"isolated,omitempty"` // other names do not exist, unless it has servers of its own
+	Isolated bool                    `json:"isolated,omitempty"` // other names are not looked up, unless it has servers of its own
 }
 
 // canonical returns the view with names as they are looked up.

@@ -20,7 +20,7 @@ type Network struct {
 	NoMasq6   bool       //
 	Source    netip.Addr // what leaves gets this source address; invalid: that of the link it leaves by
 	Source6   netip.Addr //
-	Trusted   []string   // links from which containers are reached directly
+	Trusted   []string   // links from which containers are reached directly, at published ports
 	Allowed   []Allow    // exceptions from NoICC
 	Unguarded bool       // published ports of the host's firewall do not ask (docker's behaviour)
 }

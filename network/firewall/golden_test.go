@@ -57,6 +57,7 @@ var scenarios = []struct {
 	}, []Port{
 		port("tcp", "0.0.0.0:80", "br-lab", "10.3.0.2:80"),
 		port("tcp", "[::]:0", "br-lab", "[2001:db8:3::2]:80"),
+		port("tcp", "0.0.0.0:8081", "br-plain", "10.4.0.2:81"),
 	}, Policy{}},
 	{"policy", []Network{defaultNetwork,
 		{Name: "legacy", Link: "br-legacy", Subnet: prefixOf("10.5.0.0/24"), Unguarded: true},

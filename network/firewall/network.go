@@ -51,7 +51,12 @@ func intoRules(n Network) []nft.Rule {
 		add("containers do not reach each other", nft.InLinkIs(n.Link), nft.Drop())
 	}
 	for _, l := range n.Trusted {
-		add("trusted link", nft.InLinkIs(l), nft.Goto(pass))
+		if n.Subnet.IsValid() {
+			add("trusted link, published ports", nft.InLinkIs(l), nft.In(nft.PublishedAt(nft.IPv4), open4.Name), nft.Goto(pass))
+		}
+		if n.Subnet6.IsValid() {
+			add("trusted link, published ports", nft.InLinkIs(l), nft.In(nft.PublishedAt(nft.IPv6), open6.Name), nft.Goto(pass))
+		}
 	}
 	if n.Subnet.IsValid() {
 		rules = append(rules, modeRules(n, nft.IPv4, n.Mode)...)

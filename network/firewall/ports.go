@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"net/netip"
@@ -123,12 +124,12 @@ type place struct {
 func (s state) places(p Port) []place {
 	four := p.Container.Addr().Is4()
 	proto, port := []byte{protocols[p.Proto]}, nft.Port(p.Host.Port())
+	direct := place{open6, nft.Element{Key: nft.Key(p.Container.Addr().AsSlice(), proto, nft.Port(p.Container.Port()))}}
+	if four {
+		direct.set = open4
+	}
 	if s.routed(p) {
-		set := open6
-		if four {
-			set = open4
-		}
-		return []place{{set, nft.Element{Key: nft.Key(p.Container.Addr().AsSlice(), proto, nft.Port(p.Container.Port()))}}}
+		return []place{direct}
 	}
 	if p.Host.Addr().Is4() != four {
 		return nil
@@ -150,23 +151,28 @@ func (s state) places(p Port) []place {
 	if s.networks[p.Link].Unguarded {
 		places = append(places, place{unguarded, nft.Element{Key: nft.Key(proto, port)}})
 	}
+	if len(s.networks[p.Link].Trusted) > 0 {
+		places = append(places, direct)
+	}
 	return places
 }
 
-// withdraw removes a port's elements from the table, but one that another port of s has
-// as well: those of unguarded ports say neither address nor family.
+// withdraw removes a port's elements from the table, but those that another port of s has
+// as well: an unguarded port's says neither address nor family, and a trusted link's
+// nothing of the host.
 func (s state) withdraw(b *nft.Batch, table string, p Port) {
-	for _, m := range s.places(p) {
-		if m.set.Name == unguarded.Name && s.otherUnguarded(p) {
+	for i, m := range s.places(p) {
+		if i > 0 && s.another(p, m) {
 			continue
 		}
 		b.Remove(table, m.set, m.element)
 	}
 }
 
-func (s state) otherUnguarded(p Port) bool {
+func (s state) another(p Port, m place) bool {
+	same := func(o place) bool { return o.set.Name == m.set.Name && bytes.Equal(o.element.Key, m.element.Key) }
 	for _, q := range s.ports {
-		if q != p && q.Proto == p.Proto && q.Host.Port() == p.Host.Port() && s.networks[q.Link].Unguarded && len(s.places(q)) > 1 {
+		if q != p && q.Proto == p.Proto && slices.ContainsFunc(s.places(q), same) {
 			return true
 		}
 	}

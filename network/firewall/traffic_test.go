@@ -185,8 +185,17 @@ func TestModes(t *testing.T) {
 	n.Trusted = []string{"lan0"}
 	lan.Must(t, f.Unpublish(f.Ports()...))
 	lan.Must(t, f.AddNetwork(n))
+	w.Peer.Expect(t, "172.17.0.2:81", "")
+	again := port("tcp", "0.0.0.0:8181", "hoy0", "172.17.0.2:81")
+	lan.Must(t, f.Publish(again))
+	for _, proto := range []string{"tcp", "udp"} {
+		lan.Must(t, f.Publish(port(proto, "0.0.0.0:8081", "hoy0", "172.17.0.2:81"), port(proto, "[::]:8081", "hoy0", "[fd00:17::2]:81")))
+	}
 	w.Peer.Expect(t, "172.17.0.2:81", "web sees 192.0.2.2")
 	w.Peer.Expect(t, "[fd00:17::2]:81", "web sees 2001:db8:2::2")
+	lan.Must(t, f.Unpublish(again))
+	w.Peer.Expect(t, "172.17.0.2:81", "web sees 192.0.2.2")
+	w.Peer.Expect(t, "172.17.0.2:80", "")
 	w.Other.Expect(t, "172.17.0.2:80", "")
 }
 

@@ -51,9 +51,12 @@ func (o *options) build() error {
 			return fmt.Errorf("cannot build moby's tests of %s: %w\n%s", p, err, out)
 		}
 	}
-	hello := command("", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(o.cache, "hello"), "./test/suites/moby/hello")
-	if out, err := hello.CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot build the stand-in of hello-world: %w\n%s", err, out)
+	for _, p := range []string{"hello", "wget"} {
+		c := command("", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(o.cache, p), "./test/suites/moby/"+p)
+		c.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("cannot build the stand-in of %s: %w\n%s", p, err, out)
+		}
 	}
 	return o.link()
 }

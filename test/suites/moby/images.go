@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -25,6 +26,9 @@ type standIn struct {
 // standIns are made of Debian's busybox and a program that says hello.
 func (o *options) standIns() ([]standIn, error) {
 	root, err := busybox.Tar()
+	if err == nil {
+		root, err = o.withWget(root)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +51,43 @@ func (o *options) standIns() ([]standIn, error) {
 		{[]string{"hello-world:frozen", "hello-world:amd64"}, "amd64", []string{"/hello"}, hello},
 		{[]string{"hello-world:arm64"}, "arm64", []string{"/hello"}, other},
 	}, nil
+}
+
+// withWget replaces busybox's wget in an archive.
+func (o *options) withWget(root []byte) ([]byte, error) {
+	const path = "bin/wget"
+	wget, err := os.ReadFile(filepath.Join(o.cache, "wget"))
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for r := tar.NewReader(bytes.NewReader(root)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if h.Name == path {
+			continue
+		}
+		if err := w.WriteHeader(h); err != nil {
+			return nil, err
+		}
+		if _, err := io.Copy(w, r); err != nil {
+			return nil, err
+		}
+	}
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: 0o755, Size: int64(len(wget))}
+	if err := w.WriteHeader(h); err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(wget); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), w.Close()
 }
 
 // imageArchive packs images as `docker save` does.

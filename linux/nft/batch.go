@@ -1,10 +1,13 @@
+// Package nft writes tables of nftables by netlink: a batch of changes, or all of it, at once.
 package nft
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Batch collects changes that the kernel makes all at once, or none of them:
@@ -16,9 +19,29 @@ import (
 //
 // The zero value is an empty one in the network namespace of the calling thread.
 type Batch struct {
-	conn  *nftables.Conn
-	count int
-	err   error
+	conn    *nftables.Conn
+	count   int
+	removes bool // elements
+	err     error
+}
+
+// Linger is how long a netfilter socket should stay open after elements were removed. The
+// kernel frees them when every processor has been through a quiet point, 5 to 20 ms later,
+// and who closes such a socket before waits for that while no rules can be changed
+// (nft_rcv_nl_event in net/netfilter/nf_tables_api.c).
+const Linger = time.Second
+
+// linger keeps the socket of c open beyond its end.
+func linger(c *netlink.Conn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(func(fd uintptr) {
+		if same, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err == nil { // without one it only takes longer
+			time.AfterFunc(Linger, func() { unix.Close(same) })
+		}
+	})
 }
 
 // buffer is what the kernel may queue for us: an answer of about a kilobyte to each of
@@ -27,7 +50,12 @@ const buffer = 64 << 20
 
 func (b *Batch) c(messages int) *nftables.Conn {
 	if b.conn == nil {
-		b.conn, b.err = nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
+		b.conn, b.err = nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error { // when it is opened, for Commit
+			if b.removes {
+				if err := linger(c); err != nil {
+					return err
+				}
+			}
 			if b.count < 50 {
 				return nil // the usual buffers do, and this is one system call less
 			}
@@ -115,6 +143,7 @@ func (b *Batch) Add(table string, s Set, elements ...Element) {
 
 // Remove removes elements, each of which must be there.
 func (b *Batch) Remove(table string, s Set, elements ...Element) {
+	b.removes = b.removes || len(elements) > 0
 	b.elements(s.native(native(table)), elements, (*nftables.Conn).SetDeleteElements)
 }
 

@@ -6,9 +6,12 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"hoy/linux/nft"
 )
 
 // cleaner deletes what connection tracking holds of ports that are no longer published,
@@ -100,11 +103,16 @@ type staleFlows struct {
 func (f staleFlows) empty() bool { return len(f.gone) == 0 && len(f.now) == 0 }
 
 func (f staleFlows) delete() error {
+	h, err := netlink.NewHandle(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return fmt.Errorf("cannot open connection tracking: %w", err)
+	}
+	defer time.AfterFunc(nft.Linger, h.Close)
 	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
 		if !f.concerns(family) {
 			continue
 		}
-		if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, f); err != nil {
+		if _, err := h.ConntrackDeleteFilters(netlink.ConntrackTable, family, f); err != nil {
 			return fmt.Errorf("cannot end the flows of a published port: %w", err)
 		}
 	}

@@ -4,7 +4,8 @@
 // With BENCH_SH, the path of a script that measures any docker-like command line
 // (script COMMAND SECTION…), it runs that too, with an engine of its own.
 //
-// With -images it compares load and pull instead, with the least that a store must do.
+// With -images it compares load and pull instead, with the least that a store must do;
+// with -networks what networks cost a start and what they carry.
 package main
 
 import (
@@ -20,14 +21,18 @@ func main() {
 		os.Exit(1)
 	}
 	loads := flag.Bool("images", false, "compare load and pull")
+	nets := flag.Bool("networks", false, "compare kinds of networks, and what they carry")
 	archive := flag.String("archive", "", "of docker save, to load; default: one made of Go's own files")
 	reference := flag.String("reference", "", "directory with the programs of the reference engine")
 	rounds := flag.Int("rounds", 5, "how often")
 	flag.Parse()
 	err := error(nil)
-	if *loads {
+	switch {
+	case *loads:
 		err = images(*archive, referenceEngine(*reference), *rounds)
-	} else {
+	case *nets:
+		err = networks(referenceEngine(*reference), *rounds)
+	default:
 		err = runs()
 	}
 	if err != nil {

@@ -13,7 +13,7 @@ TIMEOUT ?= 20m
 # Where the engine is that docker's behaviour is read off.
 REFERENCE ?= $(HOME)/.cache/hoy-reference
 
-.PHONY: help interop build run test check bench bench-images fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference conformance
+.PHONY: help interop build run test check bench bench-images bench-networks fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference conformance
 
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'
@@ -23,6 +23,7 @@ help:
 	@echo 'make check  formatting, vet, staticcheck'
 	@echo 'make bench  start and exec against the C floor and the peers that are installed'
 	@echo 'make bench-images  load and pull against the least that a store must do, podman and docker'
+	@echo 'make bench-networks  what networks and published ports cost a start, and what they carry'
 	@echo 'make fuzz   every fuzz target for a minute each'
 	@echo 'make systemd  the package in Debians that systemd has booted'
 	@echo 'make interop  images to and from skopeo, buildah, podman, crane, oras and docker'
@@ -64,6 +65,11 @@ bench: build tools
 # BENCH_IMAGE is an archive of docker save; without one it is made of Go's own files.
 bench-images: build tools
 	@$(SUDO) go run ./test/bench -images -archive '$(BENCH_IMAGE)' -reference $(REFERENCE)/bin
+
+# In a network namespace of its own.
+bench-networks: build tools
+	@go build -o bin/hoy-bench ./test/bench
+	@$(SUDO) unshare --net bin/hoy-bench -networks -reference $(REFERENCE)/bin
 
 fuzz: build
 	@$(SUDO) test/fuzz.sh

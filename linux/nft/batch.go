@@ -19,16 +19,15 @@ import (
 //
 // The zero value is an empty one in the network namespace of the calling thread.
 type Batch struct {
-	conn    *nftables.Conn
-	count   int
-	removes bool // elements
-	err     error
+	conn  *nftables.Conn
+	count int
+	err   error
 }
 
-// Linger is how long a netfilter socket should stay open after elements were removed. The
-// kernel frees them when every processor has been through a quiet point, 5 to 20 ms later,
-// and who closes such a socket before waits for that while no rules can be changed
-// (nft_rcv_nl_event in net/netfilter/nf_tables_api.c).
+// Linger is how long a netfilter socket should stay open after its use. What a batch has
+// removed the kernel frees when every processor has been through a quiet point, 5 to 20 ms
+// later, and who closes such a socket before, whatever it was for, waits for that while no
+// rules can be changed (nft_rcv_nl_event in net/netfilter/nf_tables_api.c).
 const Linger = time.Second
 
 // linger keeps the socket of c open beyond its end.
@@ -51,10 +50,8 @@ const buffer = 64 << 20
 func (b *Batch) c(messages int) *nftables.Conn {
 	if b.conn == nil {
 		b.conn, b.err = nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error { // when it is opened, for Commit
-			if b.removes {
-				if err := linger(c); err != nil {
-					return err
-				}
+			if err := linger(c); err != nil {
+				return err
 			}
 			if b.count < 50 {
 				return nil // the usual buffers do, and this is one system call less
@@ -143,7 +140,6 @@ func (b *Batch) Add(table string, s Set, elements ...Element) {
 
 // Remove removes elements, each of which must be there.
 func (b *Batch) Remove(table string, s Set, elements ...Element) {
-	b.removes = b.removes || len(elements) > 0
 	b.elements(s.native(native(table)), elements, (*nftables.Conn).SetDeleteElements)
 }
 

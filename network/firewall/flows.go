@@ -20,7 +20,8 @@ import (
 // gone: rules are only asked about new flows. Nothing else is touched.
 //
 // The kernel walks its whole table for that, five milliseconds even if it is empty, so
-// that nobody waits for it but who publishes such a port again (await).
+// that nobody waits for it. Who publishes such a port again keeps its flows (keep): they
+// go where they should, and a container that does not know them resets them.
 type cleaner struct {
 	failed func(error)
 
@@ -28,7 +29,7 @@ type cleaner struct {
 	idle    *sync.Cond
 	busy    bool
 	next    staleFlows // what the next walk is for
-	running []Port     // gone ports that the present walk is for
+	running []Port     // gone ports whose flows the present walk ends
 }
 
 func newCleaner(failed func(error)) *cleaner {
@@ -58,7 +59,7 @@ func (c *cleaner) work() {
 	defer c.mu.Unlock()
 	for !c.next.empty() {
 		f := c.next
-		f.host = sync.OnceValue(hostAddresses)
+		f.host, f.still = sync.OnceValue(hostAddresses), c.stillGone
 		c.next, c.running = staleFlows{}, f.gone
 		c.mu.Unlock()
 		err := f.delete()
@@ -67,22 +68,33 @@ func (c *cleaner) work() {
 			c.failed(err)
 		}
 		c.running = nil
-		c.idle.Broadcast()
 	}
 	c.busy = false
 	c.idle.Broadcast()
 }
 
-// await returns when no walk would end flows of these ports. Those that are to be
-// published are then not taken for the ones that are gone.
-func (c *cleaner) await(ports []Port) {
+// keep has the flows of ports not ended that are published again: new ones could not be
+// told from old ones. It returns those ports whose flows would have been ended.
+func (c *cleaner) keep(ports []Port) (kept []Port) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for slices.ContainsFunc(ports, func(p Port) bool {
-		return slices.Contains(c.running, p) || slices.Contains(c.next.gone, p)
-	}) {
-		c.idle.Wait()
+	again := func(p Port) bool { return slices.Contains(ports, p) }
+	for _, list := range []*[]Port{&c.next.gone, &c.running} {
+		for _, p := range *list {
+			if again(p) {
+				kept = append(kept, p)
+			}
+		}
+		*list = slices.DeleteFunc(slices.Clone(*list), again)
 	}
+	return kept
+}
+
+// stillGone tells whether the present walk is to end the flows of a gone port.
+func (c *cleaner) stillGone(p Port) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Contains(c.running, p)
 }
 
 // settle returns when there is nothing to do.
@@ -97,6 +109,7 @@ func (c *cleaner) settle() {
 // staleFlows matches the flows to delete.
 type staleFlows struct {
 	gone, now []Port
+	still     func(Port) bool // a gone port has not come back
 	host      func() map[netip.Addr]bool
 }
 
@@ -142,7 +155,7 @@ func (f staleFlows) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 	}
 	there := func(p Port) bool { return from == p.Container.Addr() && flow.Reverse.SrcPort == p.Container.Port() }
 	for _, p := range f.gone {
-		if matches(p) && there(p) {
+		if matches(p) && there(p) && f.still(p) {
 			return true
 		}
 	}

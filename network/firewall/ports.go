@@ -45,8 +45,9 @@ func (f *Firewall) Publish(ports ...Port) error {
 			b.Add(f.opts.Table, m.set, m.element)
 		}
 	}
-	f.flows.await(ports)
+	kept := f.flows.keep(ports)
 	if err := f.change(&b, s); err != nil {
+		f.flows.forget(kept, nil)
 		return err
 	}
 	f.flows.forget(old, ports)

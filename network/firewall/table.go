@@ -78,8 +78,9 @@ func (f *Firewall) Sync(networks []Network, ports []Port) error {
 	for _, p := range ports {
 		next.ports[next.key(p)] = p
 	}
-	f.flows.await(ports)
+	kept := f.flows.keep(ports)
 	if err := f.write(next); err != nil {
+		f.flows.forget(kept, nil)
 		return err
 	}
 	f.flows.forget(nil, ports)

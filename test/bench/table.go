@@ -37,6 +37,9 @@ func endToEnd() error {
 	if err := e.steps(image, 40); err != nil {
 		return err
 	}
+	if err := e.starts(image, 20); err != nil {
+		return err
+	}
 	if err := peers(); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 )
@@ -31,13 +32,18 @@ func main() {
 	}
 }
 
-func get(url, output string, patience time.Duration) error {
-	r, err := (&http.Client{Timeout: patience}).Get(url)
-	var unknown *net.DNSError
+func get(address, output string, patience time.Duration) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return err
+	}
+	// patience is not for looking names up.
+	if _, err := net.LookupHost(u.Hostname()); err != nil {
+		return fmt.Errorf("bad address '%s'", u.Hostname())
+	}
+	r, err := (&http.Client{Timeout: patience}).Get(address)
 	var slow net.Error
 	switch {
-	case errors.As(err, &unknown):
-		return fmt.Errorf("bad address '%s'", unknown.Name)
 	case errors.As(err, &slow) && slow.Timeout():
 		return errors.New("download timed out")
 	case err != nil:

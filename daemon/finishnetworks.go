@@ -1,10 +1,13 @@
 package daemon
 
 import (
+	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"hoy/lib/fault"
+	"hoy/network/firewall"
 )
 
 func (f *flags) finishNetworking() (_ []string, err error) {
@@ -79,10 +82,33 @@ func (f *flags) finishDefaultNetwork() (err error) {
 		return err
 	}
 	o.Unguarded = f.hostFirewall == "open"
+	if o.Admit, err = admitMark(f.admit); err != nil {
+		return err
+	}
 	if o.NetworkOpts, err = networkOpts(f.networkOpts); err != nil {
 		return err
 	}
 	return nil
+}
+
+// admitMark reads mark[/mask], numbers in any of Go's notations.
+func admitMark(text string) (m firewall.AdmitMark, _ error) {
+	if text == "" {
+		return m, nil
+	}
+	mark, mask, masked := strings.Cut(text, "/")
+	if !masked {
+		mask = "0xffffffff"
+	}
+	v, err := strconv.ParseUint(mark, 0, 32)
+	b, maskErr := strconv.ParseUint(mask, 0, 32)
+	if err := errors.Join(err, maskErr); err != nil {
+		return m, fault.New(fault.Invalid, "--bridge-accept-fwmark %s: want mark[/mask]: %w", text, err)
+	}
+	if b == 0 || v&^b != 0 {
+		return m, fault.New(fault.Invalid, "--bridge-accept-fwmark %s: the mask must have the bits of the mark", text)
+	}
+	return firewall.AdmitMark{Value: uint32(v), Mask: uint32(b)}, nil
 }
 
 // networkOpts reads driver=key=value.

@@ -15,6 +15,7 @@ type flags struct {
 	configFile, bip, userns, shmSize  string
 	maxLayer, diskBudget, runtime     string
 	pools, dns, hostGateways, ulimits []string
+	admit                             string
 	logOpts, execOpts, features       []string
 	dockerSocket                      bool
 	tlsVerify                         bool
@@ -73,6 +74,7 @@ func (f *flags) networking() {
 	f.IntVar(&o.MTU, "mtu", 0, "`bytes` of the default network's links")
 	f.BoolVar(&o.IPMasq, "ip-masq", true, "translate addresses of what leaves the bridge")
 	f.BoolVar(&o.ICC, "icc", true, "let containers on the default network reach each other")
+	f.StringVar(&f.admit, "bridge-accept-fwmark", "", "`mark[/mask]` of packets that reach every port of containers")
 	f.StringVar(&f.bindIP, "ip", "0.0.0.0", "`address` where ports of the default network are published that name none")
 	f.BoolVar(&o.IPv6, "ipv6", false, "IPv6 on the default network")
 	f.StringVar(&f.bip6, "bip6", "", "IPv6 `address/length` of the bridge")

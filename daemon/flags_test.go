@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"hoy/network/firewall"
 	"hoy/network/ipam"
 )
 
@@ -65,6 +66,8 @@ func TestParse(t *testing.T) {
 		{[]string{"--ip=0.0.0.0", "--published-ports=open", "--default-network-opt=bridge=a=b=c", "--default-network-opt=bridge=d=e"}, func(o Options) bool {
 			return !o.BindIP.IsValid() && o.Unguarded && reflect.DeepEqual(o.NetworkOpts, map[string]map[string]string{"bridge": {"a": "b=c", "d": "e"}})
 		}},
+		{[]string{"--bridge-accept-fwmark=2/3"}, func(o Options) bool { return o.Admit == firewall.AdmitMark{Value: 2, Mask: 3} }},
+		{[]string{"--bridge-accept-fwmark=0x10"}, func(o Options) bool { return o.Admit == firewall.AdmitMark{Value: 16, Mask: 1<<32 - 1} }},
 		{[]string{"--userns-remap=default"}, func(o Options) bool { return o.UserMap != nil && o.UserMap.UIDs[0].Size == 65536 }},
 	} {
 		o, warnings, err := Parse(append(tc.args, empty))
@@ -102,6 +105,8 @@ func TestParseRefuses(t *testing.T) {
 		"--fixed-cidr=x":                                  "--fixed-cidr",
 		"--default-gateway-v6=x":                          "--default-gateway-v6",
 		"--default-network-opt=bridge=x":                  "want driver=key=value",
+		"--bridge-accept-fwmark=x":                        "want mark[/mask]",
+		"--bridge-accept-fwmark=4/3":                      "must have the bits",
 		"--published-ports=x":                             "--published-ports",
 		"--default-shm-size=x":                            "--default-shm-size",
 		"--label=x":                                       "--label",

@@ -20,7 +20,7 @@ func (d *Daemon) openNetworks(ctx context.Context, kept *keeper.Client) (*networ
 	nets, err := network.Open(ctx, network.Options{
 		Root: filepath.Join(o.DataRoot, "network"), Firewall: d.guard, Keeper: kept, EngineID: d.id, Bridge: o.Bridge, BIP: o.BIP, BIP6: o.BIP6,
 		FixedCIDR: o.FixedCIDR, FixedCIDR6: o.FixedCIDR6, Gateway: o.Gateway, Gateway6: o.Gateway6, IPv6: o.IPv6,
-		NoICC: !o.ICC, NoMasq: !o.IPMasq, MTU: o.MTU, Bind: o.BindIP, Pools: o.Pools, UserMap: o.UserMap, Unguarded: o.Unguarded, Log: d.log,
+		NoICC: !o.ICC, NoMasq: !o.IPMasq, MTU: o.MTU, Bind: o.BindIP, Pools: o.Pools, UserMap: o.UserMap, Unguarded: o.Unguarded, Admit: o.Admit, Log: d.log,
 	})
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 
 	"hoy/lib/version"
 	"hoy/linux/idmap"
+	"hoy/network/firewall"
 	"hoy/network/ipam"
 	"hoy/signature"
 )
@@ -53,6 +54,7 @@ type Options struct {
 	Gateway6                  netip.Addr
 	BindIP                    netip.Addr                   // where ports are published that say no address; invalid: everywhere
 	NetworkOpts               map[string]map[string]string // options of new networks, by driver
+	Admit                     firewall.AdmitMark           // packets that reach every port of containers
 	Unguarded                 bool                         // published ports do not ask the host's firewall
 	DNS                       []netip.Addr
 	DNSSearch                 []string

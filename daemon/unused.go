@@ -43,7 +43,6 @@ func unusedFlags() []unused {
 		{"allow-direct-routing", "", takesBool, "false", false, "containers are reached directly on networks whose gateway mode is routed or nat-unprotected"},
 		{"apparmor-profile", "", takesText, "", false, "the default profile is this engine's own"},
 		{"authorization-plugin", "", takesList, "", true, noPlugins + ", and without it requests would be allowed that it forbids"},
-		{"bridge-accept-fwmark", "", takesText, "", false, "packets are not told by their marks yet"},
 		{"containerd", "", takesText, "", false, inProcess},
 		{"containerd-namespace", "", takesText, "", false, inProcess},
 		{"containerd-plugins-namespace", "", takesText, "", false, inProcess},

@@ -38,7 +38,8 @@ type Options struct {
 	MTU                   int        // 0: the kernel's
 	Bind                  netip.Addr // where ports are published by default; invalid: everywhere
 
-	Unguarded bool // published ports do not ask the host's firewall (docker's behaviour)
+	Admit     firewall.AdmitMark // packets that reach every port of containers (--bridge-accept-fwmark)
+	Unguarded bool               // published ports do not ask the host's firewall (docker's behaviour)
 
 	Pools   []ipam.Pool // empty: ipam.DefaultPools and ipam.Reserve; ipam.UniqueLocal where none is IPv6
 	UserMap *idmap.Map  // user namespace of every container; nil: the host's

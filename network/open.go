@@ -47,7 +47,7 @@ func Open(ctx context.Context, o Options) (*Networks, error) {
 	for _, s := range n.all() {
 		index, err := s.up()
 		if err == nil {
-			s.index, s.unguarded = index, o.Unguarded
+			s.index, s.unguarded, s.admit = index, o.Unguarded, o.Admit
 			continue
 		}
 		if s.Predefined() {

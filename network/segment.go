@@ -17,6 +17,7 @@ type segment struct {
 	settings
 	hosts     []*ipam.Hosts // of Subnets
 	unguarded bool
+	admit     firewall.AdmitMark
 
 	// Guarded by Networks.mu.
 	index  int   // of the bridge or the parent link; 0: it is not up
@@ -35,7 +36,7 @@ func (s *segment) hasNames() bool {
 func (s *segment) rules() firewall.Network {
 	f := firewall.Network{
 		Name: s.Name, Link: s.Link, Internal: s.Internal, NoICC: s.noICC, Mode: s.mode, Mode6: s.mode6,
-		NoMasq: s.noMasq, NoMasq6: s.noMasq, Source: s.source, Source6: s.source6, Trusted: s.trusted, Unguarded: s.unguarded,
+		NoMasq: s.noMasq, NoMasq6: s.noMasq, Source: s.source, Source6: s.source6, Trusted: s.trusted, Unguarded: s.unguarded, Admit: s.admit,
 	}
 	for _, sub := range s.Subnets {
 		if sub.is6() {

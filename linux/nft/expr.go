@@ -79,12 +79,15 @@ func SetMark(bits uint32) Expr {
 }
 
 // Marked matches packets that have bits of the mark set.
-func Marked(bits uint32) Expr {
-	b := binaryutil.NativeEndian.PutUint32(bits)
+func Marked(bits uint32) Expr { return MarkIs(bits, bits) }
+
+// MarkIs matches packets whose mark is value in the bits of mask.
+func MarkIs(value, mask uint32) Expr {
+	v, b := binaryutil.NativeEndian.PutUint32(value), binaryutil.NativeEndian.PutUint32(mask)
 	return Expr{
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg1},
 		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: b, Xor: make([]byte, 4)},
-		equal(b),
+		equal(v),
 	}
 }
 

@@ -22,6 +22,7 @@ type Network struct {
 	Source6   netip.Addr //
 	Trusted   []string   // links from which containers are reached directly, at published ports
 	Allowed   []Allow    // exceptions from NoICC
+	Admit     AdmitMark  // whose packets reach every port
 	Unguarded bool       // published ports of the host's firewall do not ask (docker's behaviour)
 }
 
@@ -35,6 +36,10 @@ const (
 	Routed         Mode = "routed"          // directly, at published ports
 	Isolated       Mode = "isolated"        // not at all: the bridge has no address
 )
+
+// AdmitMark tells packets that somebody else has let in by their mark: it is Value in the
+// bits of Mask. The zero value: there are none.
+type AdmitMark struct{ Value, Mask uint32 }
 
 // Allow lets From reach To at a port although their network has NoICC (a link).
 type Allow struct {

@@ -50,6 +50,9 @@ func intoRules(n Network) []nft.Rule {
 	if n.NoICC {
 		add("containers do not reach each other", nft.InLinkIs(n.Link), nft.Drop())
 	}
+	if n.Admit.Mask != 0 {
+		add("let in by its mark", nft.MarkIs(n.Admit.Value, n.Admit.Mask), nft.Goto(pass))
+	}
 	for _, l := range n.Trusted {
 		if n.Subnet.IsValid() {
 			add("trusted link, published ports", nft.InLinkIs(l), nft.In(nft.PublishedAt(nft.IPv4), open4.Name), nft.Goto(pass))

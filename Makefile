@@ -66,10 +66,8 @@ bench: build tools
 bench-images: build tools
 	@$(SUDO) go run ./test/bench -images -archive '$(BENCH_IMAGE)' -reference $(REFERENCE)/bin
 
-# In a network namespace of its own.
 bench-networks: build tools
-	@go build -o bin/hoy-bench ./test/bench
-	@$(SUDO) unshare --net bin/hoy-bench -networks -reference $(REFERENCE)/bin
+	@$(SUDO) go run ./test/bench -networks -reference $(REFERENCE)/bin
 
 fuzz: build
 	@$(SUDO) test/fuzz.sh

@@ -49,9 +49,12 @@ func startEngine() (*engine, error) {
 
 func (e *engine) host() string { return "unix://" + e.dir + "/s" }
 
-func (e *engine) hoy(args ...string) *exec.Cmd {
+func (e *engine) hoy(args ...string) *exec.Cmd { return hoyAt(e.host(), args...) }
+
+// hoyAt is the command line for an engine of any make.
+func hoyAt(host string, args ...string) *exec.Cmd {
 	c := exec.Command("bin/hoy", args...)
-	c.Env = append(os.Environ(), "HOY_HOST="+e.host())
+	c.Env = append(os.Environ(), "HOY_HOST="+host)
 	return c
 }
 

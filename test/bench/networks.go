@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hoy/client"
+	hoynet "hoy/linux/netlink"
 )
 
 // attachments are what a container may be attached to: options of create.
@@ -74,10 +75,18 @@ func (e *engine) starts(image string, n int) error {
 	return err
 }
 
-// networks measures what networks cost.
+// networks measures what networks cost a start, and what they carry.
 func networks(reference string, rounds int) error {
-	e, err := startEngine()
+	if err := carry(reference, rounds); err != nil {
+		return err
+	}
+	ns, err := newNamespace()
 	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	var e *engine
+	if err := hoynet.In(ns, func() (err error) { e, err = startEngine(); return err }); err != nil {
 		return err
 	}
 	defer e.close()

@@ -90,5 +90,5 @@ func networks(reference string, rounds int) error {
 		return err
 	}
 	defer e.close()
-	return e.starts("hoy/toolbox", 8*rounds)
+	return e.starts("hoy/toolbox", 4*rounds)
 }

@@ -249,7 +249,7 @@ func carried(from *os.File, echo, discard string) (gbit, exchange, connect float
 		note(1, begin)
 		for range 20 {
 			begin := time.Now()
-			if _, err := s.Write(chunk[:1]); err == nil {
+			if _, err = s.Write(chunk[:1]); err == nil {
 				_, err = io.ReadFull(s, make([]byte, 1))
 			}
 			if err != nil {

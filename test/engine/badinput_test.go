@@ -31,7 +31,7 @@ func TestBadInputIsOneClearLine(t *testing.T) {
 		{"run -m lots busybox", 125, "lots"},
 		{"run --cpus x busybox", 125, "x"},
 		{"run -v relative:/x:zz busybox", 125, "zz"},
-		{"run --network nowhere busybox", 125, "nowhere"},
+		{"run --network nowhere busybox true", 125, "network nowhere not found"},
 		{"run --user nobodyatall busybox true", 125, "nobodyatall"},
 		{"run --cap-add NOSUCH busybox", 125, "NOSUCH"},
 		{"run --restart sometimes busybox", 125, "sometimes"},

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -104,5 +105,19 @@ func TestImport(t *testing.T) {
 		if got, err := s.Get(t.Context(), ref); err != nil || got.ID != im.ID {
 			t.Errorf("%s: %v, %v", ref, got, err)
 		}
+	}
+}
+
+// TestOpenAfterTheFirstLayer opens a store whose process was killed while it made the first
+// layer of all: there is a directory, and no list of layers yet.
+func TestOpenAfterTheFirstLayer(t *testing.T) {
+	root := t.TempDir()
+	begun := filepath.Join(root, "overlay/snapshots/new-1")
+	if err := os.MkdirAll(begun, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	open(t, Options{Root: root})
+	if _, err := os.Stat(begun); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the layer that was begun is still there: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -33,12 +34,21 @@ func (s *Store) strayLayers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if stray, err := unknown(filepath.Join(s.o.Root, "overlay/snapshots"), known); err != nil || !stray {
+	dir := filepath.Join(s.o.Root, "overlay/snapshots")
+	if stray, err := unknown(dir, known); err != nil || !stray {
 		return err
 	}
 	// First the directories that the snapshotter itself does not know: it would give
 	// their numbers to new layers, and find the place taken.
-	if err := s.layers.Cleanup(ctx); err != nil {
+	err = s.layers.Cleanup(ctx)
+	if errdefs.IsNotFound(err) {
+		// It has no list of layers before the first one is made: whoever was killed over
+		// that has left the only directory.
+		if err = os.RemoveAll(dir); err == nil {
+			err = os.Mkdir(dir, 0o700)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	const key = "strays"

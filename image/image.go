@@ -1,6 +1,7 @@
 package image
 
 import (
+	"fmt"
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -48,12 +49,18 @@ type User struct {
 type Loaded struct {
 	Name  string // familiar name with tag; "" when the archive gives it none
 	Image *Image
+	// NotRunnable says why no container can be made of it; nil: one can.
+	NotRunnable error
 }
 
-// String is the line that docker prints for it.
+// String is the line that docker prints for it, and what docker says in one of its own.
 func (l Loaded) String() string {
+	line := "Loaded image: " + l.Name
 	if l.Name == "" {
-		return "Loaded image ID: " + l.Image.ID
+		line = "Loaded image ID: " + l.Image.ID
 	}
-	return "Loaded image: " + l.Name
+	if l.NotRunnable != nil {
+		line += fmt.Sprintf(" (it can be saved and pushed, not run: %s)", l.NotRunnable)
+	}
+	return line
 }

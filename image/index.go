@@ -155,15 +155,16 @@ func (s *Store) Get(ctx context.Context, ref string) (*Image, error) {
 }
 
 // Hold is GetPlatform, and keeps the image's layers on disk until release is called:
-// long enough for a container's record to pin them. Layers of a platform that nobody
-// has asked for before are unpacked first.
+// long enough for a container's record to pin them. Layers that are not unpacked
+// yet, as of a platform that nobody has asked for before, are unpacked first.
 func (s *Store) Hold(ctx context.Context, ref string, p *ocispec.Platform) (img *Image, release func(), err error) {
 	im, err := s.demand(ctx, ref)
-	if err == nil && p != nil && !platforms.NewMatcher(*p).Match(platforms.Normalize(im.Config.Platform)) {
-		return s.holdOther(ctx, ref, p)
-	}
 	if err != nil {
 		return nil, nil, err
+	}
+	other := p != nil && !platforms.NewMatcher(*p).Match(platforms.Normalize(im.Config.Platform))
+	if other || len(im.Layers) < len(im.Config.RootFS.DiffIDs) {
+		return s.holdOther(ctx, ref, p)
 	}
 	release = s.hold(im.ChainID)
 	// It may have been removed between the two lines above, and collected.

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"hoy/image/extract"
 	"hoy/lib/failpoint"
 	"hoy/lib/fault"
 )
@@ -19,6 +20,9 @@ import (
 // OCI layouts has made, which may be compressed. Of an image for several platforms
 // it unpacks the one of this machine, or the first of those wanted; with wanted
 // platforms it is an error when the archive has none of them.
+//
+// An image whose layer came as it was made, and is no archive, is kept for whoever wants
+// to look at it or send it on, as docker does: it cannot be run, and that is said.
 //
 // An image that keeps its name and changes its content leaves the old one dangling.
 // The images before a failing one of the same archive stay.
@@ -78,8 +82,9 @@ func (s *Store) loadOne(ctx context.Context, f found, wanted []ocispec.Platform)
 		}
 		return Loaded{}, fault.New(fault.Invalid, "the archive has no manifest with its configuration")
 	}
-	if err := s.makeReady(ctx, im); err != nil {
-		return Loaded{}, err
+	unready := s.makeReady(ctx, im)
+	if unready != nil && !errors.Is(unready, extract.ErrNoArchive) {
+		return Loaded{}, unready
 	}
 	if err := s.setName(ctx, f.name, f.target); err != nil {
 		return Loaded{}, err
@@ -88,7 +93,7 @@ func (s *Store) loadOne(ctx context.Context, f found, wanted []ocispec.Platform)
 	if err != nil {
 		return Loaded{}, err
 	}
-	l := Loaded{Image: got}
+	l := Loaded{Image: got, NotRunnable: unready}
 	if f.name != "" {
 		l.Name = familiar(f.name)
 	}

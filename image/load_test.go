@@ -174,3 +174,20 @@ func TestRealImages(t *testing.T) {
 		t.Log(loaded[0], im.ID)
 	}
 }
+
+// A layer that came whole, and is no archive: the image is kept, and told of.
+func TestLoadOfWhatCannotRun(t *testing.T) {
+	rootful.Check(t)
+	s := open(t, Options{})
+	loaded, err := s.Load(t.Context(), bytes.NewReader(dockerArchive(t, []string{"x"}, []byte("layer"))))
+	if err != nil || len(loaded) != 1 || !strings.Contains(loaded[0].String(), "Loaded image: x:latest (it can be saved and pushed, not run: ") {
+		t.Fatalf("%v, %v", loaded, err)
+	}
+	var saved bytes.Buffer
+	if err := s.Save(t.Context(), []string{"x"}, nil, &saved, func(*Image) {}); err != nil || saved.Len() == 0 {
+		t.Errorf("saved %d bytes, %v", saved.Len(), err)
+	}
+	if _, _, err := s.Hold(t.Context(), "x", nil); err == nil || !strings.Contains(err.Error(), "not a tar archive") && !strings.Contains(err.Error(), "truncated") {
+		t.Errorf("held: %v", err)
+	}
+}

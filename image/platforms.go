@@ -13,7 +13,8 @@ import (
 	"hoy/lib/fault"
 )
 
-// holdOther is Hold for a platform that is not the one that Get chooses.
+// holdOther is Hold for a platform that is not the one that Get chooses, or an image
+// whose layers are not unpacked.
 func (s *Store) holdOther(ctx context.Context, ref string, p *ocispec.Platform) (*Image, func(), error) {
 	ctx, done, err := s.lease(ctx)
 	if err != nil {
@@ -27,6 +28,11 @@ func (s *Store) holdOther(ctx context.Context, ref string, p *ocispec.Platform) 
 	release := s.hold(im.ChainID)
 	if len(im.Layers) < len(im.Config.RootFS.DiffIDs) {
 		if err = s.makeReady(ctx, im); err == nil {
+			s.mu.Lock()
+			err = s.refresh(ctx, im.Target.Digest)
+			s.mu.Unlock()
+		}
+		if err == nil {
 			im, err = s.GetPlatform(ctx, ref, p)
 		}
 	}

@@ -23,7 +23,7 @@ import (
 //	free     | 3 | chunk (4) |
 //	names    | 4 | which (4) | name NUL name NUL … |           0 implied, 1 opaque; before done
 //	done     | 5 | bytes (8) | entries (8) |
-//	failed   | 6 | fault kind (4) | errno (4) | too large (4) | text |
+//	failed   | 6 | fault kind (4) | errno (4) | cause (4) | text |       cause: 1 too large, 2 no archive
 const (
 	version = 1
 
@@ -89,25 +89,30 @@ func encodeDone(r extract.Result) []byte {
 func encodeFailed(err error) []byte {
 	var errno unix.Errno
 	errors.As(err, &errno)
-	large := uint32(0)
-	if errors.Is(err, extract.ErrTooLarge) {
-		large = 1
+	cause := uint32(0)
+	for i, c := range causes {
+		if c != nil && errors.Is(err, c) {
+			cause = uint32(i)
+		}
 	}
 	text := err.Error()
-	return append(message(kindFailed, uint32(fault.KindOf(err)), uint32(errno), large), text[:min(len(text), maxText)]...)
+	return append(message(kindFailed, uint32(fault.KindOf(err)), uint32(errno), cause), text[:min(len(text), maxText)]...)
 }
+
+// causes are errors that callers ask for, by their number on the wire; the first is none.
+var causes = [...]error{nil, extract.ErrTooLarge, extract.ErrNoArchive}
 
 // remote is an error of the child's.
 type remote struct {
 	text  string
 	errno unix.Errno
-	large bool
+	cause error // of causes
 }
 
 func (r *remote) Error() string { return r.text }
 
 func (r *remote) Is(target error) bool {
-	return target == extract.ErrTooLarge && r.large || r.errno != 0 && r.errno.Is(target) || target == r.errno
+	return r.cause != nil && target == r.cause || r.errno != 0 && r.errno.Is(target) || target == r.errno
 }
 
 // answer collects what a child says, which may be anything.
@@ -169,7 +174,10 @@ func failure(b []byte) error {
 	if kind != fault.Invalid && kind != fault.Unavailable {
 		kind = fault.Internal
 	}
-	r := &remote{printable(string(b[12:min(len(b), 12+maxText)])), unix.Errno(le.Uint32(b[4:])), le.Uint32(b[8:]) != 0}
+	r := &remote{text: printable(string(b[12:min(len(b), 12+maxText)])), errno: unix.Errno(le.Uint32(b[4:]))}
+	if cause := le.Uint32(b[8:]); cause < uint32(len(causes)) {
+		r.cause = causes[cause]
+	}
 	return fault.As(kind, r)
 }
 

@@ -30,6 +30,9 @@ import (
 // ErrTooLarge is in the error when a layer has more than Limits.Bytes.
 var ErrTooLarge = errors.New("larger than allowed")
 
+// ErrNoArchive is in the error for a stream that is no tar archive from its beginning.
+var ErrNoArchive = errors.New("no layer can be made of it")
+
 // Limits bounds what one layer may take. Zero values: only the disk bounds it.
 type Limits struct {
 	Bytes   int64 // sum of the files' sizes
@@ -124,6 +127,9 @@ func (u *unpacker) all(ctx context.Context, tr *tar.Reader) error {
 		h, err := tr.Next()
 		if err == io.EOF {
 			return nil
+		}
+		if err != nil && u.res.Entries == 0 && fault.Is(ReadError(err), fault.Invalid) {
+			return fault.New(fault.Invalid, "%w: %w", ErrNoArchive, ReadError(err))
 		}
 		if err != nil {
 			return ReadError(err)

@@ -62,7 +62,11 @@ func (a *app) explainPorts(ctx context.Context, c *client.Client, args []string)
 		return fmt.Errorf("%s has no such published port: it is published by -p, or update --publish-add, while it runs", args[0])
 	}
 	for _, p := range ports {
-		fmt.Fprintf(a.Out, "%s/%s -> %s\n", p.Host, p.Proto, p.Container)
+		if p.Host.Port() == 0 {
+			fmt.Fprintf(a.Out, "%s/%s\n", p.Container, p.Proto) // routed
+		} else {
+			fmt.Fprintf(a.Out, "%s/%s -> %s\n", p.Host, p.Proto, p.Container)
+		}
 		for _, w := range p.Answers {
 			may := "cannot reach it"
 			if w.Reach {

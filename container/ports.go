@@ -2,6 +2,7 @@ package container
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,11 +68,20 @@ func (r *record) portMap() apinetwork.PortMap {
 		for _, p := range s.Ports {
 			port, err := apinetwork.ParsePort(strconv.Itoa(int(p.Container.Port())) + "/" + p.Proto)
 			if err == nil {
-				m[port] = append(m[port], apinetwork.PortBinding{HostIP: p.Host.Addr(), HostPort: strconv.Itoa(int(p.Host.Port()))})
+				m[port] = append(m[port], binding(p.Host))
 			}
 		}
 	}
 	return m
+}
+
+// binding is a port of the host; a routed network's has no number there.
+func binding(host netip.AddrPort) apinetwork.PortBinding {
+	b := apinetwork.PortBinding{HostIP: host.Addr()}
+	if host.Port() != 0 {
+		b.HostPort = strconv.Itoa(int(host.Port()))
+	}
+	return b
 }
 
 // Ports are the published ports of a container; one that does not run has none.
@@ -90,6 +100,7 @@ func (c *Containers) Ports(ref string) ([]firewall.Port, error) {
 func (r *record) shownPorts() []apicontainer.PortSummary {
 	l := []apicontainer.PortSummary{}
 	for p, bindings := range r.portMap() {
+		bindings = slices.DeleteFunc(bindings, func(b apinetwork.PortBinding) bool { return b.HostPort == "" })
 		if len(bindings) == 0 {
 			l = append(l, apicontainer.PortSummary{PrivatePort: p.Num(), Type: string(p.Proto())})
 		}

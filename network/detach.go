@@ -37,7 +37,7 @@ func (n *Networks) Detach(containerID string) {
 	if n.held(s) {
 		n.warn("give up what the keeper holds of a network", n.keeper.ReleaseNetwork(ctx, s.ContainerID, s.Generation))
 	}
-	for _, p := range s.Ports {
+	for _, p := range onHost(s.Ports) {
 		n.ports.Release(p.Proto, p.Host)
 	}
 	for _, e := range s.Endpoints {
@@ -81,7 +81,7 @@ func (n *Networks) Adopt(s Sandbox) error {
 			undo.Add(func() { seg.release(a.Addr()) })
 		}
 	}
-	for _, p := range s.Ports {
+	for _, p := range onHost(s.Ports) {
 		if err := n.ports.Claim(p.Proto, p.Host); err != nil {
 			return fmt.Errorf("cannot keep a port of container %s: %w", s.ContainerID, err)
 		}

@@ -23,7 +23,7 @@ func (c *change) closeFiles() {
 }
 
 // held tells whether the keeper holds anything of a container's network.
-func (n *Networks) held(s *Sandbox) bool { return len(s.Ports) > 0 || len(n.namedOf(s)) > 0 }
+func (n *Networks) held(s *Sandbox) bool { return len(onHost(s.Ports)) > 0 || len(n.namedOf(s)) > 0 }
 
 // hold has the keeper hold the container's resolver and ports. What it holds already is
 // not sent again: it keeps what no socket comes with.
@@ -78,7 +78,7 @@ func (n *Networks) holdOf(s *Sandbox, netns *os.File) keeper.NetworkHold {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, p := range s.Ports {
+	for _, p := range onHost(s.Ports) {
 		if !n.loose[hostPort{p.Proto, p.Host}] {
 			h.Ports = append(h.Ports, keeper.HeldPort{Proto: p.Proto, Host: p.Host, Target: p.Container})
 		}
@@ -91,7 +91,7 @@ func (n *Networks) holdOf(s *Sandbox, netns *os.File) keeper.NetworkHold {
 func (c *change) holdAgain() error {
 	back := &change{n: c.n, ctx: context.WithoutCancel(c.ctx), s: c.was, was: c.s, netNS: c.netNS}
 	defer back.closeFiles()
-	for _, p := range c.was.Ports {
+	for _, p := range onHost(c.was.Ports) {
 		if !isHeld(c.s.Ports, p.Proto, p.Host) {
 			if err := back.rebind(p); err != nil {
 				return err

@@ -43,7 +43,7 @@ func (n *Networks) publishOnce(ctx context.Context, containerID string, add, rem
 // addresses: host ports that it has already stay.
 func (c *change) publish() error {
 	defer c.closeFiles()
-	held := c.s.Ports
+	held := onHost(c.s.Ports)
 	c.s.Ports = nil
 	for _, r := range c.s.Publish {
 		if err := c.port(r, held); err != nil {
@@ -97,23 +97,64 @@ func forwarded(ports []firewall.Port) []firewall.Port {
 	return slices.DeleteFunc(slices.Clone(ports), func(p firewall.Port) bool { return p.Host.Addr().Is4() != p.Container.Addr().Is4() })
 }
 
-// target is where a published port leads.
-type target struct {
-	link    string // the bridge
-	address netip.Addr
+// onHost are the ports that take one of the host's. Those of a routed network do not: they
+// are reached at the container's own address.
+func onHost(ports []firewall.Port) []firewall.Port {
+	return slices.DeleteFunc(slices.Clone(ports), func(p firewall.Port) bool { return p.Host.Port() == 0 })
 }
 
-// targets returns where published IPv4 and IPv6 ports lead: to the bridge networks of the
-// default routes.
-func (c *change) targets() (t4, t6 target) {
+// way is from an address of the host to a container's on a bridge.
+type way struct {
+	host netip.Addr
+	link string
+	to   netip.Addr
+}
+
+// translated are the ways by which a published port's packets are: to the bridge networks
+// of the default routes.
+func (c *change) translated(r PortRequest) (all []way) {
 	e4, e6 := gateways(c.s.Endpoints)
-	if e4 != nil && e4.Driver == "bridge" {
-		t4 = target{c.bridge(e4), e4.Address.Addr()}
+	if s := c.bridge(e4); s != nil && s.mode != firewall.Routed {
+		if host, ok := c.hostAddress(r, s, false); ok {
+			all = append(all, way{host, s.Link, e4.Address.Addr()})
+		}
 	}
-	if e6 != nil && e6.Driver == "bridge" {
-		t6 = target{c.bridge(e6), e6.Address6.Addr()}
+	if e6 == nil {
+		e6 = e4 // the keeper forwards from IPv6 to IPv4
 	}
-	return t4, t6
+	if s := c.bridge(e6); s != nil && s.mode6 != firewall.Routed {
+		to := e6.Address6
+		if !to.IsValid() {
+			to = e6.Address
+		}
+		if host, ok := c.hostAddress(r, s, true); ok {
+			all = append(all, way{host, s.Link, to.Addr()})
+		}
+	}
+	return all
+}
+
+// routed opens a port of the container on every network that is routed to, whichever the
+// default route's is.
+func (c *change) routed(r PortRequest) (ports []firewall.Port) {
+	for i := range c.s.Endpoints {
+		e := &c.s.Endpoints[i]
+		s := c.bridge(e)
+		if s == nil || s.Internal {
+			continue
+		}
+		for _, a := range e.addresses() {
+			v6 := a.Addr().Is6()
+			mode, every := s.mode, netip.IPv4Unspecified()
+			if v6 {
+				mode, every = s.mode6, netip.IPv6Unspecified()
+			}
+			if _, asked := c.hostAddress(r, s, v6); asked && mode == firewall.Routed {
+				ports = append(ports, firewall.Port{Proto: r.Proto, Host: netip.AddrPortFrom(every, 0), Link: s.Link, Container: netip.AddrPortFrom(a.Addr(), r.Container)})
+			}
+		}
+	}
+	return ports
 }
 
 func (c *change) segment(e *Endpoint) *segment {
@@ -122,63 +163,68 @@ func (c *change) segment(e *Endpoint) *segment {
 	return c.n.segments[e.NetworkID]
 }
 
-func (c *change) bridge(e *Endpoint) string {
-	if s := c.segment(e); s != nil {
-		return s.Link
+// bridge returns an endpoint's network if it is a bridge.
+func (c *change) bridge(e *Endpoint) *segment {
+	if e == nil || e.Driver != "bridge" {
+		return nil
 	}
-	return ""
+	return c.segment(e)
 }
 
-// hostAddresses are where a port is published.
-func (c *change) hostAddresses(r PortRequest, t4, t6 target) (at []netip.Addr) {
-	host := r.HostIP
-	if e4, _ := gateways(c.s.Endpoints); !host.IsValid() && e4 != nil {
-		if s := c.segment(e4); s != nil && s.bind.IsValid() && !s.bind.IsUnspecified() {
-			host = s.bind
-		}
+// hostAddress is where of a family a port of a network is published: where it is asked
+// for, or else where the network's are by default.
+func (c *change) hostAddress(r PortRequest, s *segment, v6 bool) (at netip.Addr, ok bool) {
+	at = r.HostIP
+	if !at.IsValid() && s.bind != netip.IPv4Unspecified() {
+		at = s.bind
 	}
-	asked := []netip.Addr{host}
-	if !host.IsValid() {
-		asked = c.n.anywhere
+	if at.IsValid() {
+		return at, at.Is6() == v6
 	}
-	for _, a := range asked {
-		if a.Is4() && t4.address.IsValid() || a.Is6() && (t6.address.IsValid() || t4.address.IsValid()) {
-			at = append(at, a)
-		}
+	i := slices.IndexFunc(c.n.anywhere, func(a netip.Addr) bool { return a.Is6() == v6 })
+	if i < 0 {
+		return at, false
 	}
-	return at
+	return c.n.anywhere[i], true
 }
 
 // port publishes one port. Where it is published already it stays.
 func (c *change) port(r PortRequest, held []firewall.Port) error {
-	t4, t6 := c.targets()
+	ways := c.translated(r)
+	if len(ways) > 0 {
+		number, err := c.number(r, ways, held)
+		if err != nil {
+			return err
+		}
+		for _, w := range ways {
+			c.s.Ports = append(c.s.Ports, firewall.Port{Proto: r.Proto, Host: netip.AddrPortFrom(w.host, number), Link: w.link, Container: netip.AddrPortFrom(w.to, r.Container)})
+		}
+	}
+	c.s.Ports = append(c.s.Ports, c.routed(r)...)
+	return nil
+}
+
+// number chooses the host's port, and reserves it where it is not held already.
+func (c *change) number(r PortRequest, ways []way, held []firewall.Port) (uint16, error) {
+	number := heldPort(r, ways, held)
 	want := hostports.Wanted{Proto: r.Proto, First: r.First, Last: r.Last}
-	at := c.hostAddresses(r, t4, t6)
-	number := heldPort(r, at, held)
 	if number != 0 {
 		want.First, want.Last = number, number
 	}
-	for _, a := range at {
-		if number == 0 || !isHeld(held, r.Proto, netip.AddrPortFrom(a, number)) {
-			want.Hosts = append(want.Hosts, a)
+	for _, w := range ways {
+		if number == 0 || !isHeld(held, r.Proto, netip.AddrPortFrom(w.host, number)) {
+			want.Hosts = append(want.Hosts, w.host)
 		}
 	}
-	if len(want.Hosts) > 0 {
-		got, err := c.n.ports.Reserve(c.ctx, want)
-		if err != nil {
-			return c.unpublished(err)
-		}
-		c.reserve(got[0])
-		number = got[0].Port
+	if len(want.Hosts) == 0 {
+		return number, nil
 	}
-	for _, a := range at {
-		to := t4 // of an IPv6 address, too, where the container has none: the keeper forwards
-		if a.Is6() && t6.address.IsValid() {
-			to = t6
-		}
-		c.s.Ports = append(c.s.Ports, firewall.Port{Proto: r.Proto, Host: netip.AddrPortFrom(a, number), Link: to.link, Container: netip.AddrPortFrom(to.address, r.Container)})
+	got, err := c.n.ports.Reserve(c.ctx, want)
+	if err != nil {
+		return 0, c.unpublished(err)
 	}
-	return nil
+	c.reserve(got[0])
+	return got[0].Port, nil
 }
 
 // unpublished says in docker's words which endpoint's ports cannot be published.
@@ -201,9 +247,9 @@ func (c *change) reserve(r hostports.Reserved) {
 
 // heldPort returns the number by which a port is published already; 0: by none. Another
 // request of the same port of the container may have more than one.
-func heldPort(r PortRequest, at []netip.Addr, held []firewall.Port) uint16 {
+func heldPort(r PortRequest, ways []way, held []firewall.Port) uint16 {
 	for _, h := range held {
-		if h.Proto == r.Proto && h.Container.Port() == r.Container && slices.Contains(at, h.Host.Addr()) &&
+		if h.Proto == r.Proto && h.Container.Port() == r.Container && slices.ContainsFunc(ways, func(w way) bool { return w.host == h.Host.Addr() }) &&
 			(r.First == 0 || r.First <= h.Host.Port() && h.Host.Port() <= r.Last) {
 			return h.Host.Port()
 		}

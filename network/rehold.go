@@ -57,7 +57,7 @@ func (n *Networks) reholdOne(ctx context.Context, m *member, netns func(string) 
 	c := n.change(ctx, m)
 	c.netNS = ns
 	c.was = &Sandbox{ContainerID: s.ContainerID, Generation: s.Generation}
-	for _, p := range s.Ports {
+	for _, p := range onHost(s.Ports) {
 		n.warn("hold a published port, which still leads to its container", c.rebindFreed(p))
 	}
 	defer c.closeFiles()

@@ -136,7 +136,7 @@ func (c *change) holdMissing(held bool) error {
 		return n.keeper.ReleaseNetwork(c.ctx, c.s.ContainerID, c.s.Generation)
 	}
 	defer c.closeFiles()
-	for _, p := range c.s.Ports {
+	for _, p := range onHost(c.s.Ports) {
 		if !held {
 			n.warn("hold a published port, which still leads to its container", c.rebindFreed(p))
 		} else if err := c.rebind(p); err != nil {

@@ -51,7 +51,7 @@ type Allow struct {
 // Port is a published port.
 type Port struct {
 	Proto     string         // tcp, udp or sctp
-	Host      netip.AddrPort // 0.0.0.0 and [::] are every address of the host
+	Host      netip.AddrPort // 0.0.0.0 and [::] are every address of the host; port 0: none, the network is routed
 	Link      string         // name of the bridge that the container is on
 	Container netip.AddrPort
 }

@@ -151,7 +151,13 @@ func (f staleFlows) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 		return false
 	}
 	matches := func(p Port) bool {
-		return protocols[p.Proto] == flow.Forward.Protocol && p.Host.Port() == flow.Forward.DstPort && p.covers(to)
+		if protocols[p.Proto] != flow.Forward.Protocol {
+			return false
+		}
+		if p.Host.Port() == 0 { // routed
+			return to == p.Container.Addr() && p.Container.Port() == flow.Forward.DstPort
+		}
+		return p.Host.Port() == flow.Forward.DstPort && p.covers(to)
 	}
 	there := func(p Port) bool { return from == p.Container.Addr() && flow.Reverse.SrcPort == p.Container.Port() }
 	for _, p := range f.gone {

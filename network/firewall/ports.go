@@ -103,6 +103,9 @@ func (s state) sortedPorts() []hostPort {
 // routed says whether packets go to the container's own address, not to the host's.
 func (s state) routed(p Port) bool {
 	n := s.networks[p.Link]
+	if p.Host.Addr().Is4() != p.Container.Addr().Is4() {
+		return false
+	}
 	if p.Container.Addr().Is4() {
 		return n.Mode == Routed
 	}

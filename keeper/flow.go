@@ -1,10 +1,8 @@
 package keeper
 
 import (
-	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +16,6 @@ const (
 	maxFlows  = 1024             // of one port
 	idleFlow  = 60 * time.Second // as connection tracking has it, more or less
 	tidyFlows = 20 * time.Second // how often old ones are looked for
-	datagrams = 64               // in turn
 	datagram  = 64 << 10         // bytes of the longest
 	localFor  = time.Second      // that the machine's addresses are believed to be the same
 )
@@ -41,31 +38,10 @@ type flow struct {
 
 var datagramBuffers = sync.Pool{New: func() any { return new([datagram]byte) }}
 
-// readDatagrams calls each with the datagrams that wait. false: the socket is closed.
-func readDatagrams(f *epoll.File, each func(msg []byte, from unix.Sockaddr)) bool {
+func (p *heldPort) readDatagrams(f *epoll.File) bool {
 	buf := datagramBuffers.Get().(*[datagram]byte)
 	defer datagramBuffers.Put(buf)
-	for range datagrams {
-		var n int
-		var from unix.Sockaddr
-		err := f.Use(func(fd int) (err error) {
-			n, from, err = unix.Recvfrom(fd, buf[:], unix.MSG_DONTWAIT)
-			return err
-		})
-		switch {
-		case errors.Is(err, os.ErrClosed):
-			return false
-		case err == unix.EAGAIN:
-			return true
-		case err == nil:
-			each(buf[:n], from)
-		}
-	}
-	return true
-}
-
-func (p *heldPort) readDatagrams(f *epoll.File) bool {
-	return readDatagrams(f, func(msg []byte, from unix.Sockaddr) {
+	return f.Receive(buf[:], func(msg []byte, from unix.Sockaddr) {
 		a := addrOf(from)
 		if !p.mixed() && !p.hs.local.has(a.Addr()) {
 			return
@@ -123,7 +99,9 @@ func (fl *flow) open(set *epoll.Set, to netip.AddrPort) error {
 
 // answer sends what the container says to the client.
 func (fl *flow) answer(f *epoll.File) bool {
-	return readDatagrams(f, func(msg []byte, _ unix.Sockaddr) {
+	buf := datagramBuffers.Get().(*[datagram]byte)
+	defer datagramBuffers.Put(buf)
+	return f.Receive(buf[:], func(msg []byte, _ unix.Sockaddr) {
 		fl.used.Store(time.Now().Unix())
 		fl.back.Use(func(fd int) error { return unix.Sendto(fd, msg, unix.MSG_DONTWAIT, fl.client) })
 	})

@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -18,7 +17,6 @@ const (
 	maxForwarded   = 4096            // connections and flows of all ports, if there are files for them
 	dialPatience   = 5 * time.Second // with a container
 	filesForwarded = 4               // of a connection: two sockets, and the pipe between them
-	acceptBurst    = 64
 )
 
 // heldPort is a port of the host that is held. It forwards what the machine itself sends
@@ -52,28 +50,7 @@ func (p *heldPort) close() {
 	p.closeFlows()
 }
 
-func (p *heldPort) accept(f *epoll.File) bool {
-	for range acceptBurst {
-		nfd := -1
-		err := f.Use(func(fd int) (err error) {
-			nfd, _, err = unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
-			return err
-		})
-		switch {
-		case errors.Is(err, os.ErrClosed):
-			return false
-		case err == unix.EAGAIN || err == unix.EINVAL: // a socket that was told not to listen
-			return err == unix.EAGAIN
-		case err == unix.EMFILE || err == unix.ENFILE:
-			time.Sleep(acceptPause)
-			return true
-		case err != nil:
-			continue
-		}
-		p.take(nfd)
-	}
-	return true
-}
+func (p *heldPort) accept(f *epoll.File) bool { return f.Accept(p.take) }
 
 // take forwards a connection that is to be, and resets others.
 func (p *heldPort) take(fd int) {

@@ -2,7 +2,6 @@ package names
 
 import (
 	"encoding/binary"
-	"errors"
 	"io"
 	"net/netip"
 	"os"
@@ -21,7 +20,6 @@ const (
 	maxConns = 128              // its connections
 	idleConn = 10 * time.Second // after which one ends
 	maxQuery = 4096             // bytes
-	burst    = 64               // datagrams, until others have their turn
 	received = 1 << 20          // bytes of datagrams that wait
 )
 
@@ -131,26 +129,11 @@ func (s *Server) Sockets(f func(udp, tcp int, netns *os.File) error) error {
 func (s *Server) readDatagrams(f *epoll.File) bool {
 	in := queries.Get().(*[2 * maxQuery]byte)
 	defer queries.Put(in)
-	for range burst {
-		var n int
-		var from unix.Sockaddr
-		err := f.Use(func(fd int) (err error) {
-			n, from, err = unix.Recvfrom(fd, in[:maxQuery], unix.MSG_DONTWAIT)
-			return err
-		})
-		switch {
-		case errors.Is(err, os.ErrClosed):
-			return false
-		case err == unix.EAGAIN:
-			return true
-		case err != nil || from == nil: // an ICMP error of an answer that nobody wants
-			continue
-		}
-		s.handle(in[:n], in[maxQuery:maxQuery], minUDP, func(reply []byte) {
+	return f.Receive(in[:maxQuery], func(msg []byte, from unix.Sockaddr) {
+		s.handle(msg, in[maxQuery:maxQuery], minUDP, func(reply []byte) {
 			f.Use(func(fd int) error { return unix.Sendto(fd, reply, unix.MSG_DONTWAIT, from) })
 		})
-	}
-	return true
+	})
 }
 
 // queries have room for a message, and for most answers.
@@ -209,31 +192,14 @@ func (s *Server) answered() {
 }
 
 func (s *Server) accept(f *epoll.File) bool {
-	for range burst {
-		nfd := -1
-		err := f.Use(func(fd int) (err error) {
-			nfd, _, err = unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			return err
-		})
-		switch {
-		case errors.Is(err, os.ErrClosed):
-			return false
-		case err == unix.EAGAIN:
-			return true
-		case err == unix.EMFILE || err == unix.ENFILE:
-			time.Sleep(50 * time.Millisecond) // until something is closed
-			return true
-		case err != nil:
-			continue
-		}
-		c := os.NewFile(uintptr(nfd), "dns")
+	return f.Accept(func(fd int) {
+		c := os.NewFile(uintptr(fd), "dns")
 		if s.enter(c) {
 			go s.converse(c)
 		} else {
 			c.Close()
 		}
-	}
-	return true
+	})
 }
 
 // enter counts a connection, if there is room for it.

@@ -210,8 +210,8 @@ func (n *Networks) ways(endpoints []Endpoint) (ways []netlink.Via) {
 	return ways
 }
 
-// gateways returns the endpoints by which IPv4 and IPv6 leave the container; nil: none.
-func gateways(endpoints []Endpoint) (e4, e6 *Endpoint) {
+// inOrder returns the endpoints as docker's rule orders them (ways).
+func inOrder(endpoints []Endpoint) []Endpoint {
 	count := func(e *Endpoint) (n int) {
 		for _, g := range []netip.Addr{e.Gateway, e.Gateway6} {
 			if g.IsValid() {
@@ -224,6 +224,12 @@ func gateways(endpoints []Endpoint) (e4, e6 *Endpoint) {
 	slices.SortStableFunc(sorted, func(a, b Endpoint) int {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(count(&b), count(&a)), cmp.Compare(a.Network, b.Network))
 	})
+	return sorted
+}
+
+// gateways returns the endpoints by which IPv4 and IPv6 leave the container; nil: none.
+func gateways(endpoints []Endpoint) (e4, e6 *Endpoint) {
+	sorted := inOrder(endpoints)
 	for i := range sorted {
 		e := &sorted[i]
 		if e4 == nil && e.Gateway.IsValid() {

@@ -137,9 +137,8 @@ func (c *change) translated(r PortRequest) (all []way) {
 // routed opens a port of the container on every network that is routed to, whichever the
 // default route's is.
 func (c *change) routed(r PortRequest) (ports []firewall.Port) {
-	for i := range c.s.Endpoints {
-		e := &c.s.Endpoints[i]
-		s := c.bridge(e)
+	for _, e := range inOrder(c.s.Endpoints) {
+		s := c.bridge(&e)
 		if s == nil || s.Internal {
 			continue
 		}

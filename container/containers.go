@@ -39,18 +39,19 @@ type Options struct {
 	Cgroups  *cgroup.Host
 	Events   *Bus
 
-	Host         spec.Host     // as SetDefaults
-	StopTimeout  time.Duration // as SetDefaults
-	CgroupParent string        // this engine's own group, "/hoy"
-	UserMap      *idmap.Map
-	CDI          cdi.Registry // where devices are described
-	HostGateway  netip.Addr   // what host-gateway stands for in --add-host
-	HostGateway6 netip.Addr   // the same; either may be none
-	DNS          []netip.Addr
-	DNSSearch    []string
-	DNSOptions   []string
-	LogOptions   map[string]string // default options of the default log driver
-	AppArmor     string            // name of the default profile, where the kernel has AppArmor
+	Host          spec.Host     // as SetDefaults
+	StopTimeout   time.Duration // as SetDefaults
+	CgroupParent  string        // this engine's own group, "/hoy"
+	UserMap       *idmap.Map
+	CDI           cdi.Registry // where devices are described
+	HostGateway   netip.Addr   // what host-gateway stands for in --add-host
+	HostGateway6  netip.Addr   // the same; either may be none
+	LinkVariables bool         // links of the default network give environment variables
+	DNS           []netip.Addr
+	DNSSearch     []string
+	DNSOptions    []string
+	LogOptions    map[string]string // default options of the default log driver
+	AppArmor      string            // name of the default profile, where the kernel has AppArmor
 
 	SeccompProfile string // of containers that name none: JSON, "unconfined", or "" for docker's
 	Log            *slog.Logger

@@ -155,10 +155,10 @@ func (l *launch) specification() (*specs.Spec, error) {
 	return s, nil
 }
 
-// input is the part of spec's input that depends on the record alone.
+// input is the part of spec's input that depends on records alone.
 func (c *Containers) input(rec *record) spec.Input {
 	in := spec.Input{
-		ID: rec.ID, Hostname: rec.Config.Hostname, Config: rec.Config, HostConfig: rec.Host, Host: c.host(),
+		ID: rec.ID, Hostname: rec.Config.Hostname, Config: c.configWithLinks(rec), HostConfig: rec.Host, Host: c.host(),
 		CgroupPath:      spec.CgroupPath(rec.Host.CgroupParent, c.o.CgroupParent, rec.ID),
 		AppArmorProfile: c.o.AppArmor, SeccompProfile: c.o.SeccompProfile,
 	}

@@ -194,6 +194,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		Images: store, Layers: layers, Volumes: vols, Networks: nets, Runtime: rt, Keeper: kept, Cgroups: groups, Events: d.bus,
 		Host: o.defaults(d.host), StopTimeout: time.Duration(o.StopTimeout) * time.Second, SeccompProfile: o.seccomp, CgroupParent: o.CgroupParent, UserMap: o.UserMap, CDI: o.CDISpecDirs, HostGateway: gateway, HostGateway6: gateway6,
 		DNS: o.DNS, DNSSearch: o.DNSSearch, DNSOptions: o.DNSOptions, LogOptions: o.LogOpts, Log: log,
+		LinkVariables: os.Getenv("DOCKER_KEEP_DEPRECATED_LEGACY_LINKS_ENV_VARS") == "1", // as dockerd has it
 	})
 	if err != nil {
 		return err

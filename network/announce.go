@@ -11,9 +11,10 @@ import (
 	"hoy/linux/netlink"
 )
 
-// announce tells the neighbours of new endpoints their addresses, in the background: at
-// once, and again as often as the networks' options say. It returns what ends that.
-func (n *Networks) announce(netns *os.File, endpoints []Endpoint) (stop context.CancelFunc) {
+// announce tells the neighbours of endpoints their addresses, in the background: after a
+// while first, and again as often as the networks' options say, but at most so many times.
+// It returns what ends that.
+func (n *Networks) announce(netns *os.File, endpoints []Endpoint, after time.Duration, most int) (stop context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	for _, e := range endpoints {
 		n.mu.Lock()
@@ -27,7 +28,8 @@ func (n *Networks) announce(netns *os.File, endpoints []Endpoint) (stop context.
 			n.warn("announce the addresses of a container", err)
 			continue
 		}
-		go n.announceOne(ctx, os.NewFile(uintptr(fd), "netns"), e, s.announce)
+		how := announcement{count: min(most, s.announce.count), interval: s.announce.interval}
+		time.AfterFunc(after, func() { n.announceOne(ctx, os.NewFile(uintptr(fd), "netns"), e, how) })
 	}
 	return cancel
 }
@@ -39,6 +41,10 @@ func (n *Networks) announceOne(ctx context.Context, netns *os.File, e Endpoint, 
 	var to []netip.Addr
 	for _, p := range l {
 		to = append(to, p.Addr())
+	}
+	if ctx.Err() != nil {
+		netns.Close()
+		return
 	}
 	a, err := netlink.NewAnnouncer(netns, e.Interface, e.MAC, to)
 	netns.Close()

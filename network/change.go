@@ -47,7 +47,7 @@ func (c *change) succeed(m *member) {
 			return !slices.ContainsFunc(c.was.Endpoints, func(o Endpoint) bool { return o.EndpointID == e.EndpointID })
 		}
 		if fresh := slices.DeleteFunc(slices.Clone(c.s.Endpoints), func(e Endpoint) bool { return !isNew(e) }); len(fresh) > 0 {
-			m.silence = append(m.silence, c.n.announce(c.netNS, fresh))
+			m.silence = append(m.silence, c.n.announce(c.netNS, fresh, 0, maxAnnouncements))
 		}
 	}
 	for _, f := range c.done {

@@ -43,8 +43,8 @@ func (n *Networks) endpoint(s *segment, r EndpointRequest, ns *os.File, names []
 	if err != nil {
 		return nil, nil, err
 	}
-	if l := e.addresses(); e.MAC == nil && s.Driver != "ipvlan" && len(l) > 0 {
-		e.MAC = macOf(l[0].Addr())
+	if e.MAC == nil && s.Driver != "ipvlan" && len(e.addresses()) > 0 {
+		e.MAC = randomMAC()
 	}
 	if e.Interface, err = interfaceName(r.Options[ifnameOption], s.prefix, names); err != nil {
 		return nil, nil, err

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"crypto/rand"
 	"errors"
 	"net"
 	"net/netip"
@@ -127,8 +128,18 @@ func (s *segment) gateway(sub *Subnet) netip.Addr {
 	return sub.Gateway
 }
 
-// macOf derives the link address from the network address: whoever gets an address
-// again later is found by the entries that neighbours still have.
+// randomMAC returns a link address for an endpoint. One that followed from the network
+// address would meet itself where networks with the same subnets share a segment. Who gets
+// an address again later announces it.
+func randomMAC() net.HardwareAddr {
+	mac := make(net.HardwareAddr, 6)
+	rand.Read(mac)
+	mac[0] = mac[0]&^1 | 2 // one machine's, administered locally
+	return mac
+}
+
+// macOf derives the link address of a bridge from its network address: containers remember
+// it whatever the engine does.
 func macOf(a netip.Addr) net.HardwareAddr {
 	b := a.AsSlice()
 	return append(net.HardwareAddr{0x02, 0x42}, b[len(b)-4:]...)

@@ -75,7 +75,7 @@ var (
 
 // readSettings reads a network's options. warnings name those without an effect.
 func readSettings(driver string, options map[string]string) (s settings, warnings []string, err error) {
-	s.announce = announcement{count: 3, interval: 1000}
+	s.announce = announcement{count: maxAnnouncements, interval: 1000}
 	for _, name := range slices.Sorted(maps.Keys(options)) {
 		read, known := driverOptions[driver][name]
 		if !known {
@@ -126,6 +126,9 @@ func validLink(name string) error {
 	return nil
 }
 
+// maxAnnouncements bounds announcement.count.
+const maxAnnouncements = 3
+
 // announcement says how an endpoint tells its neighbours its addresses.
 type announcement struct {
 	count    int // of messages
@@ -137,7 +140,7 @@ func (a *announcement) readCount(v string) (err error) {
 	if a.count, err = strconv.Atoi(v); err != nil {
 		return fault.New(fault.Invalid, "value for option %s %q must be an integer", name, v)
 	}
-	if a.count < 0 || a.count > 3 {
+	if a.count < 0 || a.count > maxAnnouncements {
 		return fault.New(fault.Invalid, "%s must be in the range 0 to 3", name)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"hoy/linux/netlink"
 	"hoy/network/firewall"
@@ -30,12 +31,16 @@ func (n *Networks) Settle(ctx context.Context, netns func(containerID string) (*
 		}
 	}
 	n.mu.Unlock()
-	for _, m := range all {
-		if err := n.settleOne(ctx, m, netns, holds[m.now.ContainerID]); err != nil {
+	for i, m := range all {
+		if err := n.settleOne(ctx, m, netns, holds[m.now.ContainerID], time.Duration(i)*apart); err != nil {
 			n.opts.Log.Warn("cannot make sure of a container's networks", "container", m.now.ContainerID, "error", err)
 		}
 	}
 }
+
+// apart is the time between the announcements of adopted containers: each goes to all the
+// others of its network.
+const apart = 10 * time.Millisecond
 
 // Sandbox returns how a container is attached now; nil: it is not.
 func (n *Networks) Sandbox(containerID string) *Sandbox {
@@ -70,7 +75,7 @@ func (n *Networks) sweep() {
 	}
 }
 
-func (n *Networks) settleOne(ctx context.Context, m *member, netns func(string) (*os.File, error), held bool) error {
+func (n *Networks) settleOne(ctx context.Context, m *member, netns func(string) (*os.File, error), held bool, turn time.Duration) error {
 	m.op.Lock()
 	defer m.op.Unlock()
 	ns, err := netns(m.now.ContainerID)
@@ -102,6 +107,7 @@ func (n *Networks) settleOne(ctx context.Context, m *member, netns func(string) 
 		return err
 	}
 	n.set(m, c.s)
+	m.silence = append(m.silence, n.announce(ns, c.s.Endpoints, turn, 1))
 	for _, e := range lost {
 		n.opts.Log.Warn("a container has lost its link", "container", c.s.ContainerID, "network", e.Network)
 		n.forget(c.s.ContainerID, &e)

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hoy/build"
 	"hoy/container"
 	"hoy/container/spec"
 	"hoy/image"
@@ -56,6 +57,7 @@ type Daemon struct {
 	images     images
 	registries atomic.Pointer[registry.Client] // by the present options
 	volumes    *volume.Store
+	builder    *build.Builder
 	guard      *guard
 	measures   *measures
 	listeners  []net.Listener
@@ -225,6 +227,9 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.registries.Store(client)
 	store.SetTransfers(o.MaxConcurrentDownloads, o.MaxConcurrentUploads)
+	if d.builder, err = d.openBuilder(ctx, store, gateway, gateway6); err != nil {
+		return err
+	}
 	d.keepBudget()
 	d.measures = newMeasures(d)
 	d.server = server.New(server.Options{

@@ -187,14 +187,18 @@ func (s *Store) open() error {
 	return nil
 }
 
-// sweep drops the leases of an earlier process: nobody works under them any more. What
-// they held goes with the next collection.
+// sweep drops the leases of an earlier process: nobody works under them any more, except
+// those by which the build cache keeps what it has. What they held goes with the next
+// collection.
 func (s *Store) sweep(ctx context.Context) error {
 	old, err := s.leases.List(ctx)
 	if err != nil {
 		return err
 	}
 	for _, l := range old {
+		if outlives(l) {
+			continue
+		}
 		if err := s.leases.Delete(ctx, l); err != nil {
 			return err
 		}

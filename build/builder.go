@@ -1,0 +1,106 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	bkcontrol "github.com/moby/buildkit/control"
+	"github.com/moby/buildkit/session"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"hoy/image"
+	"hoy/lib/cleanup"
+)
+
+// Options are what a Builder stands on.
+type Options struct {
+	Root   string       // directory of its own, which may be removed while no engine runs
+	Images *image.Store // where results go, and which keeps what the cache has
+
+	Registries docker.RegistryHosts // how registries are reached
+	// Gateway is what the name host-gateway stands for in a client's extra hosts;
+	// invalid: there is none.
+	Gateway netip.Addr
+
+	// Exported is told of an image that a build has put into the store, and Named of
+	// each name that it was given; nil: nobody is.
+	Exported func(ctx context.Context, image ocispec.Descriptor)
+	Named    func(ctx context.Context, name string, image ocispec.Descriptor)
+
+	Log *slog.Logger
+}
+
+// Builder builds images.
+//
+//	b, err := build.Open(ctx, build.Options{Root: "/var/lib/hoy/build", Images: store, …})
+//	…
+//	err = b.Close()
+//
+// Open is cheap. BuildKit is opened when somebody first asks for a build, for what the
+// cache holds or for its pruning, and stays open until Close.
+type Builder struct {
+	o        Options
+	sessions *session.Manager
+
+	mu     sync.Mutex
+	opened *controller // guarded by mu; nil until it is needed
+	closed bool        // guarded by mu
+}
+
+// controller is BuildKit, opened.
+type controller struct {
+	*bkcontrol.Controller
+	sessions *session.Manager
+	worker   *worker
+	server   *controlServer
+	closers  cleanup.Stack
+}
+
+var errClosed = errors.New("the engine is ending: it builds no more")
+
+// Open makes a Builder. It starts nothing and opens no file.
+func Open(ctx context.Context, o Options) (*Builder, error) {
+	sessions, err := session.NewManager()
+	if err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return &Builder{o: o, sessions: sessions}, nil
+}
+
+// control returns BuildKit, which it opens the first time.
+func (b *Builder) control(ctx context.Context) (*controller, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, errClosed
+	}
+	if b.opened != nil {
+		return b.opened, nil
+	}
+	c, err := b.open(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the builder: %w", err)
+	}
+	b.opened = c
+	return c, nil
+}
+
+// Close ends all builds.
+func (b *Builder) Close() error {
+	b.mu.Lock()
+	c := b.opened
+	b.opened, b.closed = nil, true
+	b.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	return c.close()
+}

@@ -1,0 +1,158 @@
+package build
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/core/diff/apply"
+	"github.com/containerd/containerd/v2/plugins/diff/walking"
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/cache/metadata"
+	"github.com/moby/buildkit/cache/remotecache"
+	"github.com/moby/buildkit/cache/remotecache/gha"
+	"github.com/moby/buildkit/cache/remotecache/inline"
+	localcache "github.com/moby/buildkit/cache/remotecache/local"
+	registrycache "github.com/moby/buildkit/cache/remotecache/registry"
+	"github.com/moby/buildkit/client"
+	bkcontrol "github.com/moby/buildkit/control"
+	"github.com/moby/buildkit/frontend"
+	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
+	"github.com/moby/buildkit/frontend/gateway"
+	"github.com/moby/buildkit/frontend/gateway/forwarder"
+	containerdsnapshot "github.com/moby/buildkit/snapshot/containerd"
+	"github.com/moby/buildkit/solver"
+	"github.com/moby/buildkit/solver/bboltcachestorage"
+	"github.com/moby/buildkit/util/db/boltutil"
+	"github.com/moby/buildkit/util/entitlements"
+	"github.com/moby/buildkit/util/leaseutil"
+	"github.com/moby/buildkit/version"
+	bkworker "github.com/moby/buildkit/worker"
+	"github.com/moby/buildkit/worker/base"
+	"github.com/moby/buildkit/worker/label"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	bolt "go.etcd.io/bbolt"
+)
+
+// labelGateway is the label of a worker by which clients learn what host-gateway is.
+const labelGateway = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
+
+// open opens BuildKit: its databases, the worker on the image store, the front ends.
+func (b *Builder) open(ctx context.Context) (_ *controller, err error) {
+	c := &controller{sessions: b.sessions}
+	defer func() {
+		if err != nil {
+			c.closers.Run()
+		}
+	}()
+	if err := os.MkdirAll(b.o.Root, 0o700); err != nil {
+		return nil, err
+	}
+	wo, err := b.workerOptions()
+	if err != nil {
+		return nil, err
+	}
+	c.closers.Add(func() { wo.MetadataStore.Close() })
+	if c.worker, err = newWorker(ctx, b, wo); err != nil {
+		return nil, err
+	}
+	results, err := bboltcachestorage.NewStore(filepath.Join(b.o.Root, "cache.db"))
+	if err != nil {
+		return nil, err
+	}
+	c.closers.Add(func() { results.Close() })
+	history, err := boltutil.SafeOpen(filepath.Join(b.o.Root, "history.db"), 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	if err != nil {
+		return nil, err
+	}
+	c.closers.Add(func() { history.Close() })
+	workers := &bkworker.Controller{}
+	if err := workers.Add(c.worker); err != nil {
+		return nil, err
+	}
+	frontends, err := frontends(workers)
+	if err != nil {
+		return nil, err
+	}
+	ending := make(chan struct{})
+	c.closers.Add(func() { close(ending) })
+	c.Controller, err = bkcontrol.NewController(bkcontrol.Opt{
+		SessionManager: b.sessions, WorkerController: workers, Frontends: frontends,
+		CacheManager: solver.NewCacheManager(ctx, "local", results, bkworker.NewCacheResultStorage(workers)),
+		CacheStore:   results, HistoryDB: history,
+		ResolveCacheImporterFuncs: map[string]remotecache.ResolveCacheImporterFunc{
+			"registry": registrycache.ResolveCacheImporterFunc(b.sessions, wo.ContentStore, wo.RegistryHosts),
+			"local":    localcache.ResolveCacheImporterFunc(b.sessions),
+			"gha":      gha.ResolveCacheImporterFunc(nil, nil),
+		},
+		ResolveCacheExporterFuncs: map[string]remotecache.ResolveCacheExporterFunc{
+			"registry": registrycache.ResolveCacheExporterFunc(b.sessions, wo.RegistryHosts),
+			"local":    localcache.ResolveCacheExporterFunc(b.sessions),
+			"gha":      gha.ResolveCacheExporterFunc(nil, nil),
+			"inline":   inline.ResolveCacheExporterFunc(),
+		},
+		Entitlements: []string{string(entitlements.EntitlementNetworkHost)},
+		LeaseManager: wo.LeaseManager, ContentStore: wo.ContentStore, GarbageCollect: c.worker.GarbageCollect,
+		GracefulStop: ending,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.server = newControlServer(c.Controller)
+	return c, nil
+}
+
+// frontends are the Dockerfile's, which is built in, and the one that runs others as
+// images ("# syntax=").
+func frontends(workers *bkworker.Controller) (map[string]frontend.Frontend, error) {
+	images, err := gateway.NewGatewayFrontend(workers.Infos(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]frontend.Frontend{
+		"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build),
+		"gateway.v0":    images,
+	}, nil
+}
+
+// workerOptions put the image store into BuildKit's terms.
+func (b *Builder) workerOptions() (base.WorkerOpt, error) {
+	var o base.WorkerOpt
+	records, err := metadata.NewStore(filepath.Join(b.o.Root, "metadata.db"))
+	if err != nil {
+		return o, err
+	}
+	p := b.o.Images.Parts()
+	blobs := containerdsnapshot.NewContentStore(p.Content, p.Namespace)
+	labels := map[string]string{label.Executor: "hoy", label.Snapshotter: p.Snapshotter}
+	if b.o.Gateway.IsValid() {
+		labels[labelGateway] = b.o.Gateway.String()
+	}
+	return base.WorkerOpt{
+		ID: workerID, Root: b.o.Root, Labels: labels,
+		Platforms:       []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
+		BuildkitVersion: client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
+		Executor:        &stepExecutor{b: b},
+		Snapshotter:     containerdsnapshot.NewSnapshotter(p.Snapshotter, p.Snapshots, p.Namespace, nil),
+		ContentStore:    blobs,
+		Applier:         apply.NewFileSystemApplier(blobs),
+		Differ:          walking.NewWalkingDiff(blobs),
+		ImageStore:      p.Images,
+		RegistryHosts:   b.o.Registries,
+		LeaseManager:    leaseutil.WithNamespace(p.Leases, p.Namespace),
+		GarbageCollect:  p.Collect,
+		MetadataStore:   records,
+		MountPoolRoot:   filepath.Join(b.o.Root, "mounts"),
+	}, nil
+}
+
+// workerID names the worker in the cache's records: it must not change.
+const workerID = "hoy"
+
+// close ends the solver first, which uses all else.
+func (c *controller) close() error {
+	c.server.close()
+	err := c.Controller.Close()
+	c.closers.Run() // what BuildKit has closed is not closed twice
+	return err
+}

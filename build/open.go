@@ -10,7 +10,6 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/cache/remotecache"
-	"github.com/moby/buildkit/cache/remotecache/gha"
 	"github.com/moby/buildkit/cache/remotecache/inline"
 	localcache "github.com/moby/buildkit/cache/remotecache/local"
 	registrycache "github.com/moby/buildkit/cache/remotecache/registry"
@@ -83,12 +82,10 @@ func (b *Builder) open(ctx context.Context) (_ *controller, err error) {
 		ResolveCacheImporterFuncs: map[string]remotecache.ResolveCacheImporterFunc{
 			"registry": registrycache.ResolveCacheImporterFunc(b.sessions, wo.ContentStore, wo.RegistryHosts),
 			"local":    localcache.ResolveCacheImporterFunc(b.sessions),
-			"gha":      gha.ResolveCacheImporterFunc(nil, nil),
 		},
 		ResolveCacheExporterFuncs: map[string]remotecache.ResolveCacheExporterFunc{
 			"registry": registrycache.ResolveCacheExporterFunc(b.sessions, wo.RegistryHosts),
 			"local":    localcache.ResolveCacheExporterFunc(b.sessions),
-			"gha":      gha.ResolveCacheExporterFunc(nil, nil),
 			"inline":   inline.ResolveCacheExporterFunc(),
 		},
 		Entitlements: []string{string(entitlements.EntitlementNetworkHost)},

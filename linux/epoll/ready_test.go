@@ -25,7 +25,7 @@ func local(t *testing.T, kind int) (fd int, at unix.Sockaddr) {
 	return fd, at
 }
 
-// TestReceive reads more datagrams than one turn has, cuts what is too long, and ends
+// TestReceive reads datagrams, cuts what is too long, and ends
 // when the file is closed.
 func TestReceive(t *testing.T) {
 	const datagrams = 150
@@ -59,7 +59,7 @@ func TestReceive(t *testing.T) {
 	}
 }
 
-// TestAccept takes more connections than one turn has, and ends when the socket no longer
+// TestAccept takes connections, and ends when the socket no longer
 // listens.
 func TestAccept(t *testing.T) {
 	const connections = 100

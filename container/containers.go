@@ -128,6 +128,7 @@ type process struct {
 	*keeper.Process
 	cgroup  *cgroup.Group
 	freezer sync.Mutex    // held while the cgroup is frozen or thawed
+	signals sync.Mutex    // held until a signal that was sent is told of: before the end that it brings
 	done    chan struct{} // closed when the exit is known
 	// unpinned is closed when the engine's own descriptors of its mounts are; nil: there are none.
 	unpinned chan struct{}

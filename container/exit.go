@@ -82,9 +82,11 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 	left := k.rec().State.endpoints()
 	c.o.Networks.Leaving(k.id) // who sees that it has ended may ask for what it had
 	c.markExited(k, p, e, oom)
-	close(p.done)
+	p.signals.Lock() // whoever sent one tells of it first
 	c.event(k, events.ActionDie, "exitCode", strconv.Itoa(e.Code),
 		"execDuration", strconv.Itoa(int(e.At.Sub(p.StartedAt).Seconds())))
+	p.signals.Unlock()
+	close(p.done) // now whoever stopped it tells of that
 	k.answer(apicontainer.WaitConditionNotRunning, apicontainer.WaitConditionNextExit)
 	c.networkEvents(k, events.ActionDisconnect, left)
 	forgotten := c.forgetTemporary(k)

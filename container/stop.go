@@ -129,10 +129,14 @@ func (c *Containers) signal(k *Container, p *process, number unix.Signal) error 
 	if k.rec().Host.PidMode == "" {
 		awaitHandler(p, number)
 	}
-	if err := pidfd.Signal(p.Pidfd, number); err != nil && !errors.Is(err, unix.ESRCH) {
+	p.signals.Lock()
+	err := pidfd.Signal(p.Pidfd, number)
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		p.signals.Unlock()
 		return err
 	}
 	c.event(k, events.ActionKill, "signal", strconv.Itoa(int(number)))
+	p.signals.Unlock()
 	if endsRun(number, k.rec().Config.StopSignal) {
 		return c.thaw(k, p) // or it would not come to know
 	}

@@ -68,7 +68,7 @@ func lock(root string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock %s: %w", root, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(f); err != nil {
 		owner, _ := os.ReadFile(path)
 		f.Close()
 		return nil, fault.New(fault.Conflict, "%s is in use by another engine, process %s", root, strings.TrimSpace(string(owner)))
@@ -78,6 +78,17 @@ func lock(root string) (*os.File, error) {
 		return nil, fmt.Errorf("cannot lock %s: %w", root, err)
 	}
 	return f, nil
+}
+
+// flock locks f. It waits a moment: an engine that was killed may have left a child
+// between its birth and its exec, which has the lock still.
+func flock(f *os.File) error {
+	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil || time.Since(begin) > time.Second {
+			return err
+		}
+	}
 }
 
 func write(f *os.File, s string) error {

@@ -22,6 +22,8 @@ import (
 	control "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/registry"
+
+	"hoy/lib/filters"
 )
 
 // Request is one build.
@@ -35,7 +37,13 @@ type Request struct {
 	// Context is a tar archive, which may be compressed, or a Dockerfile alone; nil:
 	// the files come by Session, or from Remote.
 	Context io.Reader
-	Remote  string // URL of a git repository, an archive or a Dockerfile
+	// Remote is the URL of a git repository, an archive or a Dockerfile; client-session:
+	// the files come by Session; upload-request: Context comes by Upload.
+	Remote string
+	// Contexts are those that a Dockerfile knows by name: the URL of an image
+	// (docker-image://…), a git repository or an archive.
+	Contexts map[string]string
+	Archives map[string]io.Reader // such, as Context is
 
 	Dockerfile string // path in the context; "": Dockerfile
 	Target     string // stage; "": the last
@@ -44,16 +52,19 @@ type Request struct {
 	Labels     map[string]string
 	Platforms  []string // as docker writes them; none: the machine's
 	NoCache    bool
-	NoCacheOf  []string // stages
-	Pull       bool     // ask the registry for images that are here
-	CacheFrom  []string // images, or BuildKit's type=…,key=value
-	CacheTo    []string // BuildKit's type=…,key=value
-	Outputs    []Output // none: an image in the store
-	Secrets    map[string][]byte
-	Auth       map[string]registry.AuthConfig // by registry
+	NoCacheOf  []string          // stages
+	Pull       bool              // ask the registry for images that are here
+	CacheFrom  []string          // images, or BuildKit's type=…,key=value
+	CacheTo    []string          // BuildKit's type=…,key=value
+	Outputs    []Output          // none: an image in the store
+	Attests    []string          // type=provenance|sbom,key=value
+	Allow      []string          // entitlements: network.host, security.insecure
+	Secrets    map[string][]byte // with Session it has them
+	// Auth is by registry, as docker's config.json has it. Those of Session go before.
+	Auth map[string]registry.AuthConfig
 
 	Network      string   // of steps: default, host, none; "": default
-	Hosts        []string // name:address
+	Hosts        []string // name:address, which may be host-gateway
 	ShmSize      int64    // bytes; 0: 64 MiB
 	Ulimits      []*container.Ulimit
 	CgroupParent string
@@ -77,4 +88,13 @@ type Output struct {
 type Result struct {
 	ImageID string // digest; "": the output is no image of the store
 	Attrs   map[string]string
+}
+
+// PruneOptions say what of the cache is removed. Sizes are bytes, 0: no limit.
+type PruneOptions struct {
+	All      bool  // also what is not shown, as copies of local files
+	Reserved int64 // what is kept in any case
+	MaxUsed  int64 // what the cache may have at most afterwards
+	MinFree  int64 // what the file system is to have free
+	Filters  filters.Filters
 }

@@ -9,8 +9,11 @@ import (
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/distribution/reference"
 	bkcontrol "github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/session"
+	"github.com/moby/moby/api/types/jsonstream"
+	"github.com/moby/moby/api/types/registry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/image"
@@ -26,6 +29,12 @@ type Options struct {
 	// Gateway is what the name host-gateway stands for in a client's extra hosts;
 	// invalid: there is none.
 	Gateway netip.Addr
+
+	// Pull brings an image into the store for the classic builder, as the engine does
+	// where no build is.
+	Pull func(ctx context.Context, ref reference.Named, p *ocispec.Platform, auth registry.AuthConfig, say func(jsonstream.Message)) error
+	// Tag gives an image of the store a name.
+	Tag func(ctx context.Context, id, name string) error
 
 	// Exported is told of an image that a build has put into the store, and Named of
 	// each name that it was given; nil: nobody is.
@@ -46,6 +55,7 @@ type Options struct {
 type Builder struct {
 	o        Options
 	sessions *session.Manager
+	front    front
 
 	mu     sync.Mutex
 	opened *controller // guarded by mu; nil until it is needed

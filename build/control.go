@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"sync"
 
 	bkcontrol "github.com/moby/buildkit/control"
@@ -22,6 +23,17 @@ func (b *Builder) ServeControl(ctx context.Context, conn net.Conn) error {
 		return err
 	}
 	return c.server.serve(ctx, conn)
+}
+
+// ServeHTTP answers a call of BuildKit's protocol that came by HTTP/2 on a connection with
+// other requests.
+func (b *Builder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, err := b.control(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	c.server.grpc.ServeHTTP(w, r)
 }
 
 // ServeSession makes conn, at whose other end a client serves its files and secrets

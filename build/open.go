@@ -69,7 +69,7 @@ func (b *Builder) open(ctx context.Context) (_ *controller, err error) {
 	if err := workers.Add(c.worker); err != nil {
 		return nil, err
 	}
-	frontends, err := frontends(workers)
+	frontends, err := b.frontends(workers)
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +100,8 @@ func (b *Builder) open(ctx context.Context) (_ *controller, err error) {
 }
 
 // frontends are the Dockerfile's, which is built in, and the one that runs others as
-// images ("# syntax=").
-func frontends(workers *bkworker.Controller) (map[string]frontend.Frontend, error) {
+// images ("# syntax="), and our own.
+func (b *Builder) frontends(workers *bkworker.Controller) (map[string]frontend.Frontend, error) {
 	images, err := gateway.NewGatewayFrontend(workers.Infos(), nil)
 	if err != nil {
 		return nil, err
@@ -109,6 +109,7 @@ func frontends(workers *bkworker.Controller) (map[string]frontend.Frontend, erro
 	return map[string]frontend.Frontend{
 		"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build),
 		"gateway.v0":    images,
+		callsFrontend:   &b.front.calls,
 	}, nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter"
 	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/source/http"
+	"github.com/moby/buildkit/util/tracing"
 	"github.com/moby/buildkit/worker/base"
 )
 
@@ -20,6 +22,12 @@ func newWorker(ctx context.Context, b *Builder, o base.WorkerOpt) (*worker, erro
 	if err != nil {
 		return nil, err
 	}
+	// Downloads, with the archives that requests bring among them.
+	w.HTTPSource, err = http.NewSource(http.Opt{CacheAccessor: w.CacheManager(), Transport: b.front.bodies.over(tracing.DefaultTransport)})
+	if err != nil {
+		return nil, err
+	}
+	w.SourceManager.Register(w.HTTPSource)
 	return &worker{w, b}, nil
 }
 

@@ -234,6 +234,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.measures = newMeasures(d)
 	d.server = server.New(server.Options{
 		Containers: timed{containers, d.measures.containers}, Images: imgs, Volumes: volumes{vols, d.bus}, Networks: networks{nets, containers, d.bus, d.guard, func() map[string]map[string]string { return d.options().NetworkOpts }},
+		Builds:     builds{d.builder, d.bus},
 		Registries: registries{d},
 		Migration:  migration{imgs, vols, containers, layers},
 		System:     &about{d: d, mode: groups.Mode().String(), initPath: initPath},

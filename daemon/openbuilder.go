@@ -23,6 +23,8 @@ func (d *Daemon) openBuilder(ctx context.Context, store *image.Store, gateway, g
 		Registries: func(domain string) ([]docker.RegistryHost, error) {
 			return d.registries.Load().Hosts(context.Background(), domain)
 		},
+		Pull: d.images.pullForBuild,
+		Tag:  d.images.Tag,
 		Exported: func(ctx context.Context, im ocispec.Descriptor) {
 			d.images.event(events.ActionCreate, im.Digest.String(), im.Digest.String(), nil)
 		},

@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
 	"github.com/distribution/reference"
+	apibuild "github.com/moby/moby/api/types/build"
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	apiimage "github.com/moby/moby/api/types/image"
@@ -17,6 +19,7 @@ import (
 	apivolume "github.com/moby/moby/api/types/volume"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"hoy/build"
 	"hoy/container"
 	"hoy/lib/diskuse"
 	"hoy/lib/filters"
@@ -138,6 +141,29 @@ type ImageImportOptions struct {
 	Message  string   // the history's comment
 	Changes  []string // Dockerfile instructions
 	Platform *ocispec.Platform
+}
+
+// Builds is what the server needs to build images, of a *build.Builder.
+type Builds interface {
+	// Build ends with ctx, and when the build of r.ID is cancelled.
+	Build(ctx context.Context, r build.Request) (*build.Result, error)
+	// Classic builds as docker's engine did before BuildKit, step by step.
+	Classic(ctx context.Context, r build.Request, c build.Classic) (*build.Result, error)
+	// Inspect answers a question about the Dockerfile: lint, outline or targets.
+	Inspect(ctx context.Context, r build.Request, method string) (*build.Result, error)
+	// Upload gives the build of the id its context, and returns when that is read.
+	Upload(ctx context.Context, id string, context io.Reader) error
+	Cancel(id string)
+
+	Prune(ctx context.Context, o build.PruneOptions) (*apibuild.CachePruneReport, error)
+	DiskUsage(ctx context.Context, items bool) (*apibuild.DiskUsage, error)
+
+	// ServeControl and ServeSession speak HTTP/2 on a connection until it ends: as
+	// BuildKit's server, and as the caller of a client that offers services by the header.
+	ServeControl(ctx context.Context, conn net.Conn) error
+	ServeSession(ctx context.Context, conn net.Conn, header map[string][]string) error
+	// ServeHTTP answers one call of BuildKit.
+	ServeHTTP(w http.ResponseWriter, r *http.Request)
 }
 
 // Volumes is what the server needs for volumes.

@@ -38,7 +38,9 @@ func diskUsageReport(r *request) response {
 		return failure{err}
 	}
 	if cache {
-		u.BuildCacheUsage = &build.DiskUsage{} // nothing is built here yet
+		if u.BuildCacheUsage, err = r.server.Builds.DiskUsage(r.Context(), true); err != nil {
+			return failure{err}
+		}
 	}
 	answer := diskUsage{DiskUsage: u}
 	if !verbose {
@@ -84,8 +86,8 @@ func legacyUsageOf(u *system.DiskUsage) (l legacyUsage) {
 	if v := u.VolumeUsage; v != nil {
 		l.Volumes = append([]apivolume.Volume{}, v.Items...)
 	}
-	if u.BuildCacheUsage != nil {
-		l.BuildCache = []build.CacheRecord{}
+	if b := u.BuildCacheUsage; b != nil {
+		l.BuildCache = append([]build.CacheRecord{}, b.Items...)
 	}
 	return l
 }
@@ -100,6 +102,9 @@ func withoutItems(u *system.DiskUsage) {
 	if u.VolumeUsage != nil {
 		u.VolumeUsage.Items = nil
 	}
+	if u.BuildCacheUsage != nil {
+		u.BuildCacheUsage.Items = nil
+	}
 }
 
 // diskReport is hoy's own: every byte below the data root.
@@ -110,6 +115,3 @@ func diskReport(r *request) response {
 	}
 	return ok(d)
 }
-
-// nothingBuilt prunes the build cache, in which there is nothing yet.
-func nothingBuilt(*request) response { return ok(build.CachePruneReport{}) }

@@ -13,9 +13,9 @@ func TestDiskUsage(t *testing.T) {
 		path        string
 		has, hasNot []string
 	}{
-		{"/v1.50/system/df", []string{`"LayersSize":7`, `"Images":[{`, `"Volumes":[]`, `"BuildCache":[]`}, []string{"ImageUsage"}},
+		{"/v1.50/system/df", []string{`"LayersSize":7`, `"Images":[{`, `"Volumes":[]`, `"BuildCache":[{"ID":"a"`}, []string{"ImageUsage"}},
 		{"/v1.56/system/df", []string{`"LayersSize":7`, `"Images":[{`, `"ImageUsage":{"TotalCount":1,"TotalSize":7}`}, nil},
-		{"/v1.56/system/df?verbose=1", []string{`"ImageUsage":{"Items":[{`, `"BuildCacheUsage":{}`}, []string{"LayersSize", `"Images"`}},
+		{"/v1.56/system/df?verbose=1", []string{`"ImageUsage":{"Items":[{`, `"BuildCacheUsage":{"Items":[{"ID":"a"`}, []string{"LayersSize", `"Images"`}},
 		{"/v1.56/system/df?type=volume&verbose=1", []string{`"VolumeUsage":{}`}, []string{"ImageUsage", "BuildCacheUsage"}},
 		{"/v1.56/system/df?type=nonsense", []string{"unknown object type: nonsense"}, nil},
 	} {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	apibuild "github.com/moby/moby/api/types/build"
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	apiimage "github.com/moby/moby/api/types/image"
@@ -23,6 +24,7 @@ import (
 	"github.com/moby/moby/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"hoy/build"
 	"hoy/container"
 	"hoy/lib/diskuse"
 	"hoy/lib/fault"
@@ -55,6 +57,10 @@ type backend struct {
 	imp       func(r io.Reader, o ImageImportOptions) (string, error)
 	login     func(a apiregistry.AuthConfig) (string, error)
 	search    func(o SearchOptions) ([]apiregistry.SearchResult, error)
+	build     func(context.Context, build.Request) (*build.Result, error)
+	classic   func(context.Context, build.Request, build.Classic) (*build.Result, error)
+	uploaded  string
+	pruned    build.PruneOptions
 	remote    func(ref string, a apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error)
 }
 
@@ -300,10 +306,51 @@ func (r registries) Inspect(_ context.Context, ref string, a apiregistry.AuthCon
 	return r.remote(ref, a)
 }
 
+// builder stands for the builder.
+type builder struct{ *backend }
+
+func (b builder) Build(ctx context.Context, r build.Request) (*build.Result, error) {
+	if b.build == nil {
+		return &build.Result{}, nil
+	}
+	return b.build(ctx, r)
+}
+func (b builder) Classic(ctx context.Context, r build.Request, c build.Classic) (*build.Result, error) {
+	if b.classic == nil {
+		return &build.Result{}, nil
+	}
+	return b.classic(ctx, r, c)
+}
+func (b builder) Inspect(ctx context.Context, r build.Request, method string) (*build.Result, error) {
+	return &build.Result{Attrs: map[string]string{build.AttrText: method}}, nil
+}
+func (b builder) Upload(_ context.Context, id string, r io.Reader) error {
+	text, _ := io.ReadAll(r)
+	b.uploaded = id + ": " + string(text)
+	return nil
+}
+func (b builder) Cancel(id string) { b.uploaded = "cancelled " + id }
+func (b builder) Prune(_ context.Context, o build.PruneOptions) (*apibuild.CachePruneReport, error) {
+	b.pruned = o
+	return &apibuild.CachePruneReport{CachesDeleted: []string{"a"}, SpaceReclaimed: 3}, nil
+}
+func (b builder) DiskUsage(context.Context, bool) (*apibuild.DiskUsage, error) {
+	return &apibuild.DiskUsage{TotalCount: 1, TotalSize: 5, Items: []apibuild.CacheRecord{{ID: "a", Size: 5}}}, nil
+}
+func (b builder) ServeControl(_ context.Context, c net.Conn) error {
+	_, err := io.WriteString(c, "control")
+	return err
+}
+func (b builder) ServeSession(_ context.Context, c net.Conn, header map[string][]string) error {
+	_, err := io.Copy(c, io.LimitReader(c, 4))
+	return err
+}
+func (b builder) ServeHTTP(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) }
+
 // serve runs a server with backend b on a unix socket and returns the socket's path.
 func serve(t *testing.T, b *backend) (socket string, s *Server) {
 	t.Helper()
-	s = New(Options{Containers: b, Images: images{b}, Volumes: volumes{}, Networks: networks{}, Registries: registries{b}, System: engine{b}, Version: "0.1"})
+	s = New(Options{Containers: b, Images: images{b}, Builds: builder{b}, Volumes: volumes{}, Networks: networks{}, Registries: registries{b}, System: engine{b}, Version: "0.1"})
 	socket = filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 type Options struct {
 	Containers Containers
 	Images     Images
+	Builds     Builds
 	Volumes    Volumes
 	Networks   Networks
 	Registries Registries
@@ -69,8 +70,12 @@ func New(o Options) *Server {
 		s.Calm = func() {}
 	}
 	s.calm = time.AfterFunc(calmAfter, s.Calm)
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // how BuildKit's own clients call, see isGRPC
 	s.http = http.Server{
 		Handler:           s,
+		Protocols:         &protocols,
 		ReadHeaderTimeout: time.Minute, // a client that sends nothing holds no connection for ever
 		MaxHeaderBytes:    1 << 20,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
@@ -100,6 +105,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	if isGRPC(hr) {
+		s.Builds.ServeHTTP(w, hr)
+		return
+	}
 	h := w.Header()
 	h.Set("Api-Version", maxVersion.String())
 	h.Set("Docker-Experimental", formatBool(s.Experimental))

@@ -1,0 +1,37 @@
+package buildcontext
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// BenchmarkPack packs 3,000 files of 4 kB.
+func BenchmarkPack(b *testing.B) {
+	root := b.TempDir()
+	for i := range 3000 {
+		dir := filepath.Join(root, fmt.Sprint(i%50))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), make([]byte, 4096), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "Dockerfile"), []byte("FROM scratch"), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		c, err := Open(Source{Context: root})
+		if err != nil {
+			b.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, c.Archive())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.SetBytes(n)
+	}
+}

@@ -26,9 +26,15 @@ type request struct {
 	body         []byte    // JSON
 	stream       io.Reader // or a body of unknown length
 	hijack       bool      // the connection is taken over after the answer
+	kind         string    // media type of the stream; "" for an archive
 	auth         string    // X-Registry-Auth, "" for none
-	header       string    // lines of more headers
+	lines        string    // of more headers of this request
+	header       string    // lines of those of all
 }
+
+// duplex reports whether the answer may end before the body was sent to its end: the rest
+// would be taken for the next request.
+func (r request) duplex() bool { return r.stream != nil }
 
 // conn is a connection with what was read ahead from it.
 type conn struct {
@@ -52,7 +58,7 @@ func (c *Client) send(ctx context.Context, r request, api string) (*http.Respons
 			if c.trace != nil {
 				c.trace(fmt.Sprintf("%s %s: %s after %s", r.method, r.path, resp.Status, time.Since(began).Round(time.Microsecond)))
 			}
-			resp.Body = &body{ReadCloser: resp.Body, c: c, cn: cn, keep: !resp.Close && !r.hijack}
+			resp.Body = &body{ReadCloser: resp.Body, c: c, cn: cn, keep: !resp.Close && !r.hijack && !r.duplex()}
 			return resp, nil
 		}
 		cn.Close()
@@ -91,7 +97,11 @@ func (r request) head(api string) []byte {
 	b.WriteString(" HTTP/1.1\r\nHost: hoy\r\nUser-Agent: hoy/" + version.Version + "\r\n")
 	switch {
 	case r.stream != nil:
-		b.WriteString("Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n")
+		kind := r.kind
+		if kind == "" {
+			kind = "application/x-tar"
+		}
+		b.WriteString("Content-Type: " + kind + "\r\nTransfer-Encoding: chunked\r\n")
 	case r.body != nil:
 		b.WriteString("Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(r.body)) + "\r\n")
 	case r.method != http.MethodGet && r.method != http.MethodHead:
@@ -103,13 +113,13 @@ func (r request) head(api string) []byte {
 	if r.hijack {
 		b.WriteString("Connection: Upgrade\r\nUpgrade: tcp\r\n")
 	}
-	b.WriteString(r.header + "\r\n")
+	b.WriteString(r.lines + r.header + "\r\n")
 	b.Write(r.body)
 	return b.Bytes()
 }
 
 // own are the headers that a request has of its own.
-var own = []string{"Host", "User-Agent", "Content-Type", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "X-Registry-Auth"}
+var own = []string{"Host", "User-Agent", "Content-Type", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "X-Registry-Auth", "X-Registry-Config"}
 
 // headerLines writes headers as a request has them.
 func headerLines(header map[string]string) (string, error) {

@@ -131,6 +131,25 @@ func (s *Store) Get(server string) (registry.AuthConfig, error) {
 	return a, nil
 }
 
+// All are the credentials that are kept, by server as the file names them, for an engine
+// that has yet to find out which it needs. Those that cannot be read are told to warn and
+// left out.
+func (s *Store) All(warn func(error)) map[string]registry.AuthConfig {
+	all := map[string]registry.AuthConfig{}
+	for _, servers := range []map[string]json.RawMessage{s.auths, s.given} {
+		for server := range servers {
+			a, err := s.Get(server)
+			switch {
+			case err != nil:
+				warn(err)
+			case a.Username != "" || a.IdentityToken != "" || a.RegistryToken != "":
+				all[server] = a
+			}
+		}
+	}
+	return all
+}
+
 // find looks for a server. Old files have addresses where hosts should be.
 func find(auths map[string]json.RawMessage, server string) (raw json.RawMessage, ok bool) {
 	if raw, ok = auths[server]; ok {

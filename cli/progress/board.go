@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/jsonstream"
@@ -24,24 +23,15 @@ import (
 // are, and new ones begin below. Redraw draws it again, as rates fall when nothing comes
 // and windows change their size. It may be used by several goroutines.
 type Board struct {
-	w    io.Writer
-	size func() (rows, cols int)
-	now  func() time.Time
-
-	mu    sync.Mutex
+	mu sync.Mutex
+	canvas
 	rows  []*row
 	moved transfer
-	shown []string  // lines on the terminal that the next drawing replaces
-	drawn time.Time // when that was
-	err   error     // of writing
 }
-
-// often is how often a board is drawn: nobody reads more quickly.
-const often = 100 * time.Millisecond
 
 // NewBoard returns a board on a terminal of this size, 0 for one that is not known.
 func NewBoard(w io.Writer, size func() (rows, cols int), now func() time.Time) *Board {
-	return &Board{w: w, size: size, now: now}
+	return &Board{canvas: canvas{w: w, size: size, now: now}}
 }
 
 // Show takes a message in.
@@ -117,16 +107,6 @@ func (b *Board) settle() {
 	b.shown = nil
 }
 
-// window is the room for lines: the cursor stands below them, and a line that fills its
-// row would make some terminals go on to the next.
-func (b *Board) window() (rows, cols int) {
-	rows, cols = b.size()
-	if rows <= 0 || cols <= 0 {
-		rows, cols = 24, 80
-	}
-	return max(rows-1, 1), max(cols-1, 1)
-}
-
 // lines are what is to be seen: of more rows than there is room for those that move, then
 // those that wait, then the last that are done.
 func (b *Board) lines() (l []string) {
@@ -160,35 +140,6 @@ func (b *Board) lines() (l []string) {
 		l = append(l, total)
 	}
 	return l
-}
-
-// draw replaces the lines on the terminal by others, in one write.
-func (b *Board) draw(lines []string) {
-	if b.err != nil {
-		return
-	}
-	_, cols := b.size()
-	up := 0
-	for _, s := range b.shown {
-		up++
-		if cols > 0 { // a window made narrower since has broken it into several
-			up += max(utf8.RuneCountInString(s)-1, 0) / cols
-		}
-	}
-	var out strings.Builder
-	if up > 0 {
-		fmt.Fprintf(&out, "\r\x1b[%dA", up)
-	}
-	for _, s := range lines {
-		out.WriteString(s + "\x1b[K\n")
-	}
-	if up > 0 {
-		out.WriteString("\x1b[J")
-	}
-	if out.Len() > 0 {
-		_, b.err = io.WriteString(b.w, out.String())
-	}
-	b.shown, b.drawn = lines, b.now()
 }
 
 // transfer is what goes over the wire, of all rows.

@@ -120,7 +120,7 @@ func Main(args []string, s Streams) int {
 // start, which scripts look for; run adds the program's name as docker's does.
 func message(err error) string {
 	text := err.Error()
-	if strings.HasPrefix(text, "Error") || strings.HasPrefix(text, "Cannot connect") || strings.HasPrefix(text, "hoy: ") {
+	if strings.HasPrefix(text, "Error") || strings.HasPrefix(text, "ERROR: ") || strings.HasPrefix(text, "Cannot connect") || strings.HasPrefix(text, "hoy: ") {
 		return text
 	}
 	return "hoy: " + text

@@ -55,17 +55,29 @@ func (a *app) complete(e entry, c *cobra.Command) {
 		"userns":       oneOf("host"),
 		"cgroupns":     oneOf("host", "private"),
 		"restart":      oneOf("no", "always", "on-failure", "unless-stopped"),
-		"pull":         oneOf("always", "missing", "never"),
 		"format":       oneOf("json", "table"),
 		"log-driver":   oneOf("fluentd", "gelf", "journald", "json-file", "local", "none", "syslog"),
 		"signal":       oneOf("SIGTERM", "SIGKILL", "SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2"),
 		"stop-signal":  oneOf("SIGTERM", "SIGKILL", "SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2"),
 	} {
-		if c.Flags().Lookup(name) != nil {
+		if c.Flags().Lookup(name) != nil && !isBuild(e) {
 			c.RegisterFlagCompletionFunc(name, f)
 		}
 	}
+	if f := c.Flags().Lookup("pull"); f != nil && f.Value.Type() == "string" {
+		c.RegisterFlagCompletionFunc("pull", oneOf("always", "missing", "never"))
+	}
+	if isBuild(e) {
+		c.RegisterFlagCompletionFunc("network", oneOf("default", "host", "none"))
+		c.RegisterFlagCompletionFunc("progress", oneOf("auto", "plain", "tty", "rawjson", "quiet", "none"))
+		c.RegisterFlagCompletionFunc("call", oneOf("check", "outline", "targets"))
+		c.RegisterFlagCompletionFunc("allow", oneOf("network.host", "security.insecure"))
+		c.RegisterFlagCompletionFunc("cache-from", a.names(images))
+	}
 }
+
+// isBuild reports whether a command builds: its flags take other words than run's.
+func isBuild(e entry) bool { return e.name == "build" }
 
 // words is the completer of a command's arguments; nil leaves them to the shell, which
 // completes files.
@@ -73,10 +85,17 @@ func (a *app) words(group, name string) completer {
 	switch group {
 	case "image":
 		switch name {
-		case "import", "load", "build":
+		case "build":
+			return folders
+		case "import", "load":
 			return nil
 		}
 		return a.names(images)
+	case "builder", "buildx":
+		if name == "build" {
+			return folders
+		}
+		return cobra.NoFileCompletions
 	case "volume", "network":
 		switch name {
 		case "create", "ls", "prune":
@@ -177,6 +196,11 @@ func (a *app) paths(cmd *cobra.Command, given []string, begun string) ([]string,
 		l[i] += ":"
 	}
 	return l, cobra.ShellCompDirectiveNoSpace
+}
+
+// folders leaves it to the shell, which completes folders.
+func folders(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
 // oneOf completes by these words, and lets anything else be typed.

@@ -22,7 +22,7 @@ type usageRow struct{ Type, TotalCount, Active, Size, Reclaimable string }
 func newSystemDf(a *app) *cobra.Command {
 	var verbose bool
 	var text string
-	cmd := &cobra.Command{Use: "df [OPTIONS]", Short: "Show what images, containers and volumes take on disk", Args: args(0, 0),
+	cmd := &cobra.Command{Use: "df [OPTIONS]", Short: "Show what images, containers, volumes and the build cache take on disk", Args: args(0, 0),
 		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
 			if verbose && text != "" && text != "table" {
 				return errors.New("--verbose and --format exclude each other: --verbose has tables of its own")
@@ -39,7 +39,7 @@ func newSystemDf(a *app) *cobra.Command {
 			}
 			return a.usageSums(u, text)
 		})}
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "Show each image, container and volume")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "Show each image, container, volume and record of the build cache")
 	cmd.Flags().StringVar(&text, "format", "", "Format: table, 'table TEMPLATE', json, or a Go template")
 	return cmd
 }
@@ -84,7 +84,7 @@ func humanSize(n int64) string { return units.HumanSizeWithPrecision(float64(n),
 
 // usageTables prints what each thing takes.
 func (a *app) usageTables(u *system.DiskUsage) error {
-	for i, print := range []func(*system.DiskUsage) error{a.usageOfImages, a.usageOfContainers, a.usageOfVolumes} {
+	for i, print := range []func(*system.DiskUsage) error{a.usageOfImages, a.usageOfContainers, a.usageOfVolumes, a.usageOfBuildCache} {
 		if i > 0 {
 			fmt.Fprintln(a.Out)
 		}
@@ -92,12 +92,7 @@ func (a *app) usageTables(u *system.DiskUsage) error {
 			return err
 		}
 	}
-	size := int64(0)
-	if u.BuildCacheUsage != nil {
-		size = u.BuildCacheUsage.TotalSize
-	}
-	_, err := fmt.Fprintf(a.Out, "\nBuild cache usage: %s\n", humanSize(size))
-	return err
+	return nil
 }
 
 // wholeUsage shows hoy's own account of everything below the data root. The other

@@ -226,8 +226,7 @@ func TestCommandErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		{"build x", 1, "hoy: 'build' is not built yet\n"},
-		{"image build a b", 1, "hoy: 'image build' is not built yet\n"},
+		{"buildx bake", 1, "hoy: 'buildx bake' is not built yet\n"},
 		{"rnu", 1, "hoy: 'rnu' is not a hoy command: did you mean 'run', 'rm', 'rmi'?\nSee 'hoy --help'.\n"},
 		{"image lst", 1, "hoy: 'image lst' is not a hoy command: did you mean 'ls'?\nSee 'hoy image --help'.\n"},
 		{"ps --nope", 125, "hoy: unknown flag: --nope\nSee 'hoy ps --help'.\n"},

@@ -47,9 +47,9 @@ func (o *systemPruneFlags) warning() string {
 		what = append(what, "all anonymous volumes not used by at least one container")
 	}
 	if o.all {
-		what = append(what, "all images without at least one container associated to them")
+		what = append(what, "all images without at least one container associated to them", "all build cache")
 	} else {
-		what = append(what, "all dangling images")
+		what = append(what, "all dangling images", "unused build cache")
 	}
 	return "WARNING! This will remove:\n  - " + strings.Join(what, "\n  - ") + "\n"
 }
@@ -90,7 +90,14 @@ func (a *app) systemPrune(ctx context.Context, c *client.Client, o *systemPruneF
 		return err
 	}
 	a.deletedImages(images.ImagesDeleted)
-	fmt.Fprintln(a.Out, "Total reclaimed space:", units.HumanSize(float64(total+images.SpaceReclaimed)))
+	total += images.SpaceReclaimed
+	cache, err := c.BuildPrune(ctx, client.BuildPruneOptions{All: o.all, Filters: filters()})
+	if err != nil {
+		return err
+	}
+	a.deleted("Deleted build cache objects:", cache.CachesDeleted)
+	total += cache.SpaceReclaimed
+	fmt.Fprintln(a.Out, "Total reclaimed space:", units.HumanSize(float64(total)))
 	return nil
 }
 

@@ -44,6 +44,12 @@ func entries() []entry {
 		{"container", "diff", nil, "diff", newDiff},
 		{"container", "export", nil, "export", newExport},
 		{"container", "commit", nil, "commit", newCommit},
+		{"image", "build", nil, "build", newBuild},
+		{"builder", "build", nil, "", newBuild},
+		{"builder", "prune", nil, "", newBuilderPrune},
+		{"buildx", "build", []string{"b"}, "", newBuild},
+		{"buildx", "du", nil, "", newBuildxDu},
+		{"buildx", "prune", nil, "", newBuilderPrune},
 		{"image", "ls", []string{"list"}, "images", newImages},
 		{"image", "pull", nil, "pull", newPull},
 		{"image", "push", nil, "push", newPush},
@@ -93,13 +99,14 @@ func entries() []entry {
 
 // unbuilt are docker's commands that hoy does not have yet, by group.
 var unbuilt = [...]struct{ group, names string }{
-	{"", "attest bake build builder buildx checkpoint compose config context node plugin secret service stack swarm trust machine kubernetes dashboard anatomy why"},
-	{"image", "build"},
+	{"", "attest bake checkpoint compose config context node plugin secret service stack swarm trust machine kubernetes dashboard anatomy why"},
+	{"buildx", "bake create dap debug dial-stdio history imagetools inspect ls policy rm stop use version"},
 	{"volume", "update"},
 }
 
 // groups are the management commands and what they are about.
 var groups = [...]struct{ name, about string }{
+	{"builder", "Manage builds"}, {"buildx", "Manage builds, in the words of docker's plugin"},
 	{"container", "Manage containers"}, {"image", "Manage images"}, {"manifest", "Put images of several platforms together"}, {"migrate", "Take over from other engines"}, {"network", "Manage networks"},
 	{"system", "Manage the engine"}, {"volume", "Manage volumes"},
 }

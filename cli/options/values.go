@@ -62,6 +62,9 @@ func (b *size) Set(s string) error {
 	return nil
 }
 
+// Size is a flag that takes a number of bytes, for commands besides create.
+type Size = size
+
 // octal is a number in octal.
 type octal struct {
 	value uint32

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/build"
+	"github.com/moby/moby/api/types/system"
+	"github.com/spf13/cobra"
+
+	"hoy/cli/format"
+	"hoy/cli/options"
+	"hoy/client"
+)
+
+func newBuilderPrune(a *app) *cobra.Command {
+	var o client.BuildPruneOptions
+	var force bool
+	var filters filterFlag
+	var reserved, most, free options.Size
+	cmd := &cobra.Command{Use: "prune [OPTIONS]", Short: "Remove build cache", Args: args(0, 0),
+		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
+			if !force {
+				warning := "WARNING! This will remove all dangling build cache."
+				if o.All {
+					warning = "WARNING! This will remove all build cache."
+				}
+				if err := a.confirm(warning, "builder prune"); err != nil {
+					return err
+				}
+			}
+			o.Filters, o.Reserved, o.MaxUsed, o.MinFree = filters.f, int64(reserved), int64(most), int64(free)
+			r, err := c.BuildPrune(ctx, o)
+			if err != nil {
+				return err
+			}
+			a.deleted("Deleted build cache objects:", r.CachesDeleted)
+			fmt.Fprintln(a.Out, "Total reclaimed space:", units.HumanSize(float64(r.SpaceReclaimed)))
+			return nil
+		})}
+	f := cmd.Flags()
+	f.BoolVarP(&o.All, "all", "a", false, "Remove what images and frontends need, too")
+	f.Var(&filters, "filter", "Remove that only that a condition holds for, like until=24h")
+	f.BoolVarP(&force, "force", "f", false, "Do not ask")
+	f.Var(&reserved, "reserved-space", "Keep this much")
+	f.Var(&reserved, "keep-storage", "Former name of --reserved-space")
+	f.Var(&most, "max-used-space", "Remove the oldest until no more than this is left")
+	f.Var(&free, "min-free-space", "Remove the oldest until this much is free on the disk")
+	return cmd
+}
+
+// cacheRow is a record of the build cache; its fields are docker's, by name.
+type cacheRow struct {
+	ID, Parent, CacheType, Size, CreatedSince, LastUsedSince, UsageCount, InUse, Shared, Description, Reclaimable string
+}
+
+var cacheHeads = format.Heads{
+	"ID": "CACHE ID", "Parent": "PARENT", "CacheType": "CACHE TYPE", "Size": "SIZE", "CreatedSince": "CREATED", "LastUsedSince": "LAST USED",
+	"UsageCount": "USAGE", "InUse": "IN USE", "Shared": "SHARED", "Description": "DESCRIPTION", "Reclaimable": "RECLAIMABLE",
+}
+
+func cacheRowOf(r *build.CacheRecord, now time.Time) cacheRow {
+	ago := func(t time.Time) string { return units.HumanDuration(now.Sub(t)) + " ago" }
+	row := cacheRow{
+		ID: r.ID, Parent: strings.Join(r.Parents, ", "), CacheType: r.Type, Size: units.HumanSizeWithPrecision(float64(r.Size), 3), CreatedSince: ago(r.CreatedAt),
+		UsageCount: strconv.Itoa(r.UsageCount), InUse: strconv.FormatBool(r.InUse), Shared: strconv.FormatBool(r.Shared), Description: r.Description,
+		Reclaimable: strconv.FormatBool(!r.InUse),
+	}
+	if r.LastUsedAt != nil {
+		row.LastUsedSince = ago(*r.LastUsedAt)
+	}
+	return row
+}
+
+// byUse puts what was used longest ago first.
+func byUse(a, b build.CacheRecord) int {
+	at := func(r build.CacheRecord) time.Time {
+		if r.LastUsedAt == nil {
+			return time.Time{}
+		}
+		return *r.LastUsedAt
+	}
+	if c := at(a).Compare(at(b)); c != 0 {
+		return c
+	}
+	return strings.Compare(a.ID, b.ID)
+}
+
+func (a *app) usageOfBuildCache(u *system.DiskUsage) error {
+	b := u.BuildCacheUsage
+	if b == nil {
+		b = &build.DiskUsage{}
+	}
+	fmt.Fprintf(a.Out, "Build cache usage: %s\n\n", humanSize(b.TotalSize))
+	return a.cacheTable(b.Items, "{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}", func(r *cacheRow) {
+		r.ID = shortID(r.ID)
+		if r.InUse == "true" {
+			r.ID += "*"
+		}
+	})
+}
+
+func (a *app) cacheTable(items []build.CacheRecord, columns string, change func(*cacheRow)) error {
+	p, err := format.New(a.Out, "", columns, cacheHeads)
+	if err != nil {
+		return err
+	}
+	items = slices.Clone(items)
+	slices.SortFunc(items, byUse)
+	for i := range items {
+		row := cacheRowOf(&items[i], time.Now())
+		change(&row)
+		if err := p.Row(row); err != nil {
+			return err
+		}
+	}
+	return p.Flush()
+}
+
+func newBuildxDu(a *app) *cobra.Command {
+	return &cobra.Command{Use: "du", Short: "Show what the build cache takes on disk", Args: args(0, 0),
+		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
+			u, err := c.DiskUsage(ctx)
+			if err != nil {
+				return err
+			}
+			b := u.BuildCacheUsage
+			if b == nil {
+				b = &build.DiskUsage{}
+			}
+			err = a.cacheTable(b.Items, "{{.ID}}\t{{.Reclaimable}}\t{{.Size}}\t{{.LastUsedSince}}\t{{.Description}}", func(*cacheRow) {})
+			if err == nil {
+				_, err = fmt.Fprintf(a.Out, "Reclaimable:\t%s\nTotal:\t\t%s\n", humanSize(b.Reclaimable), humanSize(b.TotalSize))
+			}
+			return err
+		})}
+}

@@ -47,8 +47,10 @@ const pass = "pass"
 
 // Mark is the bit of a packet's mark that says that we let it be forwarded. A firewall
 // of the host whose forwarding policy is to drop lets such packets pass by one rule,
-// which stays the same however networks come and go (package hostfw).
-const Mark = 0x2000
+// which stays the same however networks come and go (package hostfw). Others on a host
+// take other bits: netavark and the CNI plugin portmap 0x2000, by which they masquerade,
+// kube-proxy 0x4000 and 0x8000, Tailscale 0xff0000, Calico the upper half, Cilium 0xf00.
+const Mark = 0x1000
 
 // plan is the whole table, a function of the state alone.
 func plan(name string, s state, p Policy) nft.Table {

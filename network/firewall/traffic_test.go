@@ -168,6 +168,15 @@ func TestApart(t *testing.T) {
 	w.Web.Expect(t, "172.17.0.3:80", "")
 }
 
+// TestBesideNetavark: podman's network program masquerades what carries its mark.
+func TestBesideNetavark(t *testing.T) {
+	w, _ := begin(t, []Network{hoy0, hoy1}, published...)
+	run(t, "nft", `add table ip nat; add chain ip nat POSTROUTING { type nat hook postrouting priority srcnat; };
+		add rule ip nat POSTROUTING meta mark & 0x2000 == 0x2000 masquerade`)
+	t.Cleanup(func() { run(t, "nft", "delete table ip nat") })
+	w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+}
+
 // TestModes: how a network is reached from outside.
 func TestModes(t *testing.T) {
 	n := hoy0

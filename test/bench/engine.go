@@ -26,7 +26,7 @@ func startEngine() (*engine, error) {
 	}
 	e := &engine{dir: dir}
 	e.cmd = exec.Command("bin/hoyd", "serve", "--data-root", dir+"/data", "--exec-root", dir+"/run", "--host", e.host(),
-		"--bridge", "hoy"+strconv.Itoa(os.Getpid()%100000)+"b", "--pidfile", dir+"/pid")
+		"--bridge", e.bridge(), "--pidfile", dir+"/pid")
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
@@ -46,6 +46,9 @@ func startEngine() (*engine, error) {
 	e.close()
 	return nil, fmt.Errorf("the engine does not answer\n%s", text)
 }
+
+// bridge is that of its default network.
+func (e *engine) bridge() string { return "hoy" + strconv.Itoa(os.Getpid()%100000) + "b" }
 
 func (e *engine) host() string { return "unix://" + e.dir + "/s" }
 

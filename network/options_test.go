@@ -177,23 +177,12 @@ func TestEndpointOptions(t *testing.T) {
 func TestMacvlan(t *testing.T) {
 	n, _ := openWith(t, Options{})
 	if !netlink.Supports(netlink.Macvlan) {
-		t.Skip("this kernel has no macvlan links")
+		lacking(t, "macvlan links")
 	}
-	far, err := netlink.NewNamespace()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer far.Close()
-	v := netlink.Link{Kind: netlink.Veth, Host: "hoyfar0", Name: "eth0", Namespace: far, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}
-	if err := v.Add(); err != nil {
-		t.Fatal(err)
-	}
-	defer netlink.DelLink("hoyfar0")
-	create(t, n, CreateRequest{Name: "lan", Driver: "macvlan", Options: map[string]string{"parent": "hoyfar0"},
-		Subnets: []Subnet{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Range: netip.MustParsePrefix("192.0.2.64/26"), Gateway: netip.MustParseAddr("192.0.2.1")}}})
+	farHost(t)
+	create(t, n, lanOf("macvlan", "hoyfar0"))
 	a, b := attach(t, n, "a", "lan"), attach(t, n, "b", "lan")
 	serve(t, b.NetNS)
-	serve(t, far)
 	reaches(t, a, b.Endpoint.Address.Addr())
 	reaches(t, a, netip.MustParseAddr("192.0.2.1"))
 	if got := a.Endpoint.Address.String(); got != "192.0.2.64/24" {
@@ -232,7 +221,7 @@ func TestMacvlan(t *testing.T) {
 func TestReach(t *testing.T) {
 	n, _ := openWith(t, Options{NoICC: true})
 	if _, err := os.Stat("/proc/sys/net/bridge"); err != nil {
-		t.Skip("this kernel has no br_netfilter")
+		lacking(t, "br_netfilter")
 	}
 	a, b := attach(t, n, "a", "bridge"), attach(t, n, "b", "bridge")
 	serve(t, a.NetNS)

@@ -12,12 +12,13 @@ import (
 )
 
 // modulesVersion is part of the cache's name: change it with wanted.
-const modulesVersion = "2"
+const modulesVersion = "3"
 
 // wanted are the modules that the tests need, beside those they depend on.
 func wanted() []string {
 	return strings.Fields(`crc32c_intel crc32c_generic overlay fuse loop tun veth bridge dummy
 		nf_tables nf_conntrack nf_nat nft_ct nft_nat nft_masq nft_chain_nat nft_fib_inet nft_reject_inet nft_redir nft_limit
+		macvlan ipvlan 8021q sctp br_netfilter nf_conntrack_netlink
 		bfq null_blk ext4 quota_v2`)
 }
 

@@ -18,11 +18,13 @@ func TestCgroupV2(t *testing.T) {
 			{Name: "mount", Package: "hoy/linux/mount"},
 			// With a user namespace a container needs of the kernel whatever it needs without,
 			// and more.
+			// The kernel of many a machine has no ipvlan, VLANs or SCTP. This one has.
+			{Name: "network", Package: "hoy/network", Env: []string{"HOY_TEST_WHOLE_KERNEL=1"}, Args: []string{"-test.run=^(TestMacvlan|TestIpvlan|TestVLANParent|TestSCTP.*|TestReach)$"}},
 			{Name: "runtime", Package: "hoy/runtime", Args: []string{"-test.skip=^Test/^host-user$"}},
 		},
 		Commands: []string{"hoy/test/init"},
 		Files: map[string]string{
-			"/bin/busybox": "/bin/busybox", "/bin/sh": "/bin/busybox", "/bin/true": "/bin/busybox", "/bin/cat": "/bin/busybox", "/bin/cp": "/bin/busybox", "/bin/unshare": "/bin/busybox",
+			"/bin/busybox": "/bin/busybox", "/bin/sh": "/bin/busybox", "/bin/true": "/bin/busybox", "/bin/cat": "/bin/busybox", "/bin/cp": "/bin/busybox", "/bin/ip": "/bin/busybox", "/bin/unshare": "/bin/busybox",
 		},
 	})
 }

@@ -16,14 +16,31 @@ import (
 	"github.com/moby/moby/api/types/registry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"hoy/container/spec"
 	"hoy/image"
 	"hoy/lib/cleanup"
+	"hoy/linux/cgroup"
+	"hoy/linux/idmap"
+	"hoy/network"
 )
 
 // Options are what a Builder stands on.
 type Options struct {
-	Root   string       // directory of its own, which may be removed while no engine runs
-	Images *image.Store // where results go, and which keeps what the cache has
+	Root     string       // directory of its own, which may be removed while no engine runs
+	ExecRoot string       // what does not survive a reboot: that of the engine
+	Images   *image.Store // where results go, and which keeps what the cache has
+
+	Runtime  Runtime
+	Keeper   Keeper
+	Networks Networks
+	Cgroups  *cgroup.Host
+
+	// Steps are as containers that are told nothing else.
+	Host           spec.Host  // what the machine offers
+	CgroupParent   string     // the engine's own group
+	UserMap        *idmap.Map // user namespace; nil: the host's
+	SeccompProfile string     // JSON, "unconfined", or "" for docker's
+	Resolve        network.ResolvConf
 
 	Registries docker.RegistryHosts // how registries are reached
 	// Gateway is what the name host-gateway stands for in a client's extra hosts;
@@ -73,7 +90,8 @@ type controller struct {
 
 var errClosed = errors.New("the engine is ending: it builds no more")
 
-// Open makes a Builder. It starts nothing and opens no file.
+// Open makes a Builder. It starts nothing, and opens no file unless an engine was killed
+// while it built.
 func Open(ctx context.Context, o Options) (*Builder, error) {
 	sessions, err := session.NewManager()
 	if err != nil {
@@ -81,6 +99,9 @@ func Open(ctx context.Context, o Options) (*Builder, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if err := sweepSteps(&o); err != nil {
+		return nil, fmt.Errorf("cannot tidy up after builds: %w", err)
 	}
 	return &Builder{o: o, sessions: sessions}, nil
 }

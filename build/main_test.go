@@ -3,62 +3,150 @@ package build
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/moby/buildkit/client"
 	"github.com/tonistiigi/fsutil"
 
+	"hoy/container/spec"
 	"hoy/image"
+	"hoy/keeper"
+	"hoy/lib/cleanup"
+	"hoy/linux/cgroup"
+	"hoy/linux/idmap"
+	"hoy/network"
+	"hoy/network/firewall"
+	"hoy/runtime"
 	"hoy/test/busybox"
 	"hoy/test/rootful"
 )
 
-func TestMain(m *testing.M) { os.Exit(rootful.Main(m)) }
+func TestMain(m *testing.M) {
+	code := rootful.Main(m)
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
+// built is the keeper's program, built once for all tests.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func keeperProgram(t testing.TB) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "hoy-build-test"); built.err != nil {
+			return
+		}
+		c := exec.Command("go", "build", "-o", built.dir+"/hoy-keeper", "hoy/cmd/hoy-keeper")
+		c.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := c.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("cannot build hoy-keeper: %w: %s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return filepath.Join(built.dir, "hoy-keeper")
+}
 
 // bench is a builder with all it stands on.
 type bench struct {
 	t     testing.TB
 	dir   string
+	users *idmap.Map // nil: the host's
 	store *image.Store
 	b     *Builder
 	c     *client.Client
+	parts cleanup.Stack
 }
 
-func newBench(t testing.TB) *bench {
+func newBench(t testing.TB) *bench { return newBenchFor(t, nil) }
+
+func newBenchFor(t testing.TB, users *idmap.Map) *bench {
 	rootful.Check(t)
-	h := &bench{t: t, dir: t.TempDir()}
+	h := &bench{t: t, dir: t.TempDir(), users: users}
 	h.open()
 	t.Cleanup(h.close)
 	return h
 }
 
+// inBothModes runs a test with the host's users and with a user namespace.
+func inBothModes(t *testing.T, f func(t *testing.T, h *bench)) {
+	t.Run("host user", func(t *testing.T) { f(t, newBench(t)) })
+	t.Run("user namespace", func(t *testing.T) {
+		r := []idmap.Range{{Inside: 0, Outside: 100000, Size: 65536}}
+		f(t, newBenchFor(t, &idmap.Map{UIDs: r, GIDs: r}))
+	})
+}
+
+// keep has v closed at the end.
+func keep[T any](h *bench, v T, err error, end func(T)) T {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.parts.Add(func() { end(v) })
+	return v
+}
+
+func (h *bench) ended(err error) {
+	if err != nil {
+		h.t.Error(err)
+	}
+}
+
 func (h *bench) open() {
 	h.t.Helper()
 	ctx := context.Background()
-	var err error
-	if h.store, err = image.Open(ctx, image.Options{Root: filepath.Join(h.dir, "image")}); err != nil {
-		h.t.Fatal(err)
-	}
+	groups, err := cgroup.Open("")
+	keep(h, groups, err, func(g *cgroup.Host) { h.ended(g.Close()) })
+	const parent = "/hoy-build-test"
+	h.parts.Add(func() { h.ended(groups.Load(parent).Remove()) })
+	run, err := runtime.New(runtime.Config{Cgroups: groups})
+	keep(h, run, err, (*runtime.Runtime).Close)
+	kept, err := keeper.Start(ctx, keeper.Options{Exec: keeperProgram(h.t), ExecRoot: h.execRoot()})
+	keep(h, kept, err, func(k *keeper.Client) { h.ended(k.Close()) })
+	store, err := image.Open(ctx, image.Options{Root: filepath.Join(h.dir, "image")})
+	h.store = keep(h, store, err, func(s *image.Store) { h.ended(s.Close()) })
 	h.store.Collect(nil)
-	if h.b, err = Open(ctx, Options{Root: filepath.Join(h.dir, "build"), Images: h.store}); err != nil {
+	rules, err := firewall.Open(firewall.Options{Table: "hoy-hoybuild0"})
+	if err != nil {
 		h.t.Fatal(err)
 	}
+	nets, err := network.Open(ctx, network.Options{
+		Root: filepath.Join(h.dir, "network"), Firewall: rules, Keeper: kept, Bridge: "hoybuild0",
+		BIP: netip.MustParsePrefix("10.214.0.1/24"), UserMap: h.users, Ready: 2,
+	})
+	keep(h, nets, err, func(n *network.Networks) { h.ended(n.Close()) })
+	if err := nets.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	b, err := Open(ctx, Options{
+		Root: filepath.Join(h.dir, "build"), ExecRoot: h.execRoot(), Images: h.store, Runtime: run, Keeper: kept, Networks: nets, Cgroups: groups,
+		Host:         spec.Host{Seccomp: true, CgroupNamespaces: true, RecursiveReadOnly: true, UserNamespace: h.users != nil, MemoryLimit: true, SwapLimit: true, PidsLimit: true, CPUShares: true, CPUCfs: true},
+		CgroupParent: parent, UserMap: h.users,
+	})
+	h.b = keep(h, b, err, func(b *Builder) { h.ended(b.Close()) })
 	h.c = h.client()
+	h.parts.Add(func() { h.c.Close() })
 }
 
-func (h *bench) close() {
-	h.c.Close()
-	if err := h.b.Close(); err != nil {
-		h.t.Error(err)
-	}
-	if err := h.store.Close(); err != nil {
-		h.t.Error(err)
-	}
-}
+func (h *bench) execRoot() string { return filepath.Join(h.dir, "run") }
+
+func (h *bench) close() { h.parts.Run() }
 
 // client speaks to the builder by a connection in memory.
 func (h *bench) client() *client.Client {
@@ -86,8 +174,8 @@ func (h *bench) busybox() {
 	}
 }
 
-// built is what a build did.
-type built struct {
+// outcome is what a build did.
+type outcome struct {
 	digest string
 	log    string
 	cached []string // steps that were not run
@@ -95,7 +183,7 @@ type built struct {
 }
 
 // build builds a Dockerfile with files beside it.
-func (h *bench) build(ctx context.Context, dockerfile string, files map[string]string, change ...func(*client.SolveOpt)) (built, error) {
+func (h *bench) build(ctx context.Context, dockerfile string, files map[string]string, change ...func(*client.SolveOpt)) (outcome, error) {
 	h.t.Helper()
 	dir := h.t.TempDir()
 	for name, content := range files {
@@ -113,7 +201,7 @@ func (h *bench) build(ctx context.Context, dockerfile string, files map[string]s
 	return h.buildDir(ctx, dir, change...)
 }
 
-func (h *bench) buildDir(ctx context.Context, dir string, change ...func(*client.SolveOpt)) (built, error) {
+func (h *bench) buildDir(ctx context.Context, dir string, change ...func(*client.SolveOpt)) (outcome, error) {
 	fs, err := fsutil.NewFS(dir)
 	if err != nil {
 		h.t.Fatal(err)
@@ -126,7 +214,7 @@ func (h *bench) buildDir(ctx context.Context, dir string, change ...func(*client
 	for _, f := range change {
 		f(&opt)
 	}
-	var out built
+	var out outcome
 	news, done := make(chan *client.SolveStatus), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -140,7 +228,7 @@ func (h *bench) buildDir(ctx context.Context, dir string, change ...func(*client
 	return out, err
 }
 
-func (b *built) follow(news <-chan *client.SolveStatus) {
+func (b *outcome) follow(news <-chan *client.SolveStatus) {
 	var log strings.Builder
 	for n := range news {
 		for _, v := range n.Vertexes {

@@ -227,7 +227,10 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.registries.Store(client)
 	store.SetTransfers(o.MaxConcurrentDownloads, o.MaxConcurrentUploads)
-	if d.builder, err = d.openBuilder(ctx, store, gateway, gateway6); err != nil {
+	if !gateway.IsValid() {
+		gateway = gateway6
+	}
+	if err := d.openBuilder(ctx, build.Options{Images: store, Runtime: rt, Keeper: kept, Networks: nets, Cgroups: groups, Gateway: gateway}); err != nil {
 		return err
 	}
 	d.keepBudget()

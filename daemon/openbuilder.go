@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"net/netip"
 	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -10,29 +9,29 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/build"
-	"hoy/image"
+	"hoy/network"
 )
 
-// openBuilder makes the builder, which opens nothing before it is used.
-func (d *Daemon) openBuilder(ctx context.Context, store *image.Store, gateway, gateway6 netip.Addr) (*build.Builder, error) {
-	if !gateway.IsValid() {
-		gateway = gateway6
+// openBuilder makes the builder, which opens nothing before it is used. parts are those
+// of the engine that it stands on.
+func (d *Daemon) openBuilder(ctx context.Context, parts build.Options) error {
+	o := parts
+	o.Root, o.ExecRoot, o.Log = filepath.Join(d.o.DataRoot, "build"), d.o.ExecRoot, d.log
+	o.Host, o.CgroupParent, o.UserMap, o.SeccompProfile = d.o.defaults(d.host), d.o.CgroupParent, d.o.UserMap, d.o.seccomp
+	o.Resolve = network.ResolvConf{Servers: d.o.DNS, Search: d.o.DNSSearch, Options: d.o.DNSOptions}
+	o.Registries = func(domain string) ([]docker.RegistryHost, error) {
+		return d.registries.Load().Hosts(context.Background(), domain)
 	}
-	b, err := build.Open(ctx, build.Options{
-		Root: filepath.Join(d.o.DataRoot, "build"), Images: store, Gateway: gateway, Log: d.log,
-		Registries: func(domain string) ([]docker.RegistryHost, error) {
-			return d.registries.Load().Hosts(context.Background(), domain)
-		},
-		Pull: d.images.pullForBuild,
-		Tag:  d.images.Tag,
-		Exported: func(ctx context.Context, im ocispec.Descriptor) {
-			d.images.event(events.ActionCreate, im.Digest.String(), im.Digest.String(), nil)
-		},
-		Named: func(ctx context.Context, name string, _ ocispec.Descriptor) { d.images.tagged(ctx, name) },
-	})
+	o.Pull, o.Tag = d.images.pullForBuild, d.images.Tag
+	o.Exported = func(ctx context.Context, im ocispec.Descriptor) {
+		d.images.event(events.ActionCreate, im.Digest.String(), im.Digest.String(), nil)
+	}
+	o.Named = func(ctx context.Context, name string, _ ocispec.Descriptor) { d.images.tagged(ctx, name) }
+	b, err := build.Open(ctx, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	d.closing("builder", b)
-	return b, nil
+	d.builder = b
+	return nil
 }

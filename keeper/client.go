@@ -45,6 +45,7 @@ type Client struct {
 	early   map[letGoBody]bool // while a keeper is greeted: let go before it was kept
 	renewed bool               // a keeper was asked to make place for another build
 	told    map[exitKey]bool   // exits given to Exits and not acknowledged
+	awaited map[string]chan Exit
 	queue   []Exit
 	queued  chan struct{} // signals that queue is not empty
 }
@@ -57,7 +58,7 @@ type exitKey struct {
 // Start connects to the keeper of o.ExecRoot, starting one if none answers.
 func Start(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{o: o, exits: make(chan Exit), lost: make(chan struct{}, 1), changed: make(chan struct{}),
-		kept: map[string]*kept{}, told: map[exitKey]bool{}, queued: make(chan struct{}, 1)}
+		kept: map[string]*kept{}, told: map[exitKey]bool{}, awaited: map[string]chan Exit{}, queued: make(chan struct{}, 1)}
 	c.ctx, c.close = context.WithCancel(context.Background())
 	if err := c.connect(ctx, false); err != nil {
 		c.close()
@@ -82,9 +83,23 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Exits gives every exit once, those from before Start that nobody acknowledged too.
-// The channel is never closed.
+// Exits gives every exit once, those from before Start that nobody acknowledged too,
+// except those of Await. The channel is never closed.
 func (c *Client) Exits() <-chan Exit { return c.exits }
+
+// Await gives the exit of the process id, which is to be spawned, to the caller alone.
+// forget ends that; it must be called.
+func (c *Client) Await(id string) (exit <-chan Exit, forget func()) {
+	ch := make(chan Exit, 1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.awaited[id] = ch
+	return ch, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.awaited, id)
+	}
+}
 
 // Lost receives a value when the keeper died and another took over its processes.
 func (c *Client) Lost() <-chan struct{} { return c.lost }
@@ -241,7 +256,12 @@ func (c *Client) tell(e Exit) {
 	key := exitKey{e.ID, e.Generation}
 	if !c.told[key] {
 		c.told[key] = true
-		c.queue = append(c.queue, e)
+		if ch := c.awaited[e.ID]; ch != nil {
+			ch <- e // it has room: an id ends once
+			delete(c.awaited, e.ID)
+		} else {
+			c.queue = append(c.queue, e)
+		}
 	}
 	c.mu.Unlock()
 	select {

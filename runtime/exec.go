@@ -23,8 +23,9 @@ type Exec struct {
 	// Process is the program. Terminal makes a terminal in the container's devpts.
 	Process *specs.Process
 	Seccomp *specs.LinuxSeccomp
-	// Stdio is as in Container.
-	Stdio bool
+	// Stdio and Streams are as in Container.
+	Stdio   bool
+	Streams [3]*os.File
 	// IDs are the id maps of the container's user namespace; nil: it has none.
 	IDs *specs.Linux
 	// ContainerCaps are the capabilities that processes of the container may hold,
@@ -152,7 +153,7 @@ func (r *Runtime) execScript(e *Exec, p *Prepared, proc *process, tty *os.File) 
 		s.Call("become", "root of the user namespace", unix.SYS_SETRESGID, spawn.Int(0), spawn.Int(0), spawn.Int(0))
 		s.Call("become", "root of the user namespace", unix.SYS_SETRESUID, spawn.Int(0), spawn.Int(0), spawn.Int(0))
 	}
-	proc.connect(s, r.stdio(s, e.Stdio, tty))
+	proc.connect(s, r.stdio(s, e.Stdio, e.Streams, tty))
 	proc.finish(s)
 	return s, nil
 }

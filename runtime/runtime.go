@@ -68,8 +68,10 @@ type Container struct {
 	// binds, by destination. They stay the caller's, and can be used once.
 	Sources map[string]*os.File
 	// Stdio says that descriptors 0 to 2 are those given to the one who runs the plan.
-	// Without it, and without Process.Terminal, they are /dev/null.
-	Stdio bool
+	// Without it, and without Process.Terminal, they are Streams, of which a nil one is
+	// /dev/null. Who may open them again under /dev is for their owner to see to.
+	Stdio   bool
+	Streams [3]*os.File
 	// Init runs the static init of Config as process 1, which runs the program.
 	Init bool
 }

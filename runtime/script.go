@@ -47,7 +47,7 @@ func (b *builder) script() *spawn.Script {
 	b.sysctls(s, made)
 	b.coverAll(s, made)
 	b.pivot(s)
-	b.process.connect(s, b.rt.stdio(s, b.c.Stdio, b.tty))
+	b.process.connect(s, b.rt.stdio(s, b.c.Stdio, b.c.Streams, b.tty))
 	b.process.finish(s)
 	return s
 }
@@ -253,14 +253,20 @@ var rootPropagation = map[string]uint64{
 }
 
 // stdio are the standard descriptors: the terminal, if there is one, those of the one
-// who runs the plan, or the null device.
-func (r *Runtime) stdio(s *spawn.Script, given bool, tty *os.File) [3]spawn.Arg {
+// who runs the plan, streams, or the null device.
+func (r *Runtime) stdio(s *spawn.Script, given bool, streams [3]*os.File, tty *os.File) [3]spawn.Arg {
 	if tty == nil && given {
 		return [3]spawn.Arg{s.Stdio(0), s.Stdio(1), s.Stdio(2)}
 	}
-	if tty == nil {
-		tty = r.nullFile
+	var a [3]spawn.Arg
+	for i, f := range streams {
+		switch {
+		case tty != nil:
+			f = tty
+		case f == nil:
+			f = r.nullFile
+		}
+		a[i] = s.File(f)
 	}
-	a := s.File(tty)
-	return [3]spawn.Arg{a, a, a}
+	return a
 }

@@ -7,12 +7,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"hoy/test/rootful"
 )
@@ -62,13 +60,25 @@ func (c *streamClient) follow() {
 
 // TestTwoHundredClients holds 200 streams of logs, stats, events and attachments, a
 // tenth of which never reads, while containers come and go: nobody waits for a slow
-// reader, and when the clients are gone the engine is as it was.
+// reader, and when the clients are gone the engine is as it was. It prints what a list of
+// the containers takes, beside them and without.
 func TestTwoHundredClients(t *testing.T) {
 	rootful.Check(t)
 	e := Start(t, "--debug", "--log-level", "error")
 	e.ImportBusybox()
 	e.Hoy("run", "-d", "--name", "con", "busybox", "sh", "-c", counter)
 	e.Hoy("run", "--rm", "busybox", "true")
+	idle := size(50, 5)
+	parallel(idle, 4, func(i int) {
+		if r := e.Try("run", "-d", "--name", fmt.Sprint("idle", i), "busybox", "sleep", "100000"); r.Code != 0 {
+			t.Error(r.Stderr)
+		}
+	})
+	lists, n := size(300, 20), size(500, 60)
+	alone := e.listings(t, func(n int) bool { return n < lists })
+	t.Logf("ps, %d containers, one of which writes a line a millisecond, %s", idle+1, alone)
+	t.Logf("ps while containers come and go, 1 at a time, %s", e.churn(t, n/2, 1))
+	t.Logf("ps while containers come and go, 4 at a time, %s", e.churn(t, n/2, 4))
 	before := e.weigh(t)
 
 	var clients, slow []*streamClient
@@ -92,15 +102,10 @@ func TestTwoHundredClients(t *testing.T) {
 		clients = append(clients, c)
 		wg.Go(c.follow)
 	}
-	n := size(500, 60)
-	parallel(n, 4, func(i int) {
-		if got := e.Hoy("run", "--rm", "busybox", "echo", strconv.Itoa(i)); got != strconv.Itoa(i) {
-			t.Errorf("run %d printed %q", i, got)
-		}
-	})
-	t0 := time.Now()
-	e.Hoy("ps", "-a")
-	t.Logf("ps beside 200 streams: %v; %+v before, %+v now", time.Since(t0), before, e.weigh(t))
+	t.Logf("ps beside 200 streams, %s", e.listings(t, func(n int) bool { return n < lists }))
+	t.Logf("ps beside 200 streams while containers come and go, 1 at a time, %s", e.churn(t, n/2, 1))
+	t.Logf("ps beside 200 streams while containers come and go, 4 at a time, %s", e.churn(t, n/2, 4))
+	t.Logf("%+v before, %+v now", before, e.weigh(t))
 
 	for i, c := range clients {
 		was := c.got.Load()
@@ -127,7 +132,7 @@ func TestTwoHundredClients(t *testing.T) {
 	was = e.pss()
 	e.Eventually("the memory is given back", func() bool { return e.pss() < before.pss+10_000 })
 	t.Logf("%d kB became %d", was, e.pss())
-	e.Hoy("rm", "-f", "con")
+	e.Hoy(append([]string{"rm", "-f"}, strings.Fields(e.Hoy("ps", "-aq"))...)...)
 }
 
 // weight is what the engine and the keeper hold.

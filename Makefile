@@ -13,7 +13,7 @@ TIMEOUT ?= 20m
 # Where the engine is that docker's behaviour is read off.
 REFERENCE ?= $(HOME)/.cache/hoy-reference
 
-.PHONY: help interop build run test check bench bench-images bench-networks fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference conformance
+.PHONY: help interop build run test check bench bench-images bench-networks bench-streams fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference conformance
 
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench  start and exec against the C floor and the peers that are installed'
 	@echo 'make bench-images  load and pull against the least that a store must do, podman and docker'
 	@echo 'make bench-networks  what networks and published ports cost a start, and what they carry'
+	@echo 'make bench-streams  what ps takes beside 200 clients that stream'
 	@echo 'make fuzz   every fuzz target for a minute each'
 	@echo 'make systemd  the package in Debians that systemd has booted'
 	@echo 'make interop  images to and from skopeo, buildah, podman, crane, oras and docker'
@@ -68,6 +69,10 @@ bench-images: build tools
 
 bench-networks: build tools
 	@$(SUDO) go run ./test/bench -networks -reference $(REFERENCE)/bin
+
+# What a list of containers takes beside 200 clients that stream, and without.
+bench-streams: build tools
+	@set -o pipefail; $(SUDO) env HOY_SOAK=1 go test -count 1 -v -run 'TestTwoHundredClients$$' ./test/engine | grep -E 'ps |ok|FAIL|Error'
 
 fuzz: build
 	@$(SUDO) test/fuzz.sh

@@ -116,7 +116,7 @@ func (e *imageExport) keep(ctx context.Context, src *exporter.Source, info expor
 		names = strings.Split(list, ",")
 	}
 	said := progress.OneOff(ctx, "naming to "+cmp.Or(strings.Join(names, ", "), target.Digest.String()))
-	if err := said(e.b.o.Images.AddBuilt(ctx, names, target)); err != nil {
+	if err := said(e.b.o.Images.AddBuilt(ctx, names, target, snapshotsOf(ctx, src))); err != nil {
 		return err
 	}
 	if e.b.o.Exported != nil {
@@ -149,4 +149,23 @@ func fetchLazy(ctx context.Context, src *exporter.Source, sessionID string) erro
 		}
 	}
 	return nil
+}
+
+// snapshotsOf lists the snapshots of the result's layers, by chain ID. BuildKit has
+// computed that for all of them when it made their blobs.
+func snapshotsOf(ctx context.Context, src *exporter.Source) map[string]string {
+	found := map[string]string{}
+	for _, ref := range append(slices.Collect(maps.Values(src.Refs)), src.Ref) {
+		if ref == nil {
+			continue
+		}
+		chain := ref.LayerChain()
+		for _, layer := range chain {
+			if id := layer.GetString("cache.chainID"); id != "" {
+				found[id] = layer.GetString("cache.snapshot")
+			}
+		}
+		chain.Release(context.WithoutCancel(ctx))
+	}
+	return found
 }

@@ -144,10 +144,10 @@ func (c *classicBuild) begin(what any) {
 
 // stage builds from FROM to the last instruction.
 func (c *classicBuild) stage(ctx context.Context, k *call, s *instructions.Stage, last bool) error {
-	c.begin(s.SourceCode)
-	if s.Name != "" && c.stages[strings.ToLower(s.Name)] != "" {
+	if _, taken := c.stages[strings.ToLower(s.Name)]; taken && s.Name != "" {
 		return fault.New(fault.Invalid, "%s stage name already used", s.Name)
 	}
+	c.begin(s.SourceCode)
 	if err := c.from(ctx, k, s); err != nil {
 		return err
 	}

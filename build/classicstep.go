@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"maps"
+	"path"
 	"regexp"
 	"strings"
 
@@ -124,6 +125,9 @@ func (c *classicBuild) instruction(ctx context.Context, k *call, cmd any, line i
 	if h, ok := cmd.(*instructions.HealthCheckCommand); ok && h != nil && len(c.config.health) > 0 && c.config.health[0] != "NONE" {
 		c.say.Stdout("Note: overriding previous HEALTHCHECK: [" + strings.Join(c.config.health, " ") + "]\n")
 	}
+	if err := refused(cmd); err != nil {
+		return err
+	}
 	c.trace.expect(cmd)
 	res, err := c.solve(ctx, k, line)
 	c.trace.wait(ctx, k)
@@ -223,6 +227,31 @@ func (c *classicBuild) keep(ctx context.Context, k *call, res *frontend.Result) 
 		c.config.of(&config.Config)
 	}
 	return out[exptypes.ExporterImageDigestKey], nil
+}
+
+// refused are copies that BuildKit makes something of, but not what was meant: several
+// files into what is no folder, and what is not below the context.
+func refused(cmd any) error {
+	var name string
+	var all instructions.SourcesAndDest
+	switch c := cmd.(type) {
+	case *instructions.CopyCommand:
+		name, all = "COPY", c.SourcesAndDest
+		if c.From != "" {
+			return nil
+		}
+	case *instructions.AddCommand:
+		name, all = "ADD", c.SourcesAndDest
+	}
+	if len(all.SourcePaths)+len(all.SourceContents) > 1 && !strings.HasSuffix(all.DestPath, "/") {
+		return fault.New(fault.Invalid, "When using %s with more than one source file, the destination must be a directory and end with a /", name)
+	}
+	for _, s := range all.SourcePaths {
+		if p := path.Join(".", s); p == ".." || strings.HasPrefix(p, "../") {
+			return fault.New(fault.Invalid, "%s failed: forbidden path outside the build context: %s ()", name, s)
+		}
+	}
+	return nil
 }
 
 var missing = regexp.MustCompile(`"/?([^"]*)": not found`)

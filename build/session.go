@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth"
@@ -45,22 +46,20 @@ func (b *Builder) attach(ctx context.Context, r *Request) (id string, end func()
 	for _, o := range offers {
 		s.Allow(o)
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		s.Run(context.WithoutCancel(ctx), b.dial)
-	}()
-	return s.ID(), func() { s.Close(); <-ended }, nil
-}
-
-// dial connects a session of this process to BuildKit.
-func (b *Builder) dial(ctx context.Context, _ string, meta map[string][]string) (net.Conn, error) {
-	near, far := net.Pipe()
-	go func() {
-		defer far.Close()
-		b.ServeSession(context.WithoutCancel(ctx), far, meta)
-	}()
-	return near, nil
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var both sync.WaitGroup
+	both.Go(func() {
+		s.Run(ctx, func(_ context.Context, _ string, meta map[string][]string) (net.Conn, error) {
+			near, far := net.Pipe()
+			both.Go(func() { b.ServeSession(ctx, far, meta) })
+			return near, nil
+		})
+	})
+	return s.ID(), func() {
+		cancel() // BuildKit's end first: it would take the other's for a failure
+		s.Close()
+		both.Wait()
+	}, nil
 }
 
 type writeOnly struct{ io.Writer }

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 	"google.golang.org/grpc/metadata"
 
+	"hoy/lib/cleanup"
 	"hoy/lib/fault"
 )
 
@@ -68,15 +69,10 @@ func (b *Builder) Build(ctx context.Context, r Request) (*Result, error) {
 
 // prepare translates a request; done gives up what it has for BuildKit.
 func (b *Builder) prepare(ctx context.Context, r *Request) (s *control.SolveRequest, done func(), err error) {
-	var undo []func()
-	done = func() {
-		for _, f := range undo {
-			f()
-		}
-	}
+	var undo cleanup.Stack
 	defer func() {
 		if err != nil {
-			done()
+			undo.Run()
 		}
 	}()
 	s = &control.SolveRequest{
@@ -89,7 +85,7 @@ func (b *Builder) prepare(ctx context.Context, r *Request) (s *control.SolveRequ
 		}
 	}
 	drop, err := b.contexts(ctx, r, s)
-	undo = append(undo, drop)
+	undo.Add(drop)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,14 +93,15 @@ func (b *Builder) prepare(ctx context.Context, r *Request) (s *control.SolveRequ
 		if len(r.Secrets) > 0 {
 			return nil, nil, fault.New(fault.Invalid, "secrets come by the client's session where there is one")
 		}
-		return s, done, nil
+		return s, undo.Run, nil
 	}
 	id, leave, err := b.attach(ctx, r)
 	if err != nil {
 		return nil, nil, err
 	}
-	s.Session, undo = id, append(undo, leave)
-	return s, done, nil
+	s.Session = id
+	undo.Add(leave)
+	return s, undo.Run, nil
 }
 
 // solve runs a request and tells its trace until both have ended.

@@ -57,6 +57,8 @@ var patterns = []struct {
 	{regexp.MustCompile(`failed to create shim task: OCI runtime create failed: runc create failed: (unable to start container process: )?(error during container init: )?`), ""},
 	// The client's own trouble with a request that is refused early; it does not always come.
 	{regexp.MustCompile(`(?m)^2> time="[^"]*" level=error msg="Can't (add file|close tar writer).*\n`), ""},
+	// What later clients say of the builder without BuildKit, and how large a context is.
+	{regexp.MustCompile(`(?m)^2> DEPRECATED: The legacy builder is deprecated(.*\n2> +.*)*\n(2>\n)?`), ""},
 	// Later clients say it in other words.
 	{regexp.MustCompile(`(?m)^2> (Run|See) 'docker [a-z ]*--help'.*\n`), ""},
 	{regexp.MustCompile(`(?m)^2>\n`), ""},

@@ -82,7 +82,7 @@ func (s *scenario) command(ts *testscript.TestScript, args []string) *exec.Cmd {
 		c = exec.Command(s.run.client, args[1:]...)
 	}
 	c.Dir = s.work
-	for _, v := range []string{"PATH", "HOME", "DOCKER_HOST", "DOCKER_CLI_HINTS", "TZ", "C", "ROOTFS", "TMPDIR"} {
+	for _, v := range []string{"PATH", "HOME", "DOCKER_HOST", "DOCKER_CLI_HINTS", "DOCKER_BUILDKIT", "TZ", "C", "ROOTFS", "TMPDIR"} {
 		c.Env = append(c.Env, v+"="+ts.Getenv(v))
 	}
 	return c

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -100,10 +101,21 @@ func Open(ctx context.Context, o Options) (*Builder, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	wholeLogs()
 	if err := sweepSteps(&o); err != nil {
 		return nil, fmt.Errorf("cannot tidy up after builds: %w", err)
 	}
 	return &Builder{o: o, sessions: sessions}, nil
+}
+
+// wholeLogs has BuildKit keep all output of steps, unless the environment says otherwise,
+// which is its only way to be told. By itself it cuts what comes too quickly.
+func wholeLogs() {
+	for _, limit := range []string{"BUILDKIT_STEP_LOG_MAX_SIZE", "BUILDKIT_STEP_LOG_MAX_SPEED"} {
+		if os.Getenv(limit) == "" {
+			os.Setenv(limit, "-1")
+		}
+	}
 }
 
 // control returns BuildKit, which it opens the first time.

@@ -88,6 +88,7 @@ func (c *classicBuild) from(ctx context.Context, k *call, s *instructions.Stage)
 		plural = ""
 	}
 	c.say.Stdout("# Executing " + itoa(n) + " build trigger" + plural + "\n")
+	c.trace.triggers(c.config.triggers)
 	return c.instruction(ctx, k, s, ends(s.Location))
 }
 
@@ -142,8 +143,11 @@ func (c *classicBuild) instruction(ctx context.Context, k *call, cmd any, line i
 		return err
 	}
 	cached := c.trace.cached()
-	if cached == unknown && present(id) && !c.r.NoCache { // nothing was run: the image tells
+	if cached == unknown && present(id) { // nothing was run: the image tells
 		cached = yes
+	}
+	if c.r.NoCache { // what BuildKit finds nevertheless took no step to find
+		cached = no
 	}
 	if cached == yes {
 		c.say.Stdout(" ---> Using cache\n")

@@ -28,6 +28,7 @@ type classicTrace struct {
 	ran     int             // of this instruction: vertices that were run,
 	hit     int             // and those whose result was there
 	running []string        // containers that were told of
+	noting  int             // triggers that only note something
 	command string          // the last that began
 	marker  string
 	marked  chan struct{} // closed when marker is seen
@@ -72,13 +73,27 @@ func (t *classicTrace) expect(cmd any) {
 	}
 }
 
+// triggers says which instructions come with FROM.
+func (t *classicTrace) triggers(list []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.noting = 0
+	for _, text := range list {
+		switch name, _, _ := strings.Cut(text, " "); strings.ToUpper(name) {
+		case "RUN", "COPY", "ADD":
+		default:
+			t.noting++
+		}
+	}
+}
+
 // status is told what goes on.
 func (t *classicTrace) status(s *control.StatusResponse) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, v := range s.Vertexes {
 		if m := step.FindStringSubmatch(v.Name); m != nil && !strings.HasPrefix(m[1], "FROM ") {
-			t.vertex(v, m[1])
+			t.vertex(v, strings.TrimPrefix(m[1], "ONBUILD "))
 		}
 	}
 	for _, l := range s.Logs {
@@ -166,6 +181,10 @@ func (t *classicTrace) done(cached bool) {
 		t.container()
 	}
 	t.removed()
+	for ; t.noting > 0 && !cached; t.noting-- {
+		t.container()
+		t.removed()
+	}
 }
 
 // failed ends one that did not succeed: docker keeps its container, unless told by force.

@@ -40,7 +40,7 @@ func (i images) event(a events.Action, id, name string, labels map[string]string
 }
 
 // Inspect describes one image.
-func (i images) Inspect(ctx context.Context, ref string, o server.ImageInspectOptions) (*apiimage.InspectResponse, error) {
+func (i images) Inspect(ctx context.Context, ref string, o server.ImageInspectOptions) (*server.ImageDetails, error) {
 	img, err := i.store.GetPlatform(ctx, ref, o.Platform)
 	if err != nil {
 		return nil, err
@@ -49,12 +49,12 @@ func (i images) Inspect(ctx context.Context, ref string, o server.ImageInspectOp
 	if o.Platform != nil {
 		target = img.Manifest
 	}
-	r := &apiimage.InspectResponse{
+	r := &server.ImageDetails{Parent: img.Parent, InspectResponse: apiimage.InspectResponse{
 		ID: target.Digest.String(), RepoTags: append([]string{}, img.RepoTags...), RepoDigests: append([]string{}, img.RepoDigests...),
 		Author: c.Author, Config: &c.Config, Architecture: c.Architecture, Variant: c.Variant, Os: c.OS, OsVersion: c.OSVersion,
 		Size: img.Size, RootFS: apiimage.RootFS{Type: c.RootFS.Type}, Descriptor: &target,
 		Metadata: apiimage.Metadata{LastTagTime: img.LastTagTime},
-	}
+	}}
 	if !img.Created.IsZero() {
 		r.Created = img.Created.UTC().Format(time.RFC3339Nano)
 	}

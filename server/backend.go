@@ -74,7 +74,7 @@ type Containers interface {
 // Images is what the server needs for images.
 type Images interface {
 	List(ctx context.Context, o ImageListOptions) ([]apiimage.Summary, error)
-	Inspect(ctx context.Context, ref string, o ImageInspectOptions) (*apiimage.InspectResponse, error)
+	Inspect(ctx context.Context, ref string, o ImageInspectOptions) (*ImageDetails, error)
 	History(ctx context.Context, ref string, platform *ocispec.Platform) ([]apiimage.HistoryResponseItem, error)
 	Attestations(ctx context.Context, ref string, o AttestationOptions) ([]apiimage.AttestationStatement, error)
 	// Save writes an archive; an error before its first byte is an ordinary one.
@@ -107,6 +107,12 @@ type ImageListOptions struct {
 	SharedSize bool // compute what images share
 	Manifests  bool // show the manifests of each platform
 	Filters    filters.Filters
+}
+
+// ImageDetails describe an image, with what the API's type no longer has.
+type ImageDetails struct {
+	apiimage.InspectResponse
+	Parent string `json:",omitempty"` // ID of the image that it was made of, by commit or a classic build
 }
 
 // ImageInspectOptions says what to tell of an image.

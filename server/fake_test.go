@@ -183,8 +183,8 @@ type images struct{ *backend }
 func (images) List(context.Context, ImageListOptions) ([]apiimage.Summary, error) {
 	return []apiimage.Summary{{ID: "sha256:1", RepoTags: []string{"a:b"}}}, nil
 }
-func (images) Inspect(_ context.Context, ref string, _ ImageInspectOptions) (*apiimage.InspectResponse, error) {
-	return &apiimage.InspectResponse{ID: ref}, nil
+func (images) Inspect(_ context.Context, ref string, _ ImageInspectOptions) (*ImageDetails, error) {
+	return &ImageDetails{InspectResponse: apiimage.InspectResponse{ID: ref}}, nil
 }
 func (images) History(context.Context, string, *ocispec.Platform) ([]apiimage.HistoryResponseItem, error) {
 	return nil, errAbsent

@@ -74,7 +74,7 @@ func imageInspect(r *request) response {
 }
 
 // imageFor shapes i, which is the caller's own copy, for version v.
-func imageFor(i *apiimage.InspectResponse, v version) any {
+func imageFor(i *ImageDetails, v version) any {
 	if v < 48 {
 		i.Descriptor = nil
 	}
@@ -87,7 +87,7 @@ func imageFor(i *apiimage.InspectResponse, v version) any {
 	config := map[string]any{
 		"Cmd": nil, "Entrypoint": nil, "Env": nil, "Labels": nil, "OnBuild": nil, "User": "", "Volumes": nil, "WorkingDir": "",
 	}
-	extra := map[string]any{"Parent": "", "Comment": "", "DockerVersion": "", "Author": "", "Config": config}
+	extra := map[string]any{"Parent": i.Parent, "Comment": "", "DockerVersion": "", "Author": "", "Config": config}
 	if v < 50 {
 		maps.Copy(config, map[string]any{
 			"AttachStderr": false, "AttachStdin": false, "AttachStdout": false, "Domainname": "", "Hostname": "", "Image": "",
@@ -100,7 +100,7 @@ func imageFor(i *apiimage.InspectResponse, v version) any {
 	if v < 44 {
 		extra["VirtualSize"] = i.Size
 	}
-	return extended{i, extra}
+	return extended{&i.InspectResponse, extra}
 }
 
 func imageRemove(r *request) response {

@@ -75,6 +75,9 @@ func (a *app) explainPorts(ctx context.Context, c *client.Client, args []string)
 			fmt.Fprintf(a.Out, "    %s %s: %s\n", w.Who, may, w.Why)
 		}
 	}
+	for _, note := range ports[0].Notes { // of the host, and so the same for all
+		fmt.Fprintf(a.Out, "note: %s\n", note)
+	}
 	return nil
 }
 

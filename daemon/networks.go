@@ -190,6 +190,7 @@ func (n networks) Reach(ctx context.Context, ref string) ([]reach.Port, error) {
 	l := []reach.Port{}
 	for _, p := range ports {
 		r := reach.Port{Proto: p.Proto, Host: p.Host, Container: p.Container}
+		r.Notes = n.guard.Warnings()
 		for _, a := range n.guard.Explain(p) {
 			r.Answers = append(r.Answers, reach.Answer(a))
 		}

@@ -10,6 +10,8 @@ type Port struct {
 	Host      netip.AddrPort // 0.0.0.0 and [::] are every address of the host
 	Container netip.AddrPort
 	Answers   []Answer
+	// Notes say what of the host's firewall the answers leave out.
+	Notes []string `json:",omitempty"`
 }
 
 // Answer says of some peers whether they reach it.

@@ -63,6 +63,11 @@ func In(key Expr, set string) Expr {
 	return join(key, Expr{&expr.Lookup{SourceRegister: reg1, SetName: set}})
 }
 
+// NotIn matches a key that a set does not have.
+func NotIn(key Expr, set string) Expr {
+	return join(key, Expr{&expr.Lookup{SourceRegister: reg1, SetName: set, Invert: true}})
+}
+
 // VMap does what the verdict map says of a key.
 func VMap(key Expr, set string) Expr {
 	return join(key, Expr{&expr.Lookup{SourceRegister: reg1, DestRegister: 0, IsDestRegSet: true, SetName: set}})
@@ -111,6 +116,21 @@ func Linked(family Type) Expr {
 	from, n := payload(family, false, 0)
 	to, m := payload(family, true, n)
 	return join(Family(family), from, to, portKey(m))
+}
+
+// Source is the source address, for packets of a family.
+func Source(family Type) Expr {
+	address, _ := payload(family, false, 0)
+	return join(Family(family), address)
+}
+
+// SourceLinkAddress is the source of the frame, for packets that come by Ethernet.
+func SourceLinkAddress() Expr {
+	const offset, size = 6, 6
+	return Expr{
+		&expr.Meta{Key: expr.MetaKeyIIFTYPE, Register: reg1}, equal(binaryutil.NativeEndian.PutUint16(unix.ARPHRD_ETHER)),
+		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseLLHeader, Offset: offset, Len: size},
+	}
 }
 
 // AnyPublished is the key protocol . destination port of whatever family.

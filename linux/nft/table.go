@@ -19,6 +19,7 @@ type Set struct {
 	Name     string
 	Key      Type
 	Data     Type // zero: a set
+	Interval bool // its keys are ranges: an element for each begin, and for each end one behind it
 	Comment  string
 	Elements []Element
 }
@@ -29,6 +30,7 @@ type Element struct {
 	Value   []byte // of a map
 	Verdict *Verdict
 	Comment string
+	End     bool // of an Interval set: what ends before Key
 }
 
 // Chain is a list of rules. A base chain has a Hook.
@@ -75,6 +77,8 @@ var (
 	Service  = nftables.TypeInetService
 	IPv4     = nftables.TypeIPAddr
 	IPv6     = nftables.TypeIP6Addr
+
+	EtherAddr = nftables.TypeEtherAddr
 )
 
 // Concat is the type of several fields one after another, at most five.
@@ -116,7 +120,7 @@ func (r Rule) exprs() []expr.Any {
 }
 
 func (s Set) native(t *nftables.Table) *nftables.Set {
-	n := &nftables.Set{Table: t, Name: s.Name, KeyType: s.Key, DataType: s.Data, IsMap: s.Data.Name != "", Comment: cut(s.Comment)}
+	n := &nftables.Set{Table: t, Name: s.Name, KeyType: s.Key, DataType: s.Data, IsMap: s.Data.Name != "", Interval: s.Interval, Comment: cut(s.Comment)}
 	n.KeyByteOrder = binaryutil.BigEndian
 	if s.Key.Name == IfName.Name {
 		n.KeyByteOrder = binaryutil.NativeEndian
@@ -125,5 +129,5 @@ func (s Set) native(t *nftables.Table) *nftables.Set {
 }
 
 func (e Element) native() nftables.SetElement {
-	return nftables.SetElement{Key: e.Key, Val: e.Value, VerdictData: e.Verdict, Comment: cut(e.Comment)}
+	return nftables.SetElement{Key: e.Key, Val: e.Value, VerdictData: e.Verdict, IntervalEnd: e.End, Comment: cut(e.Comment)}
 }

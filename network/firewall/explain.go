@@ -86,6 +86,9 @@ func (r PolicyRule) concerns(p Port) bool {
 			return false
 		}
 	}
+	if s := r.FromSet; s != nil && s.MACs == nil && s.is4() != p.Host.Addr().Is4() {
+		return false
+	}
 	return !r.To.IsValid() || p.Host.Addr().IsUnspecified() || r.To.Contains(p.Host.Addr())
 }
 
@@ -94,6 +97,9 @@ func (r PolicyRule) who() []string {
 	var w []string
 	if r.From.IsValid() && r.From.Bits() > 0 {
 		w = append(w, map[bool]string{false: "", true: "all but "}[r.Not]+r.From.String())
+	}
+	if r.FromSet != nil {
+		w = append(w, map[bool]string{false: "", true: "all but "}[r.Not]+r.FromSet.Name)
 	}
 	if r.SourcePort[1] != 0 {
 		w = append(w, fmt.Sprintf("from port %d-%d", r.SourcePort[0], r.SourcePort[1]))

@@ -11,6 +11,8 @@ func TestExplain(t *testing.T) {
 	policy := Policy{Firewall: "ufw", Refuse: true, Rules: []PolicyRule{
 		{Comment: "ufw: before.rules", In: "lo"},
 		{Comment: "ufw deny from 198.51.100.7", From: prefixOf("198.51.100.7/32"), Refuse: true},
+		{Comment: "not from the robots", FromSet: robots, Refuse: true},
+		{Comment: "only from the office", FromSet: office, Not: true, Refuse: true},
 		{Comment: "ufw allow 80/tcp", Proto: "tcp", First: 80, Last: 80, To: prefixOf("0.0.0.0/0")},
 		{Comment: "ufw allow 443/tcp", Proto: "tcp", First: 443, Last: 443, From: prefixOf("10.0.0.0/8")},
 		{In: "eth1", Zone: &Zone{Name: "dmz", Refuse: true, Rules: []PolicyRule{{Comment: "dmz: port 443/tcp", Proto: "tcp", First: 443, Last: 443}}}},
@@ -32,11 +34,13 @@ func TestExplain(t *testing.T) {
 		{defaultNetwork, policy, port("tcp", "0.0.0.0:80", "hoy0", "172.17.0.2:80"), []string{
 			"this host true: its own connections are not asked about",
 			"198.51.100.7/32 false: ufw deny from 198.51.100.7",
+			"ipset robots false: not from the robots",
 			"everybody true: ufw allow 80/tcp",
 		}},
 		{defaultNetwork, policy, port("tcp", "0.0.0.0:443", "hoy0", "172.17.0.2:443"), []string{
 			"this host true: its own connections are not asked about",
 			"198.51.100.7/32 false: ufw deny from 198.51.100.7",
+			"ipset robots false: not from the robots",
 			"10.0.0.0/8 true: ufw allow 443/tcp",
 			"by eth1 true: dmz: port 443/tcp",
 			"by eth2 true: zone home: by default",
@@ -44,6 +48,8 @@ func TestExplain(t *testing.T) {
 		}},
 		{defaultNetwork, policy, port("udp", "[::]:80", "hoy0", "[fd00::2]:80"), []string{
 			"this host true: its own connections are not asked about",
+			"ipset robots false: not from the robots",
+			"all but ipset office false: only from the office",
 			"by eth1 false: zone dmz: by default",
 			"by eth2 true: zone home: by default",
 			"everybody else false: ufw: by default",

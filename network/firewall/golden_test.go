@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"flag"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -24,6 +25,18 @@ func port(proto, host, link, container string) Port {
 
 // defaultNetwork is what an engine has at first.
 var defaultNetwork = Network{Name: "bridge", Link: "hoy0", Subnet: prefixOf("172.17.0.0/16")}
+
+func addresses(first, last string) AddressRange {
+	return AddressRange{netip.MustParseAddr(first), netip.MustParseAddr(last)}
+}
+
+var (
+	robots = &AddressSet{Name: "ipset robots", MACs: []net.HardwareAddr{{2, 0, 0, 0, 0, 9}, {2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 9}}}
+	office = &AddressSet{Name: "ipset office", Ranges: []AddressRange{
+		addresses("2001:db8::", "2001:db8::ffff"), addresses("2001:db8::8000", "2001:db8::1:ffff"), addresses("2001:db8::2:0", "2001:db8::2:0"),
+		addresses("ffff::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), addresses("2001:db8:1::7", "2001:db8:1::9"),
+	}}
+)
 
 // scenarios are the documents in testdata: what the rules look like, and so what they
 // mean. Each is read as "nft list table" prints the table.
@@ -69,6 +82,8 @@ var scenarios = []struct {
 		{Comment: "80/tcp", Proto: "tcp", First: 80, Last: 80},
 		{Comment: "from the office, but not its guests", From: prefixOf("198.51.100.128/25"), Refuse: true},
 		{Comment: "from the office", From: prefixOf("198.51.100.0/24"), Proto: "udp", First: 6000, Last: 6100},
+		{Comment: "not from the robots", FromSet: robots, Refuse: true},
+		{Comment: "only from the office", FromSet: office, Not: true, Proto: "tcp", First: 81, Last: 81, Refuse: true},
 		{Comment: "eth1", In: "eth1", Zone: &Zone{Name: "dmz", Refuse: true, Rules: []PolicyRule{{Comment: "https", Proto: "tcp", First: 443, Last: 443}}}},
 	}}},
 }

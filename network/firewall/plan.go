@@ -68,6 +68,7 @@ func plan(name string, s state, p Policy) nft.Table {
 		}
 	}
 	t.Chains = append(t.Chains, p.chains()...)
+	t.Sets = p.nftSets()
 	for _, set := range []nft.Set{bridges, into, outOf, source, published4, published4At, published6, published6At, unguarded, open4, open6, links4, links6} {
 		set.Elements = elements[set.Name]
 		t.Sets = append(t.Sets, set)

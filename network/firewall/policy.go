@@ -26,7 +26,8 @@ type PolicyRule struct {
 	Comment     string       // the rule as the firewall's own tools print it
 	In          string       // link; with a final *, every link whose name begins so
 	From, To    netip.Prefix // 0.0.0.0/0 and ::/0 match the packets of a family
-	Not         bool         // From is inverted
+	FromSet     *AddressSet  // instead of From; nil: everybody
+	Not         bool         // From or FromSet is inverted
 	Proto       string       // tcp, udp or sctp
 	First, Last uint16       // destination port
 	SourcePort  [2]uint16    // first and last
@@ -69,14 +70,15 @@ func (p Policy) chains() []nft.Chain {
 		return []nft.Chain{first}
 	}
 	first.Rules = []nft.Rule{nft.NewRule("networks that choose docker's behaviour", nft.In(nft.AnyPublished(), unguarded.Name), nft.Return())}
+	_, sets := p.sets()
 	zones := map[string]bool{}
 	var all []nft.Chain
 	for _, r := range p.Rules {
 		if r.Zone != nil && !zones[r.Zone.Name] {
 			zones[r.Zone.Name] = true
-			all = append(all, r.Zone.chain())
+			all = append(all, r.Zone.chain(sets))
 		}
-		first.Rules = append(first.Rules, r.rule())
+		first.Rules = append(first.Rules, r.rule(sets))
 	}
 	first.Rules = append(first.Rules, verdictRule(p.Firewall+": by default", p.Refuse))
 	return append(all, first)
@@ -84,10 +86,10 @@ func (p Policy) chains() []nft.Chain {
 
 func zoneChain(name string) string { return admission + "-" + name }
 
-func (z *Zone) chain() nft.Chain {
+func (z *Zone) chain(sets map[string]string) nft.Chain {
 	c := nft.Chain{Name: zoneChain(z.Name)}
 	for _, r := range z.Rules {
-		c.Rules = append(c.Rules, r.rule())
+		c.Rules = append(c.Rules, r.rule(sets))
 	}
 	c.Rules = append(c.Rules, verdictRule("zone "+z.Name+": by default", z.Refuse))
 	return c
@@ -100,13 +102,17 @@ func verdictRule(comment string, refuse bool) nft.Rule {
 	return nft.NewRule(comment, nft.Return())
 }
 
-func (r PolicyRule) rule() nft.Rule {
+// rule is the rule in the table; sets are the names of address sets there.
+func (r PolicyRule) rule(sets map[string]string) nft.Rule {
 	var do []nft.Expr
 	if r.In != "" {
 		do = append(do, nft.InLinkLike(r.In))
 	}
 	if r.From.IsValid() {
 		do = append(do, prefix(r.From, r.Not, nft.From))
+	}
+	if r.FromSet != nil {
+		do = append(do, r.FromSet.match(sets[r.FromSet.Name], r.Not))
 	}
 	if r.To.IsValid() {
 		do = append(do, prefix(r.To, false, nft.To))

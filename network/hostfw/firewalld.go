@@ -90,7 +90,8 @@ type (
 
 func (h Host) readFirewalld() State {
 	f := firewalld{host: h, state: &State{Policy: firewall.Policy{Firewall: "firewalld", Refuse: true}}}
-	zones, name, err := h.runtimeZones()
+	zones, name, sets, err := h.runtimeZones()
+	f.ipsets = sets
 	if err != nil {
 		// Its files say the same, but for what was changed while it runs.
 		name = cmp.Or(shellValue(h.read("/etc/firewalld/firewalld.conf"), "DefaultZone"), "public")
@@ -104,12 +105,16 @@ func (h Host) readFirewalld() State {
 	// Packets find their zone by source, then by link; the rest are of the default zone.
 	for _, z := range zones {
 		for _, s := range z.Sources {
-			p, err := parsePrefix(s.Address)
+			p, set, err := f.source(s)
 			if err != nil {
-				f.warn("zone %s: published ports do not know the sources %s%s", z.Name, s.MAC, s.IPSet)
+				f.warn("zone %s: published ports do not know its source: %v", z.Name, err)
 				continue
 			}
-			f.add(firewall.PolicyRule{Comment: "firewalld: from " + s.Address, From: p, Zone: f.zone(z)})
+			name := s.Address
+			if set != nil {
+				name = set.Name
+			}
+			f.add(firewall.PolicyRule{Comment: "firewalld: from " + name, From: p, FromSet: set, Zone: f.zone(z)})
 		}
 	}
 	for _, z := range zones {
@@ -131,6 +136,9 @@ type firewalld struct {
 	host  Host
 	state *State
 	made  map[string]*firewall.Zone
+
+	ipsets map[string]ipset // as firewalld has them now; nil: as in its files
+	sets   map[string]*firewall.AddressSet
 }
 
 func (f *firewalld) add(r ...firewall.PolicyRule) {
@@ -345,11 +353,11 @@ func (f *firewalld) narrow(p *firewall.PolicyRule, r rich) error {
 		p.To = netip.MustParsePrefix("::/0")
 	}
 	if s := r.Source; s != nil {
-		from, err := parsePrefix(s.Address)
+		from, set, err := f.source(*s)
 		if err != nil {
-			return fmt.Errorf("source %s%s%s", s.Address, s.MAC, s.IPSet)
+			return err
 		}
-		p.From, p.Not = from, isTrue(s.Invert)
+		p.From, p.FromSet, p.Not = from, set, isTrue(s.Invert)
 	}
 	if d := r.Destination; d != nil {
 		to, err := parsePrefix(d.Address)

@@ -1,6 +1,7 @@
 package hostfw
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -53,6 +54,18 @@ func startFirewalld(t *testing.T) {
 	}
 }
 
+func linkAddressOf(t *testing.T, h lan.Host) (mac string) {
+	t.Helper()
+	lan.Must(t, h.Do(func() error {
+		l, err := net.InterfaceByName("eth0")
+		if err == nil {
+			mac = l.HardwareAddr.String()
+		}
+		return err
+	}))
+	return mac
+}
+
 // TestFirewalld: as TestUFW, with zones.
 func TestFirewalld(t *testing.T) {
 	rootful.Check(t)
@@ -89,6 +102,24 @@ func TestFirewalld(t *testing.T) {
 	e.becomes(w, "tcp peer 192.0.2.1:8080", "tcp peer [2001:db8:2::1]:8081", "udp peer 192.0.2.1:8080 no")
 	cmd("--add-rich-rule", `rule family="ipv4" priority="-5" source NOT address="198.51.100.0/24" drop`)
 	e.becomes(w, "tcp peer 192.0.2.1:8080 no", "tcp far 192.0.2.1:8080")
+	cmd("--reload")
+	e.becomes(w, closed...)
+
+	// Sets of addresses, as they change, and link addresses.
+	cmd("--permanent", "--new-ipset", "friends", "--type", "hash:net", "--family", "inet")
+	cmd("--permanent", "--ipset", "friends", "--add-entry", "198.51.100.0/24")
+	cmd("--permanent", "--zone", "trusted", "--add-source", "ipset:friends")
+	cmd("--reload")
+	e.becomes(w, "tcp far 192.0.2.1:8080", "udp far 192.0.2.1:8081", "tcp peer 192.0.2.1:8080 no", "tcp far [2001:db8:2::1]:8080 no")
+	cmd("--ipset", "friends", "--add-entry", "192.0.2.0/25")
+	e.becomes(w, "tcp far 192.0.2.1:8080", "tcp peer 192.0.2.1:8080", "udp peer 192.0.2.1:8080")
+	cmd("--ipset", "friends", "--remove-entry", "198.51.100.0/24")
+	e.becomes(w, "tcp far 192.0.2.1:8080 no", "tcp peer 192.0.2.1:8080")
+	cmd("--permanent", "--zone", "trusted", "--remove-source", "ipset:friends")
+	cmd("--permanent", "--zone", "trusted", "--add-source", linkAddressOf(t, w.Peer))
+	cmd("--reload")
+	e.becomes(w, "tcp far 192.0.2.1:8080 no", "tcp peer 192.0.2.1:8080", "tcp peer [2001:db8:2::1]:8080")
+	cmd("--permanent", "--zone", "trusted", "--remove-source", linkAddressOf(t, w.Peer))
 	cmd("--reload")
 	e.becomes(w, closed...)
 

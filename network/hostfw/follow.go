@@ -13,7 +13,7 @@ import (
 )
 
 // watched are the directories whose files are the configurations.
-var watched = []string{"/etc/ufw", "/etc/default", "/etc/firewalld", "/etc/firewalld/zones", "/etc/firewalld/services", "/etc/firewalld/policies"}
+var watched = []string{"/etc/ufw", "/etc/default", "/etc/firewalld", "/etc/firewalld/zones", "/etc/firewalld/services", "/etc/firewalld/ipsets", "/etc/firewalld/policies"}
 
 // pause is how long changes are collected: tools write several files for one command.
 const pause = 50 * time.Millisecond

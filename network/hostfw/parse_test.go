@@ -48,6 +48,9 @@ func say(r firewall.PolicyRule) string {
 	if r.From.IsValid() {
 		s += map[bool]string{false: " from ", true: " not from "}[r.Not] + r.From.String()
 	}
+	if r.FromSet != nil {
+		s += fmt.Sprint(map[bool]string{false: " from ", true: " not from "}[r.Not], *r.FromSet)
+	}
 	if r.To.IsValid() {
 		s += " to " + r.To.String()
 	}
@@ -160,7 +163,11 @@ func TestFirewalldFiles(t *testing.T) {
 	h := tree(t, map[string]string{
 		"/etc/firewalld/firewalld.conf":        "DefaultZone=work\n",
 		"/usr/lib/firewalld/zones/work.xml":    `<zone><service name="ssh"/></zone>`,
-		"/usr/lib/firewalld/zones/drop.xml":    `<zone target="DROP"><source address="203.0.113.0/24"/><source ipset="bad"/></zone>`,
+		"/usr/lib/firewalld/zones/drop.xml":    `<zone target="DROP"><source address="203.0.113.0/24"/><source ipset="bad"/><source ipset="ports"/><source ipset="gone"/><source mac="02:00:00:00:00:02"/></zone>`,
+		"/etc/firewalld/ipsets/bad.xml":        `<ipset type="hash:net"><option name="family" value="inet"/><entry>198.51.100.0/25</entry><entry>198.51.100.200-198.51.100.210</entry></ipset>`,
+		"/etc/firewalld/ipsets/office.xml":     `<ipset type="hash:mac"><entry>02:00:00:00:00:09</entry></ipset>`,
+		"/etc/firewalld/ipsets/ports.xml":      `<ipset type="hash:ip,port"><entry>10.0.0.1,80</entry></ipset>`,
+		"/etc/firewalld/ipsets/short.xml":      `<ipset type="hash:ip"><option name="timeout" value="60"/></ipset>`,
 		"/usr/lib/firewalld/services/ssh.xml":  `<service><port protocol="tcp" port="22"/><include service="loop"/></service>`,
 		"/usr/lib/firewalld/services/mdns.xml": `<service><port protocol="udp" port="5353"/><destination ipv4="224.0.0.251" ipv6="ff02::fb"/><include service="ssh"/></service>`,
 		"/usr/lib/firewalld/services/loop.xml": `<service><include service="mdns"/><include service="loop"/></service>`,
@@ -178,6 +185,8 @@ func TestFirewalldFiles(t *testing.T) {
   <rule priority="-1"><source address="198.51.100.7"/><drop/></rule>
   <rule><source mac="02:00:00:00:00:01"/><drop/></rule>
   <rule><source mac="02:00:00:00:00:01"/><accept/></rule>
+  <rule priority="20"><source ipset="office" invert="True"/><drop/></rule>
+  <rule priority="21"><source ipset="short"/><accept/></rule>
   <rule><icmp-block name="echo-request"/></rule>
   <rule><masquerade/></rule>
 </zone>`,
@@ -185,13 +194,15 @@ func TestFirewalldFiles(t *testing.T) {
 	s := h.readFirewalld()
 	compare(t, s.Policy.Rules,
 		"zone drop from 203.0.113.0/24: firewalld: from 203.0.113.0/24",
+		"zone drop from {ipset bad [{198.51.100.0 198.51.100.127} {198.51.100.200 198.51.100.210}] []}: firewalld: from ipset bad",
+		"zone drop from {link address 02:00:00:00:00:02 [] [02:00:00:00:00:02]}: firewalld: from link address 02:00:00:00:00:02",
 		"zone work by eth*: firewalld: by eth+",
 		"zone work: firewalld: by default")
-	work := s.Policy.Rules[1].Zone
+	work := s.Policy.Rules[3].Zone
 	compare(t, work.Rules,
 		"refuse from 198.51.100.7/32: work: rich rule",
 		"refuse tcp 443-443 not from 10.0.0.0/8 to 0.0.0.0/0: work: port 443/tcp",
-		"refuse: work: rich rule", // of a link address: it closes for all
+		"refuse from {link address 02:00:00:00:00:01 [] [02:00:00:00:00:01]}: work: rich rule",
 		"let in udp 5353-5353 to 224.0.0.251/32: work: service mdns",
 		"let in udp 5353-5353 to ff02::fb/128: work: service mdns",
 		"let in tcp 22-22: work: service ssh",
@@ -200,12 +211,14 @@ func TestFirewalldFiles(t *testing.T) {
 		"let in sctp: work: protocol sctp",
 		"let in tcp 22-22 to ::/0: work: service ssh",
 		"let in udp 5353-5353 to ff02::fb/128: work: service mdns",
+		"let in from {link address 02:00:00:00:00:01 [] [02:00:00:00:00:01]}: work: rich rule",
 		"let in: work: rich rule",
+		"refuse not from {ipset office [] [02:00:00:00:00:09]}: work: rich rule",
 	)
 	if work.Refuse || !s.Policy.Rules[0].Zone.Refuse {
 		t.Error("the targets are not those of the zones")
 	}
-	if len(s.Warnings) != 2 {
+	if len(s.Warnings) != 3 {
 		t.Errorf("warnings:\n%s", strings.Join(s.Warnings, "\n"))
 	}
 }

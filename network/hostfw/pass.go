@@ -26,6 +26,14 @@ var firewalldForward = nft.Foreign{Family: "inet", Table: firewalldTable, Chain:
 
 // Pass lets packets that carry firewall.Mark pass the forwarding policy of the host's
 // own firewall, by one rule that is marked with the owner's name, the engine's table.
+//
+// A policy of firewalld's (firewalld.policies(5)) could say it in a file, but knows no
+// marks: it would let pass what goes to the addresses, or the links, of our networks,
+// whoever sends it. Who deletes the engine's table would then open every port of every
+// container to who routes to it, and each network would be a change to firewalld's files.
+// By the mark the same deletion closes all, and the rule is one for good. What it costs:
+// after a reload of firewalld new connections wait up to 50 ms for it (Follow).
+//
 // Pass may be called again at any time: what is there stays. What it returns are
 // warnings: rules that the administrator of another firewall has to add.
 func (h Host) Pass(owner string) ([]string, error) {

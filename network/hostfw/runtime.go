@@ -15,47 +15,73 @@ const (
 	firewalldName = "org.fedoraproject.FirewallD1"
 )
 
-// runtimeZones asks firewalld itself for its zones and which one is the default: they
-// may be others than in its files ("firewall-cmd --add-port" without "--permanent", and
-// links that NetworkManager has put into a zone).
-func (h Host) runtimeZones() (zones []zone, byDefault string, err error) {
+// runtimeZones asks firewalld itself for its zones, which one is the default, and its
+// ipsets: they may be others than in its files ("firewall-cmd --add-port" without
+// "--permanent", and links that NetworkManager has put into a zone).
+func (h Host) runtimeZones() (zones []zone, byDefault string, sets map[string]ipset, err error) {
 	c, err := dbus.Dial("unix:path=" + h.path(systemBus))
 	if err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	defer c.Close()
 	// A bus that does not answer shall not keep anybody waiting.
 	t := time.AfterFunc(5*time.Second, func() { c.Close() })
 	defer t.Stop()
 	if err := c.Auth(nil); err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	if err := c.Hello(); err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	o := c.Object(firewalldName, dbus.ObjectPath("/org/fedoraproject/FirewallD1"))
 	call := func(method string, into any, args ...any) error {
 		return o.Call(firewalldName+"."+method, dbus.FlagNoAutoStart, args...).Store(into)
 	}
 	if err := call("getDefaultZone", &byDefault); err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	var names []string
 	if err := call("zone.getZones", &names); err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	for _, n := range names {
 		var s map[string]dbus.Variant
 		if err := call("zone.getZoneSettings2", &s, n); err != nil {
-			return nil, "", err
+			return nil, "", nil, err
 		}
 		z, err := zoneOf(n, s)
 		if err != nil {
-			return nil, "", fmt.Errorf("zone %s: %w", n, err)
+			return nil, "", nil, fmt.Errorf("zone %s: %w", n, err)
 		}
 		zones = append(zones, z)
 	}
-	return zones, byDefault, nil
+	sets, err = runtimeIPSets(call)
+	return zones, byDefault, sets, err
+}
+
+// runtimeIPSets asks for the ipsets (firewalld.dbus(5), getIPSetSettings).
+func runtimeIPSets(call func(method string, into any, args ...any) error) (map[string]ipset, error) {
+	var names []string
+	if err := call("ipset.getIPSets", &names); err != nil {
+		return nil, err
+	}
+	sets := map[string]ipset{}
+	for _, n := range names {
+		var settings struct {
+			Version, Short, Description, Type string
+			Options                           map[string]string
+			Entries                           []string
+		}
+		if err := call("ipset.getIPSetSettings", &settings, n); err != nil {
+			return nil, err
+		}
+		s := ipset{Type: settings.Type, Entries: settings.Entries}
+		for k, v := range settings.Options {
+			s.Options = append(s.Options, option{k, v})
+		}
+		sets[n] = s
+	}
+	return sets, nil
 }
 
 // zoneOf reads the settings of a zone (firewalld.dbus(5), getZoneSettings2).

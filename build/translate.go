@@ -9,6 +9,7 @@ import (
 
 	control "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/entitlements"
 
 	"hoy/lib/fault"
@@ -40,9 +41,9 @@ func describe(r *Request, s *control.SolveRequest) error {
 	case len(r.NoCacheOf) > 0:
 		a["no-cache"] = strings.Join(r.NoCacheOf, ",")
 	}
-	a["image-resolve-mode"] = "default"
+	a["image-resolve-mode"] = pb.AttrImageResolveModePreferLocal
 	if r.Pull {
-		a["image-resolve-mode"] = "pull"
+		a["image-resolve-mode"] = pb.AttrImageResolveModeForcePull
 	}
 	for _, text := range r.Attests {
 		kind, attrs, _ := strings.Cut(strings.TrimPrefix(text, "type="), ",")

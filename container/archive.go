@@ -112,13 +112,13 @@ func (v *view) stat(p string) (*apicontainer.PathStat, error) {
 }
 
 // cleanPath makes p absolute and clean, but keeps its end: "/" and "/." at the end of
-// a link mean the directory behind it.
+// a link mean the directory behind it. "/./" is "/.", as docker has it.
 func cleanPath(p string) string {
 	clean := path.Join("/", p)
-	switch last := p[strings.LastIndexByte(p, '/')+1:]; {
-	case last == ".":
+	switch {
+	case p != "" && path.Base(p) == ".":
 		return strings.TrimSuffix(clean, "/") + "/."
-	case last == "" && clean != "/":
+	case strings.HasSuffix(p, "/") && clean != "/":
 		return clean + "/"
 	}
 	return clean

@@ -4,7 +4,7 @@ import "testing"
 
 func TestCleanPath(t *testing.T) {
 	for p, want := range map[string]string{
-		"": "/", "/": "/", ".": "/.", "/.": "/.", "etc": "/etc", "/etc/": "/etc/", "etc/.": "/etc/.", "/a/../b": "/b", "../..": "/",
+		"": "/", "/": "/", ".": "/.", "/.": "/.", "etc": "/etc", "/etc/": "/etc/", "etc/.": "/etc/.", "/a/../b": "/b", "../..": "/", "./": "/.", "/./": "/.", "/etc/./": "/etc/.",
 		"/a//b/": "/a/b/", "/a/./b": "/a/b", "/a/b/..": "/a", "/..hidden": "/..hidden", "x.": "/x.",
 	} {
 		if got := cleanPath(p); got != want {

@@ -39,7 +39,7 @@ func main() {
 		cache = "/var/tmp"
 	}
 	flag.StringVar(&o.cache, "cache", filepath.Join(cache, "hoy-suite-moby"), "`directory` that keeps the built tests, and their output in logs; not below /tmp")
-	flag.StringVar(&packages, "packages", "volume,system,image,container,network,network/bridge,network/macvlan,network/ipvlan,networking", "packages below moby's integration")
+	flag.StringVar(&packages, "packages", "volume,system,image,build,container,network,network/bridge,network/macvlan,network/ipvlan,networking", "packages below moby's integration")
 	flag.StringVar(&run, "run", "", "run only those whose PACKAGE/TEST matches `regexp`")
 	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "of one test with its subtests")
 	flag.Parse()

@@ -102,7 +102,7 @@ func Open(ctx context.Context, o Options) (*Builder, error) {
 		o.Log = slog.Default()
 	}
 	wholeLogs()
-	if err := sweepSteps(&o); err != nil {
+	if err := sweep(&o); err != nil {
 		return nil, fmt.Errorf("cannot tidy up after builds: %w", err)
 	}
 	return &Builder{o: o, sessions: sessions}, nil

@@ -46,6 +46,9 @@ var built struct {
 
 func keeperProgram(t testing.TB) string {
 	t.Helper()
+	if p := os.Getenv("HOY_BUILD_KEEPER"); p != "" {
+		return p // of the test that this process is part of
+	}
 	built.once.Do(func() {
 		if built.dir, built.err = os.MkdirTemp("", "hoy-build-test"); built.err != nil {
 			return

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/containerd/containerd/v2/core/diff/apply"
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/cache/metadata"
@@ -47,6 +46,11 @@ func (b *Builder) open(ctx context.Context) (_ *controller, err error) {
 	if err := os.MkdirAll(b.o.Root, 0o700); err != nil {
 		return nil, err
 	}
+	undo, err := useTempDir(&b.o)
+	if err != nil {
+		return nil, err
+	}
+	c.closers.Add(undo)
 	wo, err := b.workerOptions()
 	if err != nil {
 		return nil, err
@@ -131,16 +135,18 @@ func (b *Builder) workerOptions() (base.WorkerOpt, error) {
 		Platforms:       []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
 		BuildkitVersion: client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
 		Executor:        newStepExecutor(&b.o),
-		Snapshotter:     snapshots{containerdsnapshot.NewSnapshotter(p.Snapshotter, p.Snapshots, p.Namespace, nil)},
-		ContentStore:    blobs,
-		Applier:         apply.NewFileSystemApplier(blobs),
-		Differ:          walking.NewWalkingDiff(blobs),
-		ImageStore:      p.Images,
-		RegistryHosts:   b.o.Registries,
-		LeaseManager:    leaseutil.WithNamespace(p.Leases, p.Namespace),
-		GarbageCollect:  p.Collect,
-		MetadataStore:   records,
-		MountPoolRoot:   filepath.Join(b.o.Root, "mounts"),
+		Snapshotter: &snapshots{
+			Snapshotter: containerdsnapshot.NewSnapshotter(p.Snapshotter, p.Snapshots, p.Namespace, nil), store: b.o.Images, ready: map[string]string{},
+		},
+		ContentStore:   blobs,
+		Applier:        applier{p.Applier},
+		Differ:         walking.NewWalkingDiff(blobs),
+		ImageStore:     p.Images,
+		RegistryHosts:  b.o.Registries,
+		LeaseManager:   leaseutil.WithNamespace(p.Leases, p.Namespace),
+		GarbageCollect: p.Collect,
+		MetadataStore:  records,
+		MountPoolRoot:  b.o.mountsDir(),
 	}, nil
 }
 

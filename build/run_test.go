@@ -16,7 +16,8 @@ ENV GREETING=hello
 RUN echo $GREETING > out && id -u && pwd && hostname
 RUN ls -ln /work/out
 USER app
-RUN id -u && id -g && echo to-the-error >&2
+RUN id -u && id -g
+RUN echo to-the-error >&2
 FROM busybox
 COPY --from=first /work/out /out
 RUN cat /out && ls -a /etc && cat /proc/self/status | grep -e CapEff -e Seccomp:

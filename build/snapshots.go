@@ -7,23 +7,107 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
+	"github.com/containerd/containerd/v2/core/diff"
 	containerdmount "github.com/containerd/containerd/v2/core/mount"
+	containerdsnapshots "github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/moby/buildkit/executor"
 	"github.com/moby/buildkit/snapshot"
+	"github.com/moby/sys/user"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"hoy/image"
 )
 
-// snapshots is the image store's snapshotter with writable snapshots that are mounted
-// volatile. The last close of any other overlay waits until all that was written is on
-// disk, at each step; here that is done once, when an image is made of it.
-type snapshots struct{ snapshot.Snapshotter }
+// snapshots is the image store's snapshotter, with two differences.
+//
+// Writable snapshots are mounted volatile. The last close of any other overlay waits until
+// all that was written is on disk, at each step; here that is done once, when an image is
+// made of it.
+//
+// A layer that the store has unpacked is not unpacked again. BuildKit does that by its own
+// name for it, since an engine's store may hold what nobody has verified; this store
+// verifies all layers. So where BuildKit prepares a snapshot to unpack such a layer into
+// (its key ends with the chain ID), there is none, nothing is unpacked (see applier), and
+// what is committed is the layer that there is by another name.
+type snapshots struct {
+	snapshot.Snapshotter
+	store *image.Store
 
-func (s snapshots) Mounts(ctx context.Context, key string) (snapshot.Mountable, error) {
+	mu    sync.Mutex
+	ready map[string]string // keys of such snapshots → chain IDs; guarded by mu
+}
+
+func (s *snapshots) Prepare(ctx context.Context, key, parent string, opts ...containerdsnapshots.Opt) error {
+	if id, chain, ok := strings.Cut(key, " "); ok && strings.HasPrefix(id, "extract-") {
+		if have, err := s.store.HasLayer(ctx, chain); err != nil {
+			return err
+		} else if have {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.ready[key] = chain
+			return nil
+		}
+	}
+	return s.Snapshotter.Prepare(ctx, key, parent, opts...)
+}
+
+func (s *snapshots) chainOf(key string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	chain, ok := s.ready[key]
+	return chain, ok
+}
+
+func (s *snapshots) Mounts(ctx context.Context, key string) (snapshot.Mountable, error) {
+	if _, ok := s.chainOf(key); ok {
+		return present{}, nil
+	}
 	m, err := s.Snapshotter.Mounts(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	return &volatile{m}, nil
+}
+
+func (s *snapshots) Commit(ctx context.Context, name, key string, opts ...containerdsnapshots.Opt) error {
+	chain, ok := s.chainOf(key)
+	if !ok {
+		return s.Snapshotter.Commit(ctx, name, key, opts...)
+	}
+	if err := s.store.ShareLayer(ctx, chain, name); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ready, key)
+	return nil
+}
+
+// unpackedType is the type of the mount that stands for a layer which is unpacked already.
+const unpackedType = "hoy-unpacked"
+
+// present is such a mount.
+type present struct{}
+
+func (present) IdentityMapping() *user.IdentityMapping { return nil }
+func (present) Mount() ([]containerdmount.Mount, func() error, error) {
+	return []containerdmount.Mount{{Type: unpackedType}}, func() error { return nil }, nil
+}
+
+// applier is the store's, except for what is unpacked already.
+type applier struct{ diff.Applier }
+
+func (a applier) Apply(ctx context.Context, d ocispec.Descriptor, mounts []containerdmount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
+	if len(mounts) != 1 || mounts[0].Type != unpackedType {
+		return a.Applier.Apply(ctx, d, mounts, opts...)
+	}
+	// The chain ID, by which the layer was found, is made of this digest.
+	id, err := digest.Parse(d.Annotations[labels.LabelUncompressed])
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: id}, err
 }
 
 // volatile is the mount of a writable snapshot.

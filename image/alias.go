@@ -7,6 +7,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/metadata/boltutil"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	bolt "go.etcd.io/bbolt"
 )
@@ -60,6 +61,34 @@ func (s *Store) alias(ctx context.Context, diffs []digest.Digest, built map[stri
 		return nil
 	})
 	return added, complete, err
+}
+
+// HasLayer reports whether the layer of a chain is unpacked.
+func (s *Store) HasLayer(ctx context.Context, chain string) (bool, error) {
+	_, err := s.snaps.Stat(namespaced(ctx), chain)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// ShareLayer gives the layer of a chain, which is unpacked, a record of its own as the
+// snapshot key: see alias. It is the caller's to have that leased.
+func (s *Store) ShareLayer(ctx context.Context, chain, key string) error {
+	return s.meta.Update(func(tx *bolt.Tx) error {
+		all, err := makeBucket(tx, "v1", namespace, "snapshots", snapshotter)
+		if err != nil {
+			return err
+		}
+		if all.Bucket([]byte(key)) != nil {
+			return nil
+		}
+		layer := all.Bucket([]byte(chain))
+		if layer == nil {
+			return fmt.Errorf("layer %s: %w", chain, errdefs.ErrNotFound)
+		}
+		return addAlias(all, layer, key, string(layer.Get([]byte("parent"))))
+	})
 }
 
 func addAlias(all, source *bolt.Bucket, chain, below string) error {

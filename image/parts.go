@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -20,6 +21,7 @@ type Parts struct {
 	Snapshotter string // the name of Snapshots
 	Content     content.Store
 	Snapshots   snapshots.Snapshotter
+	Applier     diff.Applier // unpacks confined
 	// Leases marks what it makes: a lease that is not temporary outlives Open, which
 	// drops all others.
 	Leases leases.Manager
@@ -32,7 +34,7 @@ type Parts struct {
 // Parts returns the store's parts for a builder. What it keeps by its leases counts as
 // the build cache's.
 func (s *Store) Parts() Parts {
-	return Parts{namespace, snapshotter, s.content, s.snaps, cacheLeases{s.leases}, givenNames{s}, s.meta.GarbageCollect}
+	return Parts{namespace, snapshotter, s.content, s.snaps, applier{s}, cacheLeases{s.leases}, givenNames{s}, s.meta.GarbageCollect}
 }
 
 const (

@@ -1,0 +1,86 @@
+package build
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/session/secrets/secretsprovider"
+
+	"hoy/test/rootful"
+)
+
+const killedFile = `FROM busybox
+RUN echo first > /first
+RUN --mount=type=secret,id=s --mount=type=cache,target=/c sleep 1000
+`
+
+func withSecret(o *client.SolveOpt) {
+	o.Session = append(o.Session, secretsprovider.FromMap(map[string][]byte{"s": []byte("x")}))
+}
+
+// TestKilledEngine kills an engine in the middle of a step. The step is gone with it, the
+// next engine finds what was built before in the cache, and nothing else.
+func TestKilledEngine(t *testing.T) {
+	if dir := os.Getenv("HOY_BUILD_KILLED"); dir != "" {
+		h := &bench{t: t, dir: dir}
+		h.open()
+		h.busybox()
+		h.build(t.Context(), killedFile, nil, withSecret)
+		t.Fatal("the build has ended")
+	}
+	rootful.Check(t)
+	h := &bench{t: t, dir: t.TempDir()}
+	program := keeperProgram(t)
+	c := exec.Command(os.Args[0], "-test.run=^TestKilledEngine$")
+	c.Env = append(os.Environ(), "HOY_BUILD_KILLED="+h.dir, "HOY_BUILD_KEEPER="+program)
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	h.stepWith("sleep 1000")
+	c.Process.Kill()
+	c.Wait()
+	h.open()
+	defer h.close()
+	for deadline := time.Now().Add(10 * time.Second); len(processes("sleep 1000")) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the step has outlived its engine")
+		}
+	}
+	if at, err := mountsBelow(h.dir); err != nil || len(at) > 0 {
+		t.Errorf("mounts are left: %v, %v", at, err)
+	}
+	got, err := h.build(t.Context(), strings.Replace(killedFile, "sleep 1000", "ls /run/secrets", 1), nil, withSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(got.cached, "\n"), "RUN echo first") {
+		t.Errorf("of the cache are %q, and were run %q", got.cached, got.ran)
+	}
+	if left, _ := filepath.Glob(filepath.Join(h.execRoot(), "build/*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func (h *bench) stepWith(command string) {
+	for len(processes(command)) == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// processes lists those with a command line.
+func processes(command string) (pids []string) {
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, p := range all {
+		b, _ := os.ReadFile(p)
+		if strings.TrimSpace(strings.ReplaceAll(string(b), "\x00", " ")) == command {
+			pids = append(pids, filepath.Base(filepath.Dir(p)))
+		}
+	}
+	return pids
+}

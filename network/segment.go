@@ -67,7 +67,7 @@ func (s *segment) upBridge() (int, error) {
 			return 0, err
 		}
 	}
-	b := netlink.Bridge{Name: s.Link, MTU: s.mtu, Addresses: s.bridgeAddresses(), Keep: s.inhibit}
+	b := netlink.Bridge{Name: s.Link, MTU: s.mtu, Group: firewall.Group, Addresses: s.bridgeAddresses(), Keep: s.inhibit}
 	if len(b.Addresses) > 0 {
 		b.MAC = macOf(b.Addresses[0].Addr())
 	} else {

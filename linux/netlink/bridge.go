@@ -16,6 +16,7 @@ type Bridge struct {
 	Name      string
 	MAC       net.HardwareAddr // of one that is made
 	MTU       int              // of one that is made; 0: the kernel's choice
+	Group     uint32           // of links, of one that is made; 0: the kernel's choice
 	Addresses []netip.Prefix   // IPv4 and IPv6
 	Keep      bool             // leave other addresses that it has alone
 }
@@ -28,7 +29,7 @@ func (b *Bridge) Ensure() (index int, made bool, err error) {
 	l, err := netlink.LinkByName(b.Name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		made = true
-		attrs := netlink.LinkAttrs{Name: b.Name, HardwareAddr: b.MAC, MTU: b.MTU, TxQLen: -1}
+		attrs := netlink.LinkAttrs{Name: b.Name, HardwareAddr: b.MAC, MTU: b.MTU, Group: b.Group, TxQLen: -1}
 		if err = netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err == nil {
 			l, err = netlink.LinkByName(b.Name)
 		}

@@ -102,6 +102,14 @@ func MarkIs(value, mask uint32) Expr {
 func InLink() Expr  { return Expr{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: reg1}} }
 func OutLink() Expr { return Expr{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: reg1}} }
 
+// InGroup and OutGroup match packets that come or leave by a link of a group.
+func InGroup(group uint32) Expr  { return inGroup(expr.MetaKeyIIFGROUP, group) }
+func OutGroup(group uint32) Expr { return inGroup(expr.MetaKeyOIFGROUP, group) }
+
+func inGroup(key expr.MetaKey, group uint32) Expr {
+	return Expr{&expr.Meta{Key: key, Register: reg1}, equal(binaryutil.NativeEndian.PutUint32(group))}
+}
+
 // Published is the key protocol . destination port, for packets of a family.
 func Published(family Type) Expr { return join(Family(family), portKey(0)) }
 

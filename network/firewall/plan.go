@@ -52,6 +52,11 @@ const pass = "pass"
 // kube-proxy 0x4000 and 0x8000, Tailscale 0xff0000, Calico the upper half, Cilium 0xf00.
 const Mark = 0x1000
 
+// Group is the group of links (ip-link(8)) that engines put the bridges into which they
+// make: the next packets of a connection are told from others by it, for less than a look
+// into the set of bridges.
+const Group = 0x686f79
+
 // plan is the whole table, a function of the state alone.
 func plan(name string, s state, p Policy) nft.Table {
 	t := nft.Table{Name: name, Chains: baseChains()}
@@ -110,8 +115,10 @@ func baseChains() []nft.Chain {
 			nft.NewRule("what leaves a network", nft.In(nft.InLink(), bridges.Name), nft.Goto(pass)),
 		}},
 		{Name: known, Rules: []nft.Rule{
-			nft.NewRule("to a container", nft.In(nft.OutLink(), bridges.Name), nft.Goto(pass)),
-			nft.NewRule("from a container", nft.In(nft.InLink(), bridges.Name), nft.Goto(pass)),
+			nft.NewRule("to a container", nft.OutGroup(Group), nft.SetMark(Mark), nft.Accept()),
+			nft.NewRule("from a container", nft.InGroup(Group), nft.SetMark(Mark), nft.Accept()),
+			nft.NewRule("to a container, on a bridge of somebody's", nft.In(nft.OutLink(), bridges.Name), nft.Goto(pass)),
+			nft.NewRule("from a container, on a bridge of somebody's", nft.In(nft.InLink(), bridges.Name), nft.Goto(pass)),
 			nft.NewRule("nothing of ours", nft.Accept()),
 		}},
 		{Name: pass, Rules: []nft.Rule{

@@ -177,6 +177,27 @@ func TestBesideNetavark(t *testing.T) {
 	w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
 }
 
+// TestMarked: what passes carries the mark both ways, on a bridge of the engine's and on
+// one of somebody's, and what has nothing to do with them does not.
+func TestMarked(t *testing.T) {
+	for name, group := range map[string]int{"somebody's": 0, "the engine's": Group} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := begin(t, []Network{hoy0, hoy1}, published...)
+			for _, n := range []string{"hoy0", "hoy1"} {
+				l, err := netlink.LinkByName(n)
+				lan.Must(t, err)
+				lan.Must(t, netlink.LinkSetGroup(l, group))
+			}
+			run(t, "nft", `add table inet mine; add chain inet mine forward { type filter hook forward priority 0; policy drop; };
+				add rule inet mine forward meta mark & 0x1000 == 0x1000 accept`)
+			t.Cleanup(func() { run(t, "nft", "delete table inet mine") })
+			w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
+			w.Peer.Expect(t, "[2001:db8:2::1]:8080", "web sees 2001:db8:2::2")
+			w.Web.Expect(t, "192.0.2.2:80", "peer sees 192.0.2.1")
+		})
+	}
+}
+
 // TestModes: how a network is reached from outside.
 func TestModes(t *testing.T) {
 	n := hoy0

@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	hoynet "hoy/linux/netlink"
+	"hoy/network/firewall"
 )
 
 // A carrier is a host of its own with two containers on a bridge and a peer in its LAN.
@@ -90,7 +91,7 @@ func bare(name, bridge string, gateway netip.Prefix, one, to netip.Addr) (*carri
 		return nil, err
 	}
 	if err := hoynet.In(c.host, func() error {
-		if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridge}}); err != nil {
+		if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridge, Group: firewall.Group}}); err != nil {
 			return err
 		}
 		return errors.Join(address4(bridge, gateway.String()), os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0))

@@ -23,6 +23,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/registry"
 
+	"hoy/lib/buildfiles"
 	"hoy/lib/filters"
 )
 
@@ -44,6 +45,9 @@ type Request struct {
 	// (docker-image://…), a git repository or an archive.
 	Contexts map[string]string
 	Archives map[string]io.Reader // such, as Context is
+	// Files are folders of the client's: context in place of Context, context:NAME in
+	// place of Archives, and dockerfile, where the Dockerfile is. nil: there are none.
+	Files *buildfiles.Files
 
 	Dockerfile string // path in the context; "": Dockerfile
 	Target     string // stage; "": the last

@@ -36,10 +36,16 @@ func (b *Builder) attach(ctx context.Context, r *Request) (id string, end func()
 	if len(targets) > 0 {
 		offers = append(offers, filesync.NewFSSyncTarget(targets...))
 	}
+	key := ""
+	if r.Files != nil {
+		var dirs filesync.StaticDirSource
+		dirs, key = offered(r.Files)
+		offers = append(offers, filesync.NewFSSyncProvider(dirs))
+	}
 	if len(offers) == 0 {
 		return "", func() {}, nil
 	}
-	s, err := session.NewSession(ctx, "")
+	s, err := session.NewSession(ctx, key)
 	if err != nil {
 		return "", nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/buildkit/frontend/subrequests/lint"
 	solver "github.com/moby/buildkit/solver/errdefs"
 
+	"hoy/lib/buildfiles"
 	"hoy/lib/buildlog"
 )
 
@@ -39,13 +40,31 @@ func NewTeller(say func(buildlog.Event)) *Teller {
 	return &Teller{say: say, steps: map[string]*toldStep{}}
 }
 
+// Want asks the client for a file.
+func (t *Teller) Want(w buildfiles.Want) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.say(buildlog.Event{Want: &w})
+	return nil
+}
+
 // Status is told what goes on.
 func (t *Teller) Status(s *control.StatusResponse) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, v := range s.Vertexes {
-		t.vertex(v)
+		if v.Completed == nil {
+			t.vertex(v)
+		}
 	}
+	// A step ends after what is told of it.
+	defer func() {
+		for _, v := range s.Vertexes {
+			if v.Completed != nil {
+				t.vertex(v)
+			}
+		}
+	}()
 	for _, p := range s.Statuses {
 		name := p.ID
 		if p.Name != "" {

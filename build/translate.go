@@ -218,9 +218,22 @@ func (b *Builder) contexts(ctx context.Context, r *Request, s *control.SolveRequ
 		s.FrontendInputs["context:"+name] = def.ToPB()
 		s.FrontendAttrs["context:"+name] = "input:context:" + name
 	}
+	if r.Files != nil {
+		for name := range r.Files.Folders {
+			if named, ok := strings.CutPrefix(name, contextPrefix); ok {
+				s.FrontendAttrs[name] = "local:" + namedLocal(named)
+			}
+		}
+		if r.Files.Folders[localDockerfile] != nil {
+			s.FrontendAttrs["dockerfilekey"] = localDockerfile
+		}
+	}
 	archive := r.Context
 	switch r.Remote {
 	case "":
+		if r.Files != nil && r.Files.Folders[localContext] != nil {
+			return drop, nil
+		}
 	case "client-session":
 		return drop, nil
 	case "upload-request":

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/registry"
@@ -42,11 +42,11 @@ func (a *app) build(ctx context.Context, c *client.Client, o *options.Build, con
 			return fmt.Errorf("removing image ID file: %w", err)
 		}
 	}
-	closeContexts, err := a.contextsOf(&request, o, context)
+	from, err := buildcontext.Open(buildcontext.Source{Context: context, Dockerfile: o.File, In: a.In, Named: o.Contexts})
 	if err != nil {
 		return err
 	}
-	defer closeContexts()
+	request.Remote, request.Archive, request.Files, request.URLs, request.Dockerfile = from.Remote, from.Archive, from.Files, from.URLs, from.Dockerfile
 	w, err := a.openOutputs(outputs)
 	if err != nil {
 		return err
@@ -60,38 +60,6 @@ func (a *app) build(ctx context.Context, c *client.Client, o *options.Build, con
 		return buildError(err)
 	}
 	return a.built(o, result)
-}
-
-// contextsOf opens what is built of, and returns how to close it.
-func (a *app) contextsOf(r *client.BuildOptions, o *options.Build, context string) (close func(), err error) {
-	var open []io.Closer
-	close = func() {
-		for _, c := range open {
-			c.Close()
-		}
-	}
-	main, err := buildcontext.Open(buildcontext.Source{Context: context, Dockerfile: o.File, In: a.In, Compress: o.Compress})
-	if err != nil {
-		return close, err
-	}
-	r.Remote, r.Dockerfile = main.Remote, main.Dockerfile
-	if main.Remote == "" {
-		archive := main.Archive()
-		open, r.Archive = append(open, archive), archive
-	}
-	for _, n := range o.Contexts {
-		named := client.BuildContext{Name: n.Name}
-		c, err := buildcontext.OpenNamed(n.Value)
-		if err != nil {
-			return close, fmt.Errorf("cannot use the build context %s: %w", n.Name, err)
-		}
-		if named.URL = c.Remote; c.Remote == "" {
-			archive := c.Archive()
-			open, named.Archive = append(open, archive), archive
-		}
-		r.Contexts = append(r.Contexts, named)
-	}
-	return close, nil
 }
 
 // allCredentials are those of all registries: only the engine will know which it needs.
@@ -112,10 +80,7 @@ func (a *app) runBuild(ctx context.Context, c *client.Client, o *options.Build, 
 	if err != nil {
 		return nil, err
 	}
-	stop := func() {}
-	if mode == "tty" {
-		stop = redraw(show.Redraw)
-	}
+	stop := redraw(show.Redraw)
 	var result *buildlog.Result
 	err = untilSignal(ctx, func(ctx context.Context) error {
 		return c.Build(ctx, r, func(e *buildlog.Event) error {
@@ -155,7 +120,7 @@ func (a *app) buildMode(o *options.Build) string {
 func buildError(err error) error {
 	var f *client.BuildFailure
 	if errors.As(err, &f) {
-		return &exit{codeFailure, fmt.Errorf("ERROR: failed to build: %s", f.Why.Message)}
+		return &exit{codeFailure, fmt.Errorf("ERROR: failed to build: failed to solve: %s", strings.TrimPrefix(f.Why.Message, "failed to solve: "))}
 	}
 	return err
 }

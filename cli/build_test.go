@@ -20,6 +20,7 @@ import (
 	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/system"
 
+	"hoy/lib/buildfiles"
 	"hoy/lib/buildlog"
 )
 
@@ -36,17 +37,22 @@ func (f *fake) builds(events ...buildlog.Event) *asked {
 	got := &asked{data: map[string][]byte{}}
 	f.json("GET /_ping", 200, nil)
 	f.mux.HandleFunc("POST /hoy/build", func(w http.ResponseWriter, r *http.Request) {
-		http.NewResponseController(w).EnableFullDuplex()
+		flush := http.NewResponseController(w)
+		flush.EnableFullDuplex()
 		got.query, got.auth = r.URL.Query(), r.Header.Get("X-Registry-Config")
 		m, err := r.MultipartReader()
 		if err != nil {
 			f.t.Error(err)
 			return
 		}
-		if err := got.read(m); err != nil {
-			return // what cannot be packed
-		}
 		e := json.NewEncoder(w)
+		if err := got.read(m, func(w buildfiles.Want) error {
+			defer flush.Flush()
+			return e.Encode(buildlog.Event{Want: &w})
+		}); err != nil {
+			f.t.Error(err)
+			return
+		}
 		for _, ev := range events {
 			e.Encode(ev)
 		}
@@ -54,7 +60,8 @@ func (f *fake) builds(events ...buildlog.Event) *asked {
 	return got
 }
 
-func (a *asked) read(m *multipart.Reader) error {
+func (a *asked) read(m *multipart.Reader, want func(buildfiles.Want) error) error {
+	a.parts, a.data = nil, map[string][]byte{}
 	for {
 		p, err := m.NextPart()
 		if errors.Is(err, io.EOF) {
@@ -64,10 +71,35 @@ func (a *asked) read(m *multipart.Reader) error {
 			return err
 		}
 		a.parts = append(a.parts, p.FormName())
+		if p.FormName() == "files" {
+			return a.fetch(p, want)
+		}
 		if a.data[p.FormName()], err = io.ReadAll(p); err != nil {
 			return err
 		}
 	}
+}
+
+// fetch asks for all files, whose texts are in data by folder and name.
+func (a *asked) fetch(r io.Reader, want func(buildfiles.Want) error) error {
+	f, err := buildfiles.Receive(r, want)
+	if err != nil {
+		return err
+	}
+	for folder, l := range f.Folders {
+		for _, e := range l.Entries {
+			in, err := f.Open(folder, e.Name)
+			if err != nil {
+				return err
+			}
+			b, err := io.ReadAll(in)
+			if err != nil {
+				return err
+			}
+			a.data[folder+"/"+e.Name] = b
+		}
+	}
+	return nil
 }
 
 const anID = "sha256:1234567890abcdef1234567890abcdef1234567890abcdef1234567890abcdef"
@@ -139,14 +171,16 @@ func TestBuild(t *testing.T) {
 			t.Errorf("%q lacks %q", errs, want)
 		}
 	}
-	if want := []string{"secrets", "context:other", "context"}; !slices.Equal(got.parts, want) {
+	if want := []string{"secrets", "files"}; !slices.Equal(got.parts, want) {
 		t.Errorf("parts %v, want %v", got.parts, want)
 	}
 	if string(bytes.TrimSpace(got.data["secrets"])) != `{"TOKEN":"c2VjcmV0"}` {
 		t.Errorf("secrets: %s", got.data["secrets"])
 	}
-	if h, err := tar.NewReader(bytes.NewReader(got.data["context"])).Next(); err != nil || h.Name != "Dockerfile" {
-		t.Errorf("context: %v, %v", h, err)
+	for name, want := range map[string]string{"context/a": "text", "context/Dockerfile": "FROM scratch", "dockerfile/Dockerfile": "FROM scratch", "context:other/a": "text"} {
+		if string(got.data[name]) != want {
+			t.Errorf("%s: %q", name, got.data[name])
+		}
 	}
 	if q := got.query; q.Get("t") != "web" || q.Get("dockerfile") != "Dockerfile" || q.Get("buildcontext") != "base=docker-image://busybox" || q.Get("networkmode") != "default" {
 		t.Errorf("query %v", q)
@@ -164,8 +198,12 @@ func TestBuild(t *testing.T) {
 	if code, out, errs := f.hoy("", "image", "build", "-q", dir); code != 0 || out != anID+"\n" || errs != "" {
 		t.Errorf("-q: code %d, %q, %q", code, out, errs)
 	}
-	if code, _, errs := f.hoy("FROM scratch", "builder", "build", "-"); code != 0 || string(got.data["context"]) != "FROM scratch" {
-		t.Errorf("-: code %d, %q, %s", code, got.data["context"], errs)
+	if code, _, errs := f.hoy("FROM scratch", "builder", "build", "-"); code != 0 || string(got.data["dockerfile/Dockerfile"]) != "FROM scratch" {
+		t.Errorf("-: code %d, %q, %s", code, got.data, errs)
+	}
+	archive := archiveOf(t, file("Dockerfile"))
+	if code, _, errs := f.hoy(string(archive), "build", "-"); code != 0 || !bytes.Equal(got.data["context"], archive) {
+		t.Errorf("an archive: code %d, %d bytes, %s", code, len(got.data["context"]), errs)
 	}
 	if code, _, errs := f.hoy("", "buildx", "b", "-f", "x", "https://example.com/a.git#b"); code != 0 || got.query.Get("remote") != "https://example.com/a.git#b" || got.query.Get("dockerfile") != "x" {
 		t.Errorf("URL: code %d, %v, %s", code, got.query, errs)
@@ -180,7 +218,7 @@ func TestBuildFails(t *testing.T) {
 		buildlog.Event{Step: &buildlog.Step{Number: 2, Name: "[1/1] RUN x", State: buildlog.Started}},
 		buildlog.Event{Log: &buildlog.Log{Step: 2, Stream: 2, Data: []byte("sh: x: not found\n")}},
 		buildlog.Event{Step: &buildlog.Step{Number: 2, Name: "[1/1] RUN x", State: buildlog.Failed, Error: "exit code: 127"}},
-		buildlog.Event{Error: &buildlog.Error{Message: "failed to solve: exit code: 127", Step: 2, Code: 127, Place: &buildlog.Place{File: "Dockerfile", Line: 2, Excerpt: "   2 | >>> RUN x\n"}}},
+		buildlog.Event{Error: &buildlog.Error{Message: "exit code: 127", Step: 2, Code: 127, Place: &buildlog.Place{File: "Dockerfile", Line: 2, Excerpt: "Dockerfile:2\n--------------------\n   2 | >>> RUN x\n--------------------\n"}}},
 	)
 	dir := contextOf(t)
 	dest := filepath.Join(dir, "out.tar")
@@ -247,7 +285,10 @@ func TestBuildRefused(t *testing.T) {
 	dir := contextOf(t)
 	f := newFake(t)
 	f.json("GET /_ping", 200, nil)
-	f.refuse("POST /hoy/build", 400, "invalid tag")
+	f.mux.HandleFunc("POST /hoy/build", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(400) // before anything of the body is read
+		io.WriteString(w, `{"message":"invalid tag"}`)
+	})
 	for line, want := range map[string]string{
 		"build " + dir:               "Error response from daemon: invalid tag\n",
 		"build " + dir + "/none":     "hoy: unable to prepare context: path \"" + dir + "/none\" not found\n",
@@ -260,7 +301,10 @@ func TestBuildRefused(t *testing.T) {
 	}
 	f = newFake(t)
 	f.json("GET /_ping", 200, nil)
-	f.refuse("POST /hoy/build", 404, "page not found")
+	f.mux.HandleFunc("POST /hoy/build", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(404)
+		io.WriteString(w, `{"message":"page not found"}`)
+	})
 	if code, _, errs := f.hoy("", "build", dir); code != 1 || !strings.Contains(errs, "is not hoy's") {
 		t.Errorf("code %d, %s", code, errs)
 	}

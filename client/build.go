@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -20,17 +19,19 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/registry"
 
+	"hoy/lib/buildfiles"
 	"hoy/lib/buildlog"
 )
 
 // BuildOptions say what is built, of what, and what becomes of it. Package buildlog tells
 // what each means to the engine.
 type BuildOptions struct {
-	Archive    io.Reader // the context: a tar archive or a Dockerfile; nil with Remote
-	Remote     string    // or its URL
-	Contexts   []BuildContext
-	Dockerfile string // path in the context; "": Dockerfile
-	Target     string // stage; "": the last
+	Remote     string             // URL of the context
+	Archive    io.Reader          // or a tar archive
+	Files      []buildfiles.Named // or a folder, context; the Dockerfile's, dockerfile; and others
+	URLs       map[string]string  // of further contexts, by name
+	Dockerfile string             // path in dockerfile, or in the context; "": Dockerfile
+	Target     string             // stage; "": the last
 
 	Tags      []string
 	Args      map[string]*string // nil: the variable of this name is not set
@@ -58,13 +59,6 @@ type BuildOptions struct {
 	Resources    container.Resources // limits of each step: memory and CPU
 }
 
-// BuildContext is a further context with a name: an archive of files, or a URL.
-type BuildContext struct {
-	Name    string
-	Archive io.Reader
-	URL     string
-}
-
 // BuildOutput is what becomes of the result, as the engine is told.
 type BuildOutput struct {
 	Type  string
@@ -72,8 +66,8 @@ type BuildOutput struct {
 }
 
 // Build has the engine build, and calls f for each event; the last one has a Result. That
-// the build fails is a *BuildFailure. Archives are read while it goes on; that one cannot
-// be is the error.
+// the build fails is a *BuildFailure. Files are read when the engine wants them; that one
+// cannot be is the error.
 func (c *Client) Build(ctx context.Context, o BuildOptions, f func(*buildlog.Event) error) error {
 	q, err := o.query()
 	if err != nil {
@@ -82,26 +76,35 @@ func (c *Client) Build(ctx context.Context, o BuildOptions, f func(*buildlog.Eve
 	body, form := io.Pipe()
 	defer body.Close() // ends the sending when the engine has refused or is done
 	m := multipart.NewWriter(form)
+	files := buildfiles.NewSender()
+	defer files.End()
 	failed := make(chan error, 1)
 	go func() {
-		err := o.send(m)
+		err := o.send(m, files)
 		failed <- err
 		form.CloseWithError(err)
 	}()
-	r := request{method: http.MethodPost, path: "/hoy/build", query: q, stream: body, kind: m.FormDataContentType(), lines: configHeader(o.Auth)}
+	r := request{method: http.MethodPost, path: "/hoy/build", query: q, stream: body, asking: true, kind: m.FormDataContentType(), lines: configHeader(o.Auth)}
 	var failure error
 	err = stream(ctx, c, r, func(e *buildlog.Event) error {
-		if e.Error != nil {
+		switch {
+		case e.Want != nil:
+			files.Want(*e.Want)
+			return nil
+		case e.Error != nil:
 			failure = &BuildFailure{Why: *e.Error}
+			files.End()
+		case e.Result != nil:
+			files.End()
 		}
 		return f(e)
 	})
 	select {
 	case sent := <-failed: // said before the body ends by it
-		if unread := (*unreadContext)(nil); errors.As(sent, &unread) {
+		if unread := (*unreadFiles)(nil); errors.As(sent, &unread) {
 			return unread.error
 		}
-	default: // still sending: whoever gave the archive ends that
+	default: // still sending
 	}
 	if err == nil {
 		err = failure
@@ -117,11 +120,11 @@ type BuildFailure struct{ Why buildlog.Error }
 
 func (f *BuildFailure) Error() string { return f.Why.Message }
 
-// unreadContext is a failure of ours to read what is to be sent.
-type unreadContext struct{ error }
+// unreadFiles is a failure of ours to read what is to be sent.
+type unreadFiles struct{ error }
 
 // send writes the parts of the request.
-func (o *BuildOptions) send(m *multipart.Writer) error {
+func (o *BuildOptions) send(m *multipart.Writer, files *buildfiles.Sender) error {
 	if len(o.Secrets) > 0 {
 		w, err := part(m, "secrets", "application/json")
 		if err != nil {
@@ -131,20 +134,24 @@ func (o *BuildOptions) send(m *multipart.Writer) error {
 			return err
 		}
 	}
-	for _, c := range append(slices.Clone(o.Contexts), BuildContext{Archive: o.Archive}) {
-		if c.Archive == nil {
-			continue
-		}
-		name := "context"
-		if c.Name != "" {
-			name += ":" + c.Name
-		}
-		w, err := part(m, name, "application/x-tar")
+	switch {
+	case o.Archive != nil:
+		w, err := part(m, "context", "application/x-tar")
 		if err != nil {
 			return err
 		}
-		if _, err := io.Copy(w, reading{c.Archive}); err != nil {
+		if _, err := io.Copy(w, reading{o.Archive}); err != nil {
 			return err
+		}
+	case len(o.Files) > 0:
+		w, err := part(m, "files", "application/octet-stream")
+		if err != nil {
+			return err
+		}
+		if err := files.Send(writing{w}, o.Files); errors.As(err, new(*unwritten)) {
+			return err
+		} else if err != nil {
+			return &unreadFiles{err}
 		}
 	}
 	return m.Close()
@@ -156,7 +163,20 @@ type reading struct{ io.Reader }
 func (r reading) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
 	if err != nil && err != io.EOF {
-		err = &unreadContext{err}
+		err = &unreadFiles{err}
+	}
+	return n, err
+}
+
+// writing marks errors of a writer, which are not ours.
+type writing struct{ io.Writer }
+
+type unwritten struct{ error }
+
+func (w writing) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if err != nil {
+		err = &unwritten{err}
 	}
 	return n, err
 }
@@ -172,10 +192,8 @@ func (o *BuildOptions) query() (url.Values, error) {
 		"t": o.Tags, "platform": o.Platforms, "extrahosts": o.Hosts, "nocachefilter": o.NoCacheOf,
 		"cacheto": o.CacheTo, "attest": o.Attest, "allow": o.Allow,
 	}
-	for _, c := range o.Contexts {
-		if c.Archive == nil {
-			q.Add("buildcontext", c.Name+"="+c.URL)
-		}
+	for name, url := range o.URLs {
+		q.Add("buildcontext", name+"="+url)
 	}
 	r := &o.Resources
 	for k, v := range map[string]string{

@@ -25,6 +25,7 @@ type request struct {
 	query        url.Values
 	body         []byte    // JSON
 	stream       io.Reader // or a body of unknown length
+	asking       bool      // the stream begins when the engine asks for it: it may not end before the answer does
 	hijack       bool      // the connection is taken over after the answer
 	kind         string    // media type of the stream; "" for an archive
 	auth         string    // X-Registry-Auth, "" for none
@@ -80,11 +81,20 @@ func (cn *conn) roundTrip(ctx context.Context, r request, api string) (*http.Res
 	if _, err := cn.Write(r.head(api)); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnsent, err)
 	}
-	if r.stream != nil {
+	if r.stream != nil && !r.asking {
 		// An engine that refuses answers before it has read the body.
 		go sendChunks(cn, r.stream)
 	}
-	return http.ReadResponse(cn.r, &http.Request{Method: r.method})
+	for {
+		resp, err := http.ReadResponse(cn.r, &http.Request{Method: r.method})
+		if err != nil || resp.StatusCode != http.StatusContinue {
+			return resp, err
+		}
+		if r.asking {
+			r.asking = false
+			go sendChunks(cn, r.stream)
+		}
+	}
 }
 
 // head is the whole request but a streamed body: one write, one segment.
@@ -102,6 +112,9 @@ func (r request) head(api string) []byte {
 			kind = "application/x-tar"
 		}
 		b.WriteString("Content-Type: " + kind + "\r\nTransfer-Encoding: chunked\r\n")
+		if r.asking {
+			b.WriteString("Expect: 100-continue\r\n")
+		}
 	case r.body != nil:
 		b.WriteString("Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(r.body)) + "\r\n")
 	case r.method != http.MethodGet && r.method != http.MethodHead:
@@ -119,7 +132,7 @@ func (r request) head(api string) []byte {
 }
 
 // own are the headers that a request has of its own.
-var own = []string{"Host", "User-Agent", "Content-Type", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "X-Registry-Auth", "X-Registry-Config"}
+var own = []string{"Host", "User-Agent", "Content-Type", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Expect", "X-Registry-Auth", "X-Registry-Config"}
 
 // headerLines writes headers as a request has them.
 func headerLines(header map[string]string) (string, error) {
@@ -140,7 +153,7 @@ func sendChunks(w io.Writer, body io.Reader) {
 	buf := make([]byte, 256<<10)
 	const room = 16 // for the length in front
 	for {
-		n, err := io.ReadFull(body, buf[room:len(buf)-2])
+		n, err := body.Read(buf[room : len(buf)-2]) // no more than is there: somebody may wait for it
 		if n > 0 {
 			head := append(strconv.AppendInt(nil, int64(n), 16), '\r', '\n')
 			start := room - len(head)
@@ -150,7 +163,7 @@ func sendChunks(w io.Writer, body io.Reader) {
 				return
 			}
 		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if errors.Is(err, io.EOF) {
 			io.WriteString(w, "0\r\n\r\n")
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/moby/api/types"
 
 	"hoy/build"
+	"hoy/lib/buildfiles"
 	"hoy/lib/buildlog"
 	"hoy/lib/fault"
 )
@@ -28,15 +29,16 @@ func hoyBuild(r *request) response {
 	}
 	return streamed(func(r *request) error {
 		http.NewResponseController(r.w).EnableFullDuplex() // the context is read while the answer is written
-		parts, err := r.buildParts(&b)
+		var out *jsonStream                                // begins when the request is known to be right
+		tell := build.NewTeller(func(e buildlog.Event) { out.send(e) })
+		parts, err := r.buildParts(&b, tell.Want)
 		if err != nil {
 			return err
 		}
 		defer parts.close()
 		ctx, cancel := r.streaming()
 		defer cancel()
-		out := r.jsonStream(types.MediaTypeJSONLines)
-		tell := build.NewTeller(func(e buildlog.Event) { out.send(e) })
+		out = r.jsonStream(types.MediaTypeJSONLines)
 		b.Trace = tell.Status
 		chunks := tell.Outputs(b.Outputs)
 		tell.End(r.buildOrInspect(ctx, b, chunks))
@@ -84,8 +86,8 @@ func (p *buildParts) close() {
 	}
 }
 
-// buildParts reads the body up to the context.
-func (r *request) buildParts(b *build.Request) (*buildParts, error) {
+// buildParts reads the body up to the context. want asks the client for a file.
+func (r *request) buildParts(b *build.Request, want func(buildfiles.Want) error) (*buildParts, error) {
 	p := &buildParts{}
 	if r.Header.Get("Content-Type") == "" {
 		return p, nil // a remote context, and nothing else
@@ -103,8 +105,15 @@ func (r *request) buildParts(b *build.Request) (*buildParts, error) {
 			p.close()
 			return nil, fault.New(fault.Invalid, "cannot read the build's body: %w", err)
 		}
-		if part.FormName() == "context" {
+		switch part.FormName() {
+		case "context":
 			b.Context = part
+			return p, nil
+		case "files":
+			if b.Files, err = buildfiles.Receive(part, want); err != nil {
+				p.close()
+				return nil, fault.New(fault.Invalid, "%w", err)
+			}
 			return p, nil
 		}
 		if err := p.take(b, part); err != nil {
@@ -124,7 +133,7 @@ func (p *buildParts) take(b *build.Request, part *multipart.Part) error {
 	}
 	name, ok := strings.CutPrefix(name, "context:")
 	if !ok || name == "" {
-		return fault.New(fault.Invalid, "unknown part %q of a build: want secrets, context:NAME or context", part.FormName())
+		return fault.New(fault.Invalid, "unknown part %q of a build: want secrets, context:NAME, context or files", part.FormName())
 	}
 	// BuildKit reads contexts in its own order, so that those before the last must be kept.
 	f, err := os.CreateTemp("", "hoy-context-")

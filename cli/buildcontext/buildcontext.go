@@ -1,13 +1,11 @@
-// Package buildcontext finds what an image is built of, and sends it: the files of a
-// folder that .dockerignore lets through, an archive or a Dockerfile from standard input,
-// or the URL of something that the engine fetches.
+// Package buildcontext finds what an image is built of: the files of a folder that
+// .dockerignore lets through, an archive or a Dockerfile from standard input, or the URL
+// of something that the engine fetches.
 package buildcontext
 
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"hoy/lib/buildfiles"
 )
 
 // Source says what to build, in the words of the command line.
@@ -22,25 +22,21 @@ type Source struct {
 	Context    string    // a folder, a URL, or "-" for In
 	Dockerfile string    // a path, "-" for In; "": Dockerfile in the context
 	In         io.Reader // standard input
-	Compress   bool      // send the files compressed by gzip
+	// Named are further contexts: a folder, or a URL, which may be docker-image://….
+	Named []Named
 }
 
-// Context is what a Source stands for, ready to be sent:
-//
-//	c, err := buildcontext.Open(buildcontext.Source{Context: "."})
-//	if c.Remote == "" {
-//		body := c.Archive()
-//		defer body.Close()
-//	}
-//
-// Nothing is read before Archive is, and each file once.
-type Context struct {
-	// Remote is a URL that the engine fetches; "": there is an Archive.
-	Remote string
-	// Dockerfile is its path in the context, with slashes; "": Dockerfile.
-	Dockerfile string
+// Named is a further context.
+type Named struct{ Name, Value string }
 
-	write func(io.Writer) error
+// Context is what a Source stands for, as client.BuildOptions has it. Nothing but the
+// Dockerfile's text is read before the engine asks for it.
+type Context struct {
+	Remote     string             // a URL that the engine fetches
+	Archive    io.Reader          // or an archive
+	Files      []buildfiles.Named // or a folder; besides the Dockerfile, and folders that are further contexts
+	URLs       map[string]string  // further contexts, by name
+	Dockerfile string             // its path in the context, or in the folder dockerfile of Files; "": Dockerfile
 }
 
 // defaultName is what a Dockerfile is called unless -f says otherwise.
@@ -52,16 +48,16 @@ const stdin = "-"
 // Open finds the context. Its errors say what is not there or contradicts itself.
 func Open(s Source) (*Context, error) {
 	c, err := open(s)
-	if err != nil || !s.Compress || c.write == nil {
-		return c, err
+	if err != nil {
+		return nil, err
 	}
-	plain := c.write
-	c.write = func(w io.Writer) error {
-		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is a known one
-		if err := plain(z); err != nil {
-			return err
+	for _, n := range s.Named {
+		if err := c.name(n); err != nil {
+			return nil, fmt.Errorf("cannot use the build context %s: %w", n.Name, err)
 		}
-		return z.Close()
+	}
+	if c.Archive != nil && len(c.Files) > 0 {
+		return nil, errors.New("an archive on standard input goes with further contexts that are URLs only: unpack it, and build from the folder")
 	}
 	return c, nil
 }
@@ -91,117 +87,95 @@ func fromInput(s Source) (*Context, error) {
 	}
 	in := bufio.NewReaderSize(s.In, 64<<10)
 	head, err := in.Peek(archiveHead)
-	if err != nil && err != io.EOF {
-		return nil, fmt.Errorf("cannot read standard input: %w", err)
-	}
 	switch {
+	case err != nil && err != io.EOF:
+		return nil, fmt.Errorf("cannot read standard input: %w", err)
 	case len(head) == 0:
 		return nil, errors.New("standard input is empty: give it a Dockerfile or a tar archive")
-	case !isArchive(head) && s.Dockerfile != "":
+	case isArchive(head):
+		return &Context{Dockerfile: filepath.ToSlash(s.Dockerfile), Archive: in}, nil
+	case s.Dockerfile != "":
 		return nil, errors.New("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")
 	}
-	return &Context{Dockerfile: filepath.ToSlash(s.Dockerfile), write: func(w io.Writer) error {
-		_, err := io.Copy(w, in)
-		return err
-	}}, nil
+	text, err := readDockerfile(in)
+	if err != nil {
+		return nil, err
+	}
+	return &Context{Files: []buildfiles.Named{{Name: folderContext, Folder: texts{}}, {Name: folderDockerfile, Folder: texts{{defaultName, text}}}}}, nil
 }
 
+// fromURL has the Dockerfile in there, or from here.
 func fromURL(s Source) (*Context, error) {
-	if s.Dockerfile == stdin || filepath.IsAbs(s.Dockerfile) {
-		return nil, fmt.Errorf("cannot use the Dockerfile %s: with the context %s it is a path in there", s.Dockerfile, s.Context)
+	if s.Dockerfile != stdin && !filepath.IsAbs(s.Dockerfile) {
+		return &Context{Remote: s.Context, Dockerfile: filepath.ToSlash(s.Dockerfile)}, nil
 	}
-	return &Context{Remote: s.Context, Dockerfile: filepath.ToSlash(s.Dockerfile)}, nil
+	d, err := findDockerfile("", s)
+	if err != nil {
+		return nil, err
+	}
+	return &Context{Remote: s.Context, Dockerfile: d.name, Files: []buildfiles.Named{{Name: folderDockerfile, Folder: d.files}}}, nil
 }
 
-// fromFolder takes the files of a folder. A Dockerfile that is not among them goes along
-// under a name that changes with its text alone, so that results are found again.
+// fromFolder takes the files of a folder. The Dockerfile goes along in one of its own, so
+// that it need not be among them.
 func fromFolder(s Source) (*Context, error) {
-	root, err := filepath.EvalSymlinks(s.Context)
-	if err != nil {
-		return nil, fmt.Errorf("cannot build from %s: %w", s.Context, err)
-	}
-	d, err := findDockerfile(root, s)
+	t, key, err := folder(s.Context)
 	if err != nil {
 		return nil, err
 	}
-	ignored, err := readIgnore(root, d.path)
+	d, err := findDockerfile(t.root, s)
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{root: root, ignored: ignored, keep: d.name}
-	if d.text != nil {
-		t.keep = ""
-		t.extra = &extra{name: d.name, text: d.text}
+	if t.ignored, err = readIgnore(t.root, d.path); err != nil {
+		return nil, err
 	}
-	return &Context{Dockerfile: d.name, write: t.pack}, nil
+	return &Context{Dockerfile: d.name, Files: []buildfiles.Named{{Name: folderContext, Key: key, Folder: t}, {Name: folderDockerfile, Folder: d.files}}}, nil
 }
 
-// dockerfile is where a Dockerfile is.
-type dockerfile struct {
-	path string // on this machine; "": nowhere
-	name string // in the context
-	text []byte // of one that is not in the folder
-}
-
-func findDockerfile(root string, s Source) (d dockerfile, err error) {
-	switch s.Dockerfile {
-	case stdin:
-		d.text, err = io.ReadAll(s.In)
-	case "":
-		return defaultDockerfile(root)
-	default:
-		return namedDockerfile(root, s.Dockerfile)
-	}
-	if err != nil {
-		return d, fmt.Errorf("cannot read the Dockerfile from standard input: %w", err)
-	}
-	d.name = foreignName(d.text)
-	return d, nil
-}
-
-// defaultDockerfile is Dockerfile or dockerfile.
-func defaultDockerfile(root string) (dockerfile, error) {
-	for _, name := range []string{defaultName, strings.ToLower(defaultName)} {
-		if _, err := os.Stat(filepath.Join(root, name)); err == nil {
-			return dockerfile{path: filepath.Join(root, name), name: name}, nil
+// name adds a further context: the files of a folder, but for what its .dockerignore
+// says, or what the engine fetches.
+func (c *Context) name(n Named) error {
+	fi, err := os.Stat(n.Value)
+	switch {
+	case strings.HasPrefix(n.Value, "oci-layout://"):
+		return errors.New("oci-layout:// is not built yet: load the image, and use docker-image://")
+	case strings.HasPrefix(n.Value, "docker-image://"), strings.HasPrefix(n.Value, "target:"), (err != nil || !fi.IsDir()) && IsRemote(n.Value):
+		if c.URLs == nil {
+			c.URLs = map[string]string{}
 		}
+		c.URLs[n.Name] = n.Value
+		return nil
+	case err != nil:
+		return err
+	case !fi.IsDir():
+		return fmt.Errorf("%s is no folder", n.Value)
 	}
-	return dockerfile{}, fmt.Errorf("there is no Dockerfile in %s: name it by -f", root)
+	t, key, err := folder(n.Value)
+	if err != nil {
+		return err
+	}
+	if t.ignored, err = readIgnore(t.root, ""); err != nil {
+		return err
+	}
+	c.Files = append(c.Files, buildfiles.Named{Name: folderContext + ":" + n.Name, Key: key, Folder: t})
+	return nil
 }
 
-func namedDockerfile(root, name string) (d dockerfile, err error) {
-	real, err := filepath.EvalSymlinks(name)
+// The names by which a build knows its folders.
+const folderContext, folderDockerfile = "context", "dockerfile"
+
+// folder is a folder, and its key: what the engine has kept of it is of this very folder.
+func folder(path string) (t *tree, key string, err error) {
+	root, err := filepath.EvalSymlinks(path)
 	if err == nil {
-		real, err = filepath.Abs(real)
+		root, err = filepath.Abs(root)
 	}
-	top, topErr := filepath.Abs(root)
-	if err = errors.Join(err, topErr); err != nil {
-		return d, fmt.Errorf("cannot find the Dockerfile: %w", err)
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot build from %s: %w", path, err)
 	}
-	d.path = name
-	if rel, err := filepath.Rel(top, real); err == nil && filepath.IsLocal(rel) {
-		d.name = filepath.ToSlash(rel)
-		return d, nil
-	}
-	if d.text, err = os.ReadFile(real); err != nil {
-		return d, fmt.Errorf("cannot read the Dockerfile: %w", err)
-	}
-	d.name = foreignName(d.text)
-	return d, nil
-}
-
-// foreignName is the name in the context of a Dockerfile that is not of the folder.
-func foreignName(text []byte) string {
-	return fmt.Sprintf(".dockerfile.%x", sha256.Sum256(text))[:len(".dockerfile.")+20]
-}
-
-// Archive reads the context as a tar archive, or as the Dockerfile alone that came from
-// standard input. An error while files are packed is an error of reading. Close ends the
-// packing.
-func (c *Context) Archive() io.ReadCloser {
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(c.write(w)) }()
-	return r
+	host, _ := os.Hostname() // without one all machines of the engine's are one
+	return &tree{root: root}, host + ":" + root, nil
 }
 
 // archiveHead is how much of a stream tells an archive.
@@ -232,37 +206,4 @@ func IsRemote(context string) bool {
 	user, rest, ok := strings.Cut(context, "@")
 	host, _, hasPath := strings.Cut(rest, ":")
 	return ok && hasPath && user != "" && host != "" && !strings.ContainsAny(user+host, "/\\")
-}
-
-// OpenNamed finds a further context: the files of a folder, all but what its
-// .dockerignore says, or what the engine fetches.
-func OpenNamed(value string) (*Context, error) {
-	for _, scheme := range []string{"docker-image://", "target:"} {
-		if strings.HasPrefix(value, scheme) {
-			return &Context{Remote: value}, nil
-		}
-	}
-	if strings.HasPrefix(value, "oci-layout://") {
-		return nil, errors.New("oci-layout:// is not built yet: load the image and use docker-image://")
-	}
-	fi, err := os.Stat(value)
-	switch {
-	case err == nil && fi.IsDir():
-	case IsRemote(value):
-		return &Context{Remote: value}, nil
-	case err == nil:
-		return nil, fmt.Errorf("%s is no folder", value)
-	default:
-		return nil, err
-	}
-	root, err := filepath.EvalSymlinks(value)
-	if err != nil {
-		return nil, err
-	}
-	ignored, err := readIgnore(root, "")
-	if err != nil {
-		return nil, err
-	}
-	t := &tree{root: root, ignored: ignored}
-	return &Context{write: t.pack}, nil
 }

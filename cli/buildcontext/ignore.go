@@ -20,12 +20,15 @@ type ignore struct {
 	deep bool
 }
 
+// ignoreSuffix is the name of the file that says it, and what that of one Dockerfile ends with.
+const ignoreSuffix = ".dockerignore"
+
 // readIgnore reads what says it: NAME.dockerignore beside the Dockerfile, or else
 // .dockerignore in the folder.
 func readIgnore(root, dockerfile string) (ignore, error) {
-	names := []string{filepath.Join(root, ".dockerignore")}
+	names := []string{filepath.Join(root, ignoreSuffix)}
 	if dockerfile != "" {
-		names = append([]string{dockerfile + ".dockerignore"}, names...)
+		names = append([]string{dockerfile + ignoreSuffix}, names...)
 	}
 	for _, name := range names {
 		f, err := os.Open(name)

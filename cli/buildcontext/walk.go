@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/moby/patternmatcher"
 )
@@ -15,14 +14,6 @@ import (
 type tree struct {
 	root    string
 	ignored ignore
-	keep    string // a file that is in whatever is ignored; "": none
-	extra   *extra
-}
-
-// extra is a file that is not of the folder.
-type extra struct {
-	name string
-	text []byte
 }
 
 // file is one file of a context.
@@ -33,8 +24,8 @@ type file struct {
 }
 
 // walk calls f for each file: folders before what is in them, names in order. A folder
-// that stays out is told of when something in it does not. Sockets are left out: no
-// archive has them.
+// that stays out is told of when something in it does not. Sockets are left out: they
+// mean nothing in an image.
 func (t *tree) walk(f func(file) error) error {
 	w := walker{tree: t, tell: f}
 	return w.folder("", patternmatcher.MatchInfo{})
@@ -74,10 +65,7 @@ func (w *walker) child(name string, e fs.DirEntry, parent patternmatcher.MatchIn
 	if err != nil {
 		return fmt.Errorf("cannot tell whether %s is ignored: %w", name, err)
 	}
-	if name == w.keep {
-		out = false
-	}
-	enter := e.IsDir() && (!out || w.ignored.mayHold(name) || strings.HasPrefix(w.keep, name+"/"))
+	enter := e.IsDir() && (!out || w.ignored.mayHold(name))
 	if out && !enter || e.Type()&fs.ModeSocket != 0 {
 		return nil
 	}

@@ -11,7 +11,7 @@ import (
 // attributes are the extended attributes of a file that mean something in an image:
 // capabilities, and those that users give. Others are of this machine (labels of SELinux
 // and the like).
-func attributes(path string) (map[string]string, error) {
+func attributes(path string) (map[string][]byte, error) {
 	var list [1024]byte
 	n, err := unix.Llistxattr(path, list[:])
 	names := list[:max(n, 0)]
@@ -29,7 +29,7 @@ func attributes(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out map[string]string
+	var out map[string][]byte
 	for name := range bytes.SplitSeq(bytes.TrimSuffix(names, []byte{0}), []byte{0}) {
 		key := string(name)
 		if key != "security.capability" && !strings.HasPrefix(key, "user.") {
@@ -41,9 +41,9 @@ func attributes(path string) (map[string]string, error) {
 			return nil, err
 		}
 		if out == nil {
-			out = map[string]string{}
+			out = map[string][]byte{}
 		}
-		out["SCHILY.xattr."+key] = string(value[:n])
+		out[key] = value[:n:n]
 	}
 	return out, nil
 }

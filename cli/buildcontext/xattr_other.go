@@ -3,4 +3,4 @@
 package buildcontext
 
 // attributes are none: what a file has here means nothing in an image.
-func attributes(string) (map[string]string, error) { return nil, nil }
+func attributes(string) (map[string][]byte, error) { return nil, nil }

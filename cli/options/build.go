@@ -12,6 +12,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/pflag"
 
+	"hoy/cli/buildcontext"
 	"hoy/client"
 )
 
@@ -20,9 +21,9 @@ type Build struct {
 	// What the command line does itself.
 	File, IIDFile, MetadataFile string
 	Progress                    string
-	Quiet, Compress, Debug      bool
+	Quiet, Debug                bool
 	Call                        Call
-	Contexts                    []NamedContext
+	Contexts                    []buildcontext.Named
 
 	flags *pflag.FlagSet
 
@@ -34,11 +35,8 @@ type Build struct {
 	cpuShares, cpuPeriod, cpuQuota                             int64
 	memory, shmSize                                            size
 	memorySwap                                                 swapSize
-	noCache, pull, push, load, check, rm, forceRm              bool
+	noCache, pull, push, load, check, rm, forceRm, compress    bool
 }
-
-// NamedContext is a further context, as --build-context names it.
-type NamedContext struct{ Name, Value string }
 
 // Call is what the Dockerfile is asked instead of being built.
 type Call struct {
@@ -120,7 +118,7 @@ func (o *Build) stepFlags(f *pflag.FlagSet) {
 
 // otherFlags are those that change nothing here, and those that are refused.
 func (o *Build) otherFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.Compress, "compress", false, "Send the context compressed by gzip")
+	f.BoolVar(&o.compress, "compress", false, "Send the context compressed; files that the engine has are not sent at all")
 	f.BoolVar(&o.rm, "rm", true, "Remove intermediate containers; there never are any")
 	f.BoolVar(&o.forceRm, "force-rm", false, "Remove them when the build fails, too")
 	f.Var(&only{new(string), "default", "there is one builder, the engine itself: another engine is chosen by --host or --context"}, "builder", "Builder to use: default, which is the engine")
@@ -160,6 +158,9 @@ func (o *Build) Warnings() (l []string) {
 	if !o.rm && !o.forceRm {
 		l = append(l, "--rm=false changes nothing: steps leave no containers; 'docker build' says the same with BuildKit")
 	}
+	if o.compress {
+		l = append(l, "--compress changes nothing: of the context only those files are sent that the engine lacks")
+	}
 	return l
 }
 
@@ -197,7 +198,7 @@ func (o *Build) Request(e Env) (r client.BuildOptions, outputs []Output, err err
 	r.Attest = o.attestations()
 	for _, s := range o.contexts.v {
 		name, value, _ := strings.Cut(s, "=")
-		o.Contexts = append(o.Contexts, NamedContext{name, value})
+		o.Contexts = append(o.Contexts, buildcontext.Named{Name: name, Value: value})
 	}
 	if o.network == "host" && !slices.Contains(r.Allow, "network.host") {
 		r.Allow = append(slices.Clone(r.Allow), "network.host") // as docker's client does

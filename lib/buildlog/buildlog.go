@@ -25,12 +25,19 @@
 //	context:NAME   a tar archive, which may be compressed: the build context of that name
 //	context        a tar archive, which may be compressed, or a Dockerfile alone; absent with
 //	               remote. It is read while the build goes on
+//	files          in place of context: folders of which the engine fetches what it lacks by
+//	               Want, as package buildfiles tells. They are named context, context:NAME,
+//	               and dockerfile, where the Dockerfile is; with remote that one alone may be
 //
 // What is wrong with the request is an ordinary error. Otherwise the answer is 200 and one
 // JSON Event a line; the last one has Result or Error. A build ends with its connection.
 package buildlog
 
-import "time"
+import (
+	"time"
+
+	"hoy/lib/buildfiles"
+)
 
 // Event is one line. Exactly one of its fields is set.
 type Event struct {
@@ -41,6 +48,8 @@ type Event struct {
 	Chunk    *Chunk    `json:",omitempty"`
 	Result   *Result   `json:",omitempty"`
 	Error    *Error    `json:",omitempty"`
+
+	Want *buildfiles.Want `json:",omitempty"`
 }
 
 // Step is told when a step begins and when it ends; of one whose result was there only the

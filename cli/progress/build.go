@@ -79,12 +79,15 @@ func (b *Build) Show(e *buildlog.Event) error {
 	return b.view.show(e, b.steps.take(e))
 }
 
-// Redraw draws again what changes by time alone.
+// Redraw shows what changes by time alone.
 func (b *Build) Redraw() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if v, ok := b.view.(*buildBoard); ok {
+	switch v := b.view.(type) {
+	case *buildBoard:
 		v.draw(v.lines())
+	case *buildLines:
+		v.tick(holding)
 	}
 }
 
@@ -177,15 +180,12 @@ func WarningDetails(w *buildlog.Warning) string {
 	return b.String()
 }
 
-// rule is docker's line around what it quotes.
-const rule = "--------------------\n"
-
 // placeText quotes a Dockerfile.
 func placeText(p *buildlog.Place) string {
 	if p == nil || p.Excerpt == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s:%d\n%s%s\n%s", p.File, p.Line, rule, strings.Trim(p.Excerpt, "\n"), rule)
+	return strings.Trim(p.Excerpt, "\n") + "\n"
 }
 
 // failed quotes what the failed step said last, and what made it, "" if none failed.

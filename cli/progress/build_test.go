@@ -40,7 +40,7 @@ func aBuild() []happens {
 	return []happens{
 		{0, began(1, "[internal] load build definition from Dockerfile")},
 		{20 * ms, ended(1, "[internal] load build definition from Dockerfile", buildlog.Finished, 20*ms)},
-		{0, buildlog.Event{Warning: &buildlog.Warning{Step: 1, Rule: "StageNameCasing", Message: "Stage name 'A' should be lowercase", Detail: []string{"Stage names should be lowercase"}, URL: "https://docs.docker.com/go/dockerfile/rule/stage-name-casing/", Place: &buildlog.Place{File: "Dockerfile", Line: 1, Excerpt: "   1 | >>> FROM busybox AS A\n"}}}},
+		{0, buildlog.Event{Warning: &buildlog.Warning{Step: 1, Rule: "StageNameCasing", Message: "Stage name 'A' should be lowercase", Detail: []string{"Stage names should be lowercase"}, URL: "https://docs.docker.com/go/dockerfile/rule/stage-name-casing/", Place: &buildlog.Place{File: "Dockerfile", Line: 1, Excerpt: "Dockerfile:1\n-----\n   1 | >>> FROM busybox AS A\n-----\n"}}}},
 		{0, began(2, "[internal] load build context")},
 		{0, buildlog.Event{Transfer: &buildlog.Transfer{Step: 2, Name: "transferring context", Current: 1}}},
 		{300 * ms, buildlog.Event{Transfer: &buildlog.Transfer{Step: 2, Name: "transferring context", Current: 30_000_000, Total: 60_000_000}}},
@@ -66,7 +66,7 @@ func failingBuild() []happens {
 	failed := ended(5, "[3/3] RUN false", buildlog.Failed, 120*ms)
 	failed.Step.Error = `process "/bin/sh -c false" did not complete successfully: exit code: 1`
 	return append(l, happens{0, failed}, happens{0, ended(6, "[other 1/1] RUN sleep 100", buildlog.Canceled, 120*ms)},
-		happens{0, buildlog.Event{Error: &buildlog.Error{Message: "failed to solve: " + failed.Step.Error, Step: 5, Code: 1, Place: &buildlog.Place{File: "Dockerfile", Line: 3, Excerpt: "   2 |     RUN make all\n   3 | >>> RUN false\n   4 |\n"}}}})
+		happens{0, buildlog.Event{Error: &buildlog.Error{Message: "failed to solve: " + failed.Step.Error, Step: 5, Code: 1, Place: &buildlog.Place{File: "Dockerfile", Line: 3, Excerpt: "Dockerfile:3\n-----\n   2 |     RUN make all\n   3 | >>> RUN false\n   4 |\n-----\n"}}}})
 }
 
 // play shows a build and returns what is on the screen in the end, and what was while it

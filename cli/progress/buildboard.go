@@ -26,17 +26,12 @@ type buildBoard struct {
 // boardLog is how many lines of output a step that runs has, at most.
 const boardLog = 6
 
-// again is how much longer a step must have taken to be told of once more.
-const again = 1e8 // 0.1 s
-
 func (b *buildBoard) show(e *buildlog.Event, s *step) error {
 	switch {
 	case e.Step != nil && s.state != buildlog.Started:
-		if s.shown >= 0 && s.took-s.shown < again && s.state != buildlog.Failed {
-			break
+		if s.worthTelling() {
+			b.keep(s)
 		}
-		s.shown = s.took
-		b.keep(s)
 	case b.now().Sub(b.drawn) < often:
 	default:
 		b.draw(b.lines())

@@ -18,18 +18,31 @@ import (
 //	#5 0.512 gcc -c main.c
 //	#5 DONE 1.2s
 //
-// Steps go on side by side: the number says whose a line is.
+// Steps go on side by side: the number says whose a line is. The line of an end is held
+// back until another step is told of: the engine may have more to say of this one.
 type buildLines struct {
 	w     io.Writer
 	steps *steps
 	told  map[string]time.Time // transfers, when they were last told of
+	held  *heldEnd
 }
+
+type heldEnd struct {
+	*step
+	at time.Time
+}
+
+// holding is how long the line of an end is held back.
+const holding = 200 * time.Millisecond
 
 // seldom is how often a transfer that goes on is told of.
 const seldom = 5 * time.Second
 
 func (l *buildLines) show(e *buildlog.Event, s *step) error {
 	var b strings.Builder
+	if l.held != nil && l.held.step != s {
+		l.release(&b)
+	}
 	switch {
 	case e.Step != nil:
 		l.step(&b, s)
@@ -44,15 +57,35 @@ func (l *buildLines) show(e *buildlog.Event, s *step) error {
 	return err
 }
 
+// tick prints what was held back for a while.
+func (l *buildLines) tick(after time.Duration) error {
+	var b strings.Builder
+	if l.held != nil && l.steps.now().Sub(l.held.at) >= after {
+		l.release(&b)
+	}
+	_, err := io.WriteString(l.w, b.String())
+	return err
+}
+
 func (l *buildLines) step(b *strings.Builder, s *step) {
-	if s.shown < 0 {
-		s.shown = 0
+	l.held = nil // this step's
+	if !s.named {
+		s.named = true
 		fmt.Fprintf(b, "#%d %s\n", s.number, s.name)
 	}
 	if s.state == buildlog.Started {
 		return
 	}
 	l.output(b, s)
+	l.held = &heldEnd{s, l.steps.now()}
+}
+
+// release prints the end that was held back.
+func (l *buildLines) release(b *strings.Builder) {
+	s := l.held.step
+	if l.held = nil; !s.worthTelling() {
+		return
+	}
 	switch s.state {
 	case buildlog.Finished:
 		fmt.Fprintf(b, "#%d DONE %s\n", s.number, seconds(s.took))
@@ -97,7 +130,7 @@ func (l *buildLines) transfer(b *strings.Builder, s *step, t *buildlog.Transfer)
 	b.WriteString("\n")
 }
 
-func (l *buildLines) close() error { return nil }
+func (l *buildLines) close() error { return l.tick(0) }
 
 // seconds is a time as one reads it: 0.1s, 12.3s, 1m05s.
 func seconds(d time.Duration) string {

@@ -27,7 +27,8 @@ type step struct {
 	state   buildlog.State
 	began   time.Time     // this run of it
 	took    time.Duration // all its runs, at their end
-	shown   time.Duration // what of that is on the screen for good
+	named   bool          // its name was shown
+	shown   time.Duration // the time that was shown for good with its end; -1: none was
 	failure string
 	log     logTail
 	moves   []*move
@@ -111,6 +112,19 @@ func (st *step) running(now time.Time) time.Duration {
 		return now.Sub(st.began)
 	}
 	return st.took
+}
+
+// again is how much longer a step must have taken to be told of once more.
+const again = 100 * time.Millisecond
+
+// worthTelling reports whether the end of a step has to be shown. A step ends several
+// times when later ones need more of it.
+func (st *step) worthTelling() bool {
+	if st.shown >= 0 && st.took-st.shown < again && st.state != buildlog.Failed {
+		return false
+	}
+	st.shown = st.took
+	return true
 }
 
 // logLines and logLine bound what is kept of a step's output.

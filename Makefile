@@ -27,7 +27,7 @@ help:
 	@echo 'make bench-streams  what ps takes beside 200 clients that stream'
 	@echo 'make fuzz   every fuzz target for a minute each'
 	@echo 'make systemd  the package in Debians that systemd has booted'
-	@echo 'make interop  images to and from skopeo, buildah, podman, crane, oras and docker'
+	@echo 'make interop  images to and from skopeo, buildah, podman, crane, oras and docker; builds by buildx'
 	@echo 'make soak   1,000 containers at once, 1,000 runs in a row, 200 kills of an image store'
 	@echo 'make suite-moby   moby'"'"'s own integration tests against hoy'
 	@echo 'make conformance  the tests of the distribution specification against hoy registry'
@@ -80,7 +80,7 @@ fuzz: build
 # Tools that Debian does not have come as Go modules.
 INTEROP ?= $(HOME)/.cache/hoy-interop
 interop: build tools
-	@for p in github.com/google/go-containerregistry/cmd/crane@v0.22.1 oras.land/oras/cmd/oras@v1.3.6; do GOBIN=$(INTEROP) go install $$p || exit 1; done
+	@for p in github.com/google/go-containerregistry/cmd/crane@v0.22.1 oras.land/oras/cmd/oras@v1.3.6 github.com/docker/buildx/cmd/buildx@v0.36.0; do GOBIN=$(INTEROP) go install $$p || exit 1; done
 	@for p in skopeo buildah podman; do command -v $$p >/dev/null || $(SUDO) apt-get install -y -qq --no-install-recommends $$p >/dev/null || exit 1; done
 	@$(SUDO) env HOY_INTEROP=$(INTEROP) HOY_REFERENCE=$(wildcard $(REFERENCE)/bin) go test -timeout 20m -v ./test/interop
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/platforms"
@@ -117,6 +118,19 @@ func (b *Builder) frontends(workers *bkworker.Controller) (map[string]frontend.F
 	}, nil
 }
 
+// kitVersion is BuildKit's, by which clients know what it can: it knows it itself only as
+// its own programs are built.
+func kitVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path == version.Package {
+				return m.Version
+			}
+		}
+	}
+	return version.Version
+}
+
 // workerOptions put the image store into BuildKit's terms.
 func (b *Builder) workerOptions() (base.WorkerOpt, error) {
 	var o base.WorkerOpt
@@ -133,7 +147,7 @@ func (b *Builder) workerOptions() (base.WorkerOpt, error) {
 	return base.WorkerOpt{
 		ID: workerID, Root: b.o.Root, Labels: labels,
 		Platforms:       []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
-		BuildkitVersion: client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
+		BuildkitVersion: client.BuildkitVersion{Package: version.Package, Version: kitVersion(), Revision: version.Revision},
 		Executor:        newStepExecutor(&b.o),
 		Snapshotter: &snapshots{
 			Snapshotter: containerdsnapshot.NewSnapshotter(p.Snapshotter, p.Snapshots, p.Namespace, nil), store: b.o.Images, ready: map[string]string{},

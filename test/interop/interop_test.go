@@ -1,6 +1,7 @@
 // Package interop shows that images go between hoy and other tools by archives, and by a registry with
 // the same digests both ways: skopeo, buildah and podman of Debian, crane and oras, and
 // the engine that docker's behaviour is read off.
+// And that buildx builds with it.
 package interop
 
 import (

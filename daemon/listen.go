@@ -63,7 +63,7 @@ func (o *Options) tcpAddress(address string) (string, error) {
 	return address, err
 }
 
-// listen opens the listeners of all hosts; none stays open when one fails.
+// listen opens the listeners of all hosts, once each; none stays open when one fails.
 func (o *Options) listen() (l []net.Listener, err error) {
 	defer func() {
 		if err != nil {
@@ -72,11 +72,16 @@ func (o *Options) listen() (l []net.Listener, err error) {
 			}
 		}
 	}()
+	given := map[string]bool{}
 	for _, host := range o.Hosts {
 		scheme, rest, err := o.splitHost(host)
 		if err != nil {
 			return l, err
 		}
+		if given[scheme+rest] {
+			continue
+		}
+		given[scheme+rest] = true
 		var some []net.Listener
 		switch scheme {
 		case "unix":

@@ -115,3 +115,15 @@ func TestListenUnix(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A host that is named twice, by a flag and by a file as it were, is one.
+func TestHostsAreOpenedOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := (&Options{Hosts: []string{"unix://" + path, path}}).listen()
+	if err != nil || len(l) != 1 {
+		t.Errorf("%d listeners, %v", len(l), err)
+	}
+	for _, one := range l {
+		one.Close()
+	}
+}

@@ -12,8 +12,9 @@ import (
 	"hoy/lib/version"
 )
 
-// Main is hoyd: `hoyd serve`, `hoyd --version`. Linked as dockerd it is `hoyd serve`.
-// It returns the exit code.
+// Main is hoyd: `hoyd serve`, `hoyd --version`. Linked as dockerd it is `hoyd serve`, and
+// warns of TCP without clients' certificates, as dockerd does, where hoyd refuses it. It
+// returns the exit code.
 func Main(args []string, stdout, stderr io.Writer) int {
 	name, rest := filepath.Base(args[0]), args[1:]
 	if name != "dockerd" {
@@ -34,14 +35,14 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if len(rest) == 1 && rest[0] == "help" {
 		rest = []string{"--help"}
 	}
-	if err := serve(rest, stdout, stderr); err != nil {
+	if err := serve(rest, name == "dockerd", stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "hoyd:", err)
 		return 1
 	}
 	return 0
 }
 
-func serve(args []string, stdout, stderr io.Writer) error {
+func serve(args []string, dockerd bool, stdout, stderr io.Writer) error {
 	o, warnings, err := Parse(args)
 	if errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprint(stdout, Usage())
@@ -50,6 +51,7 @@ func serve(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	o.Plain = o.Plain || dockerd
 	for _, w := range warnings {
 		fmt.Fprintln(stderr, "hoyd: warning:", w)
 	}

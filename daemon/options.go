@@ -35,7 +35,7 @@ type Options struct {
 
 	TLS, TLSVerify             bool
 	TLSCACert, TLSCert, TLSKey string // files; empty: ca.pem, cert.pem, key.pem where docker looks for them
-	Plain                      bool   // TCP without client certificates was asked for in so many words
+	Plain                      bool   // TCP without client certificates is meant: asked for in so many words, or by a link named dockerd
 	MetricsAddr                string // host:port for Prometheus; empty: none
 	MinAPI                     string // oldest API version that is answered, "1.44"
 	ShutdownTimeout            int    // seconds that requests may go on when the engine ends; negative: until they are done

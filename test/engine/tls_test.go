@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,7 +134,7 @@ func dockers(t *testing.T, dir string, answered bool) {
 }
 
 // TestPlainTCP: what others than this machine reach without TLS must be asked for in
-// so many words, and warns.
+// so many words, or of dockerd, and warns.
 func TestPlainTCP(t *testing.T) {
 	rootful.Check(t)
 	e := Start(t)
@@ -142,13 +143,23 @@ func TestPlainTCP(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "would be root on this machine") {
 		t.Errorf("%v: %s", err, out)
 	}
-	e.flags = append(e.flags, "--host", "tcp://0.0.0.0:2375", "--tls=false")
+	flags := append(slices.Clip(e.flags), "--host", "tcp://0.0.0.0:2375")
+	hoyd := flags[0]
+	dockerd := filepath.Join(t.TempDir(), "dockerd")
+	if err := os.Symlink(hoyd, dockerd); err != nil {
+		t.Fatal(err)
+	}
+	for _, e.flags = range [][]string{append(slices.Clip(flags), "--tls=false"), append([]string{dockerd}, flags[2:]...)} {
+		e.Up()
+		if err := httpGet("http://127.0.0.1:2375/_ping"); err != nil {
+			t.Error(err)
+		}
+		const warning = "API is accessible on http://0.0.0.0:2375 without encryption"
+		if got := e.Hoy("info", "--format", "{{.Warnings}}"); !strings.Contains(got, warning) || !strings.Contains(e.Log(), warning) {
+			t.Errorf("%s: no warning: %s\n%s", e.flags[0], got, e.Log())
+		}
+		e.Kill()
+	}
+	e.flags = flags[:len(flags)-2]
 	e.Up()
-	if err := httpGet("http://127.0.0.1:2375/_ping"); err != nil {
-		t.Error(err)
-	}
-	const warning = "API is accessible on http://0.0.0.0:2375 without encryption"
-	if got := e.Hoy("info", "--format", "{{.Warnings}}"); !strings.Contains(got, warning) || !strings.Contains(e.Log(), warning) {
-		t.Errorf("no warning: %s\n%s", got, e.Log())
-	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -71,7 +72,6 @@ esac
 if [ "$1" = --version ]; then
 	exec %[1]s --version
 fi
-set -- serve "$@"
 if [ -n "$DOCKER_TEST_RESOLV_CONF_PATH" ]; then
 	exec unshare --mount --propagation unchanged sh -c '
 		mount --make-slave / && mount --bind "$DOCKER_TEST_RESOLV_CONF_PATH" /etc/resolv.conf && exec "$@"' sh %[1]s "$@"
@@ -79,7 +79,8 @@ fi
 exec %[1]s "$@"
 `
 
-// link puts hoyd under the name of dockerd into a directory of its own.
+// link puts hoyd under the name of dockerd, behind the wrapper, into directories of their
+// own.
 func (o *options) link() error {
 	if o.reference != "" {
 		return nil
@@ -95,7 +96,11 @@ func (o *options) link() error {
 	if err := os.Remove(name); err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	return os.WriteFile(name, fmt.Appendf(nil, wrapper, hoyd), 0o755)
+	linked := filepath.Join(o.cache, "linked", "dockerd")
+	if err := errors.Join(os.RemoveAll(filepath.Dir(linked)), os.Mkdir(filepath.Dir(linked), 0o755), os.Symlink(hoyd, linked)); err != nil {
+		return err
+	}
+	return os.WriteFile(name, fmt.Appendf(nil, wrapper, linked), 0o755)
 }
 
 // bin is the directory of the engine under test.

@@ -135,7 +135,7 @@ func (l *buildLines) close() error { return l.tick(0) }
 // seconds is a time as one reads it: 0.1s, 12.3s, 1m05s.
 func seconds(d time.Duration) string {
 	if d < time.Minute {
-		return fmt.Sprintf("%.1fs", d.Seconds())
+		return fmt.Sprintf("%.1fs", max(d, 0).Seconds())
 	}
 	return duration(d)
 }

@@ -90,6 +90,7 @@ func handler(ctx context.Context, o builtin.Options, dir string) (h http.Handler
 	}
 	// Layers that are fetched from elsewhere, as those of Windows: a manifest may name them.
 	c.Validation.Manifests.URLs.Allow = []string{"^https?://"}
+	c.Catalog.MaxEntries = 1000 // as its own configuration files have it: without one it lists none
 	c.HTTP.Secret = rand.Text() // of the state of uploads, which clients hold: it lasts as long as this process
 	return handlers.NewApp(ctx, c), nil
 }

@@ -113,6 +113,18 @@ func TestRegistry(t *testing.T) {
 	if code, _ := r.do(t, "DELETE", "/v2/x/blobs/"+blob, "", ""); code != 405 {
 		t.Errorf("delete where that is not let: %d", code)
 	}
+	// A repository is listed from its first manifest on, which makes this folder.
+	if err := os.Mkdir(filepath.Join(dir, "docker/registry/v2/repositories/x/_manifests"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := r.client.Get(r.url + "/v2/_catalog")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if list, err := io.ReadAll(resp.Body); err != nil || string(list) != "{\"repositories\":[\"x\"]}\n" {
+		t.Errorf("catalog: %s, %v", list, err)
+	}
 	r.stop()
 	if err := <-r.ended; err != nil {
 		t.Errorf("ended: %v", err)

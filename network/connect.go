@@ -76,7 +76,15 @@ func (n *Networks) connectOnce(ctx context.Context, containerID string, netns *o
 }
 
 // Disconnect takes a running container off a network.
-func (n *Networks) Disconnect(ctx context.Context, containerID string, netns *os.File, network string) (_ *Sandbox, err error) {
+func (n *Networks) Disconnect(ctx context.Context, containerID string, netns *os.File, network string) (s *Sandbox, err error) {
+	err = n.retry(func() (err error) {
+		s, err = n.disconnectOnce(ctx, containerID, netns, network)
+		return err
+	})
+	return s, err
+}
+
+func (n *Networks) disconnectOnce(ctx context.Context, containerID string, netns *os.File, network string) (_ *Sandbox, err error) {
 	c, end, err := n.begin(ctx, containerID, netns)
 	if err != nil {
 		return nil, err

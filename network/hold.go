@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/keeper"
+	"hoy/lib/fault"
 	"hoy/network/firewall"
 	"hoy/network/hostports"
 )
@@ -32,7 +33,11 @@ func (c *change) hold() error {
 	if !n.held(c.s) && !n.held(c.was) {
 		return nil
 	}
-	c.undo.Add(func() { n.warn("give back what the keeper holds of a network", c.holdAgain()) })
+	c.undo.Add(func() {
+		if err := c.holdAgain(); !fault.Is(err, fault.NotFound) { // or else Rehold does it
+			n.warn("give back what the keeper holds of a network", err)
+		}
+	})
 	if !n.held(c.s) {
 		return n.keeper.ReleaseNetwork(c.ctx, c.s.ContainerID, c.s.Generation)
 	}
@@ -51,8 +56,18 @@ func (c *change) hold() error {
 	for i := range h.Ports {
 		h.Ports[i].Socket = c.socket(h.Ports[i].Proto, h.Ports[i].Host)
 	}
-	return n.keeper.HoldNetwork(c.ctx, h)
+	err := n.keeper.HoldNetwork(c.ctx, h)
+	if fault.Is(err, fault.NotFound) {
+		return notHeld{err}
+	}
+	return err
 }
+
+// notHeld is the error of a keeper that lacks what the one had that died: Rehold has not
+// come to this container yet.
+type notHeld struct{ error }
+
+func (e notHeld) Unwrap() error { return e.error }
 
 // socket returns the socket that this change has opened for a port of the host, or nil.
 func (c *change) socket(proto string, host netip.AddrPort) *os.File {

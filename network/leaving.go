@@ -1,5 +1,10 @@
 package network
 
+import (
+	"errors"
+	"time"
+)
+
 // Leaving tells that a container has ended, and that Detach follows soon: its networks may
 // be removed, and its addresses and ports asked for. Who does waits for Detach.
 func (n *Networks) Leaving(containerID string) {
@@ -21,12 +26,26 @@ func (n *Networks) awaitLeaving() (any bool) {
 	return any
 }
 
-// retry calls f, and again if it has failed while containers were leaving: what it wants
-// may have been theirs.
+// patience is how long a change waits for a new keeper to hold what the former one did.
+const patience = 5 * time.Second
+
+// retry calls f, and again if it has failed while containers were leaving, since what it
+// wants may have been theirs, or when it was quicker than Rehold.
 func (n *Networks) retry(f func() error) error {
+	n.mu.Lock()
+	reheld := n.reheld
+	n.mu.Unlock()
 	err := f()
 	if err == nil {
 		return nil
+	}
+	if errors.As(err, new(notHeld)) {
+		select {
+		case <-reheld:
+			return f()
+		case <-time.After(patience):
+			return err
+		}
 	}
 	n.mu.Lock()
 	again := n.awaitLeaving()

@@ -81,6 +81,7 @@ type Networks struct {
 	mu       sync.Mutex
 	started  bool                // endpoints are kept ready
 	left     sync.Cond           // a container is not attached any more
+	reheld   chan struct{}       // closed when Rehold is through, for another one
 	loose    map[hostPort]bool   // published ports that no socket holds
 	segments map[string]*segment // by network id
 	attached map[string]*member  // by container id

@@ -26,7 +26,7 @@ func Open(ctx context.Context, o Options) (*Networks, error) {
 	if o.Ready == 0 {
 		o.Ready = 8
 	}
-	n := &Networks{opts: o, firewall: o.Firewall, keeper: o.Keeper, segments: map[string]*segment{}, attached: map[string]*member{}, loose: map[hostPort]bool{}}
+	n := &Networks{opts: o, firewall: o.Firewall, keeper: o.Keeper, segments: map[string]*segment{}, attached: map[string]*member{}, loose: map[hostPort]bool{}, reheld: make(chan struct{})}
 	n.left.L = &n.mu
 	n.anywhere = hostports.Any()
 	if o.Firewall == nil {

@@ -20,6 +20,10 @@ func (n *Networks) Rehold(ctx context.Context, netns func(containerID string) (*
 			n.opts.Log.Warn("a container's published ports are not held, or its names not answered", "container", m.now.ContainerID, "error", err)
 		}
 	}
+	n.mu.Lock()
+	close(n.reheld)
+	n.reheld = make(chan struct{})
+	n.mu.Unlock()
 	return n.nameAll(ctx)
 }
 

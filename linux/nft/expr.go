@@ -176,6 +176,21 @@ func register(n uint32) uint32 {
 
 // Matches.
 
+// SourceOf is the key source address . destination port.
+func SourceOf(family Type) Expr {
+	address, n := payload(family, false, 0)
+	return join(Family(family), address, Expr{&expr.Payload{DestRegister: register(n), Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}})
+}
+
+// Often matches what comes more often than perMinute times a minute with the same key,
+// beyond burst at once. set is one that Counts.
+func Often(key Expr, set string, perMinute uint64, burst uint32) Expr {
+	const update = 1 // NFT_DYNSET_OP_UPDATE
+	return join(key, Expr{&expr.Dynset{SrcRegKey: reg1, SetName: set, Operation: update, Exprs: []expr.Any{
+		&expr.Limit{Type: expr.LimitTypePkts, Rate: perMinute, Unit: expr.LimitTimeMinute, Burst: burst, Over: true},
+	}}})
+}
+
 // Family matches IPv4 or IPv6 packets.
 func Family(family Type) Expr {
 	f := byte(ipv4)

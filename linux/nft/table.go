@@ -1,6 +1,8 @@
 package nft
 
 import (
+	"time"
+
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
@@ -18,11 +20,15 @@ type Table struct {
 type Set struct {
 	Name     string
 	Key      Type
-	Data     Type // zero: a set
-	Interval bool // its keys are ranges: an element for each begin, and for each end one behind it
+	Data     Type          // zero: a set
+	Interval bool          // its keys are ranges: an element for each begin, and for each end one behind it
+	Counts   time.Duration // its elements are made by packets (Often), and go when there was none for so long
 	Comment  string
 	Elements []Element
 }
+
+// maxCounted bounds the elements that packets can make.
+const maxCounted = 1 << 16
 
 // Element is a member of a set or map.
 type Element struct {
@@ -121,6 +127,9 @@ func (r Rule) exprs() []expr.Any {
 
 func (s Set) native(t *nftables.Table) *nftables.Set {
 	n := &nftables.Set{Table: t, Name: s.Name, KeyType: s.Key, DataType: s.Data, IsMap: s.Data.Name != "", Interval: s.Interval, Comment: cut(s.Comment)}
+	if s.Counts > 0 {
+		n.Dynamic, n.HasTimeout, n.Timeout, n.Size = true, true, s.Counts, maxCounted
+	}
 	n.KeyByteOrder = binaryutil.BigEndian
 	if s.Key.Name == IfName.Name {
 		n.KeyByteOrder = binaryutil.NativeEndian

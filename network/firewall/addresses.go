@@ -43,6 +43,11 @@ func (p Policy) sets() (all []*AddressSet, names map[string]string) {
 	return all, names
 }
 
+// limits tells whether a rule counts connections. Those of zones do not.
+func (p Policy) limits() bool {
+	return slices.ContainsFunc(p.Rules, func(r PolicyRule) bool { return r.Limited })
+}
+
 // nftSets are they as the table has them.
 func (p Policy) nftSets() (list []nft.Set) {
 	all, names := p.sets()

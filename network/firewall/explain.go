@@ -57,7 +57,11 @@ func explainRules(rules []PolicyRule, port Port, within []string, all *[]Answer)
 				*all = append(*all, Answer{peers(who), !r.Zone.Refuse, "zone " + r.Zone.Name + ": by default"})
 			}
 		} else {
-			*all = append(*all, Answer{peers(who), !r.Refuse, r.Comment})
+			why := r.Comment
+			if r.Limited {
+				why = fmt.Sprintf("%s, at most %d times a minute from an address", why, limitRate)
+			}
+			*all = append(*all, Answer{peers(who), !r.Refuse, why})
 		}
 		if len(r.who()) == 0 {
 			return true

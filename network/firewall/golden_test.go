@@ -82,6 +82,8 @@ var scenarios = []struct {
 		{Comment: "80/tcp", Proto: "tcp", First: 80, Last: 80},
 		{Comment: "from the office, but not its guests", From: prefixOf("198.51.100.128/25"), Refuse: true},
 		{Comment: "from the office", From: prefixOf("198.51.100.0/24"), Proto: "udp", First: 6000, Last: 6100},
+		{Comment: "limited", To: prefixOf("0.0.0.0/0"), Proto: "tcp", First: 22, Last: 22, Limited: true},
+		{Comment: "limited", To: prefixOf("::/0"), Proto: "tcp", First: 22, Last: 22, Limited: true},
 		{Comment: "not from the robots", FromSet: robots, Refuse: true},
 		{Comment: "only from the office", FromSet: office, Not: true, Proto: "tcp", First: 81, Last: 81, Refuse: true},
 		{Comment: "eth1", In: "eth1", Zone: &Zone{Name: "dmz", Refuse: true, Rules: []PolicyRule{{Comment: "https", Proto: "tcp", First: 443, Last: 443}}}},

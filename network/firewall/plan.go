@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"hoy/linux/nft"
 )
@@ -27,6 +28,9 @@ var (
 
 	open4 = nft.Set{Name: "open4", Key: nft.Concat(nft.IPv4, nft.Proto, nft.Service), Comment: "ports of containers that are routed to"}
 	open6 = nft.Set{Name: "open6", Key: nft.Concat(nft.IPv6, nft.Proto, nft.Service), Comment: "ports of containers that are routed to"}
+
+	limited4 = nft.Set{Name: "limited4", Key: nft.Concat(nft.IPv4, nft.Service), Counts: time.Minute, Comment: "who comes how often to a port that is limited"}
+	limited6 = nft.Set{Name: "limited6", Key: nft.Concat(nft.IPv6, nft.Service), Counts: time.Minute, Comment: "who comes how often to a port that is limited"}
 
 	links4 = nft.Set{Name: "links4", Key: nft.Concat(nft.IPv4, nft.IPv4, nft.Proto, nft.Service), Comment: "containers that reach each other on a network where others do not"}
 	links6 = nft.Set{Name: "links6", Key: nft.Concat(nft.IPv6, nft.IPv6, nft.Proto, nft.Service), Comment: "containers that reach each other on a network where others do not"}
@@ -74,6 +78,9 @@ func plan(name string, s state, p Policy) nft.Table {
 	}
 	t.Chains = append(t.Chains, p.chains()...)
 	t.Sets = p.nftSets()
+	if p.limits() {
+		t.Sets = append(t.Sets, limited4, limited6)
+	}
 	for _, set := range []nft.Set{bridges, into, outOf, source, published4, published4At, published6, published6At, unguarded, open4, open6, links4, links6} {
 		set.Elements = elements[set.Name]
 		t.Sets = append(t.Sets, set)

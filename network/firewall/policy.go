@@ -3,6 +3,7 @@ package firewall
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"hoy/linux/nft"
 )
@@ -31,6 +32,10 @@ type PolicyRule struct {
 	Proto       string       // tcp, udp or sctp
 	First, Last uint16       // destination port
 	SourcePort  [2]uint16    // first and last
+
+	// Limited lets in an address limitRate times a minute at each port, and refuses it
+	// beyond (ufw limit). From or To says which family.
+	Limited bool
 
 	Refuse bool
 	Zone   *Zone // instead: its rules decide, and its default
@@ -78,7 +83,7 @@ func (p Policy) chains() []nft.Chain {
 			zones[r.Zone.Name] = true
 			all = append(all, r.Zone.chain(sets))
 		}
-		first.Rules = append(first.Rules, r.rule(sets))
+		first.Rules = append(first.Rules, r.rules(sets)...)
 	}
 	first.Rules = append(first.Rules, verdictRule(p.Firewall+": by default", p.Refuse))
 	return append(all, first)
@@ -89,7 +94,7 @@ func zoneChain(name string) string { return admission + "-" + name }
 func (z *Zone) chain(sets map[string]string) nft.Chain {
 	c := nft.Chain{Name: zoneChain(z.Name)}
 	for _, r := range z.Rules {
-		c.Rules = append(c.Rules, r.rule(sets))
+		c.Rules = append(c.Rules, r.rules(sets)...)
 	}
 	c.Rules = append(c.Rules, verdictRule("zone "+z.Name+": by default", z.Refuse))
 	return c
@@ -102,8 +107,30 @@ func verdictRule(comment string, refuse bool) nft.Rule {
 	return nft.NewRule(comment, nft.Return())
 }
 
-// rule is the rule in the table; sets are the names of address sets there.
-func (r PolicyRule) rule(sets map[string]string) nft.Rule {
+// rules is the rule in the table; sets are the names of address sets there.
+func (r PolicyRule) rules(sets map[string]string) []nft.Rule {
+	do := r.matches(sets)
+	switch {
+	case r.Zone != nil:
+		return []nft.Rule{nft.NewRule(r.Comment, append(do, nft.Goto(zoneChain(r.Zone.Name)))...)}
+	case r.Refuse:
+		return []nft.Rule{nft.NewRule(r.Comment, append(do, nft.Accept())...)}
+	}
+	in := nft.NewRule(r.Comment, append(slices.Clone(do), nft.Return())...)
+	if !r.Limited {
+		return []nft.Rule{in}
+	}
+	key, set := nft.SourceOf(nft.IPv4), limited4.Name
+	if r.From.IsValid() && r.From.Addr().Is6() || r.To.IsValid() && r.To.Addr().Is6() {
+		key, set = nft.SourceOf(nft.IPv6), limited6.Name
+	}
+	return []nft.Rule{nft.NewRule(r.Comment+": too often", append(do, nft.Often(key, set, limitRate, limitBurst), nft.Accept())...), in}
+}
+
+// ufw's limit refuses the sixth connection within half a minute.
+const limitRate, limitBurst = 12, 5
+
+func (r PolicyRule) matches(sets map[string]string) []nft.Expr {
 	var do []nft.Expr
 	if r.In != "" {
 		do = append(do, nft.InLinkLike(r.In))
@@ -126,15 +153,7 @@ func (r PolicyRule) rule(sets map[string]string) nft.Rule {
 	if r.Last != 0 {
 		do = append(do, nft.DestinationPorts(r.First, r.Last))
 	}
-	switch {
-	case r.Zone != nil:
-		do = append(do, nft.Goto(zoneChain(r.Zone.Name)))
-	case r.Refuse:
-		do = append(do, nft.Accept())
-	default:
-		do = append(do, nft.Return())
-	}
-	return nft.NewRule(r.Comment, do...)
+	return do
 }
 
 func prefix(p netip.Prefix, not bool, match func(netip.Prefix) nft.Expr) nft.Expr {

@@ -51,6 +51,9 @@ func say(r firewall.PolicyRule) string {
 	if r.FromSet != nil {
 		s += fmt.Sprint(map[bool]string{false: " from ", true: " not from "}[r.Not], *r.FromSet)
 	}
+	if r.Limited {
+		s += " limited"
+	}
 	if r.To.IsValid() {
 		s += " to " + r.To.String()
 	}
@@ -134,14 +137,14 @@ COMMIT
 		"let in tcp 53-53 from 10.0.0.0/8: ufw allow 53 from 10.0.0.0/8",
 		"let in udp 53-53 from 10.0.0.0/8: ufw allow 53 from 10.0.0.0/8",
 		"refuse tcp 80-80 to 0.0.0.0/0 by eth0: ufw deny 80/tcp on eth0",
-		"let in tcp 2222-2222 to 0.0.0.0/0: ufw limit 2222/tcp",
+		"let in tcp 2222-2222 limited to 0.0.0.0/0: ufw limit 2222/tcp",
 		"let in tcp 23-23 to 0.0.0.0/0: ufw allow 23/tcp",
 		"let in tcp 80-80 sport 1024-1024 to 192.0.2.1/32: ufw allow 80,8000:8100/tcp to 192.0.2.1 port 1024",
 		"let in tcp 8000-8100 sport 1024-1024 to 192.0.2.1/32: ufw allow 80,8000:8100/tcp to 192.0.2.1 port 1024",
 		"refuse udp 137-137 to 0.0.0.0/0: ufw: after.rules",
 		"refuse from ::/0: ufw: IPV6=no",
 	)
-	if !s.Policy.Refuse || len(s.Warnings) != 4 {
+	if !s.Policy.Refuse || len(s.Warnings) != 3 {
 		t.Errorf("refuse %v, with %d warnings:\n%s", s.Policy.Refuse, len(s.Warnings), strings.Join(s.Warnings, "\n"))
 	}
 }

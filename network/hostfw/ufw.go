@@ -83,9 +83,6 @@ type ufwFile struct {
 func (u *ufwFile) line(line string) {
 	if t, ok := strings.CutPrefix(line, "### tuple ### "); ok {
 		u.tuple = ufwCommand(t)
-		if strings.HasPrefix(t, "limit") {
-			u.warn("%s: how often is not limited for published ports", u.tuple)
-		}
 		return
 	}
 	r, ok := parseRule(line)
@@ -122,6 +119,7 @@ func (u *ufwFile) line(line string) {
 	if comment == "" || !strings.Contains(u.name, "/user") {
 		comment = "ufw: " + u.name[strings.LastIndex(u.name, "/")+1:]
 	}
+	r.match.Limited = strings.HasSuffix(r.target, "-user-limit-accept")
 	u.state.Policy.Rules = append(u.state.Policy.Rules, r.rules(comment, refuse)...)
 }
 

@@ -3,6 +3,7 @@ package hostfw
 import (
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,6 +57,18 @@ func TestUFW(t *testing.T) {
 	ufw("insert", "1", "deny", "from", "192.0.2.2", "to", "any", "port", "8081")
 	e.becomes(w, "udp peer 192.0.2.1:8080", "udp far 192.0.2.1:8080 no", "tcp peer 192.0.2.1:8080 no",
 		"udp peer 192.0.2.1:8081 no", "udp peer [2001:db8:2::1]:8080 no")
+
+	ufw("limit", "8081/tcp")
+	e.becomes(w, "tcp far 192.0.2.1:8081")
+	var in []bool
+	for range 12 { // of which ufw lets five in at once
+		in = append(in, w.Far.Ask("tcp", "192.0.2.1:8081", lan.Silence) != "")
+	}
+	if in[11] || !slices.Contains(in, true) {
+		t.Errorf("ufw limits how often somebody comes, and of 12 times these led in: %v", in)
+	}
+	e.becomes(w, "tcp far [2001:db8:2::1]:8081")
+	ufw("delete", "limit", "8081/tcp")
 
 	ufw("default", "allow", "incoming")
 	ufw("deny", "in", "on", "lan0", "to", "any", "port", "8080", "proto", "tcp")

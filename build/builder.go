@@ -101,6 +101,7 @@ func Open(ctx context.Context, o Options) (*Builder, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	kitLog(o.Log)
 	wholeLogs()
 	if err := sweep(&o); err != nil {
 		return nil, fmt.Errorf("cannot tidy up after builds: %w", err)

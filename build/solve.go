@@ -2,12 +2,14 @@ package build
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	control "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/identity"
+	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/solver/pb"
 	"google.golang.org/grpc/metadata"
 
@@ -128,10 +130,18 @@ func (b *Builder) solve(ctx context.Context, s *control.SolveRequest, trace func
 		case <-time.After(traceWait):
 			t.mute()
 		}
-		return nil, err
+		return nil, without(s, err)
 	}
 	<-told
 	return &Result{ImageID: resp.ExporterResponse[exptypes.ExporterImageDigestKey], Attrs: resp.ExporterResponse}, nil
+}
+
+// without says of a build without a session what it lacked one for.
+func without(s *control.SolveRequest, err error) error {
+	if s.Session == "" && errors.Is(err, session.ErrNoActiveSessions) {
+		return fault.New(fault.Invalid, "the build needs secrets, ssh or files of a client, which come by its session only (DOCKER_BUILDKIT=1): %w", err)
+	}
+	return err
 }
 
 // traceWait is how long the first event of a failed build's trace may take.

@@ -81,7 +81,13 @@ func (i images) Remove(ctx context.Context, ref string, o server.ImageRemoveOpti
 			return users(i.containers.UsersOfManifest(manifest))
 		})
 	}
-	removed, err := i.store.Remove(ctx, ref, o.Force, func(id string) []image.User { return users(i.containers.Users(id)) })
+	using := func(id string) []image.User { return users(i.containers.Users(id)) }
+	removed, err := i.store.Remove(ctx, ref, o.Force, using)
+	if n := len(removed); err == nil && o.PruneChildren && n > 0 && removed[n-1].Deleted != "" {
+		var above []apiimage.DeleteResponse
+		above, err = i.store.RemoveOrphans(ctx, img.Parent, using)
+		removed = append(removed, above...)
+	}
 	for _, r := range removed {
 		if r.Untagged != "" {
 			i.event(events.ActionUnTag, img.ID, r.Untagged, nil)

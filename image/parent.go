@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
+	"github.com/containerd/errdefs"
+	apiimage "github.com/moby/moby/api/types/image"
 	"github.com/opencontainers/go-digest"
 
 	"hoy/lib/fault"
@@ -48,4 +51,37 @@ func (s *Store) SetParent(ctx context.Context, id, parent string) error {
 func (s *Store) Present() func(id string) bool {
 	targets := s.index.Load().targets
 	return func(id string) bool { return targets[digest.Digest(id)] != nil }
+}
+
+// RemoveOrphans removes an image that has no name, nobody uses, and no other image was
+// made of, and then those above it by the same rule, as Remove does with what it removes.
+// parent is the ID of the first; "": there is none.
+func (s *Store) RemoveOrphans(ctx context.Context, parent string, users func(imageID string) []User) ([]apiimage.DeleteResponse, error) {
+	ctx = namespaced(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []apiimage.DeleteResponse
+	for parent != "" {
+		ix := s.index.Load()
+		im := ix.targets[digest.Digest(parent)]
+		if im == nil || len(im.RepoTags)+len(im.RepoDigests) > 0 || ix.hasChild(parent) || users != nil && len(users(parent)) > 0 {
+			break
+		}
+		if err := s.images.Delete(ctx, danglingName(im.Target.Digest)); err != nil && !errdefs.IsNotFound(err) {
+			return out, fmt.Errorf("cannot remove image %s: %w", parent, err)
+		}
+		out = append(out, apiimage.DeleteResponse{Deleted: im.ID})
+		if err := s.refresh(ctx); err != nil {
+			return out, err
+		}
+		parent = im.Parent
+	}
+	if len(out) > 0 {
+		s.collectSoon()
+	}
+	return out, nil
+}
+
+func (ix *index) hasChild(id string) bool {
+	return slices.ContainsFunc(ix.list, func(im *Image) bool { return im.Parent == id })
 }

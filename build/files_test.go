@@ -56,11 +56,13 @@ func fetched(t *testing.T, fetches map[string]int, folders ...buildfiles.Named) 
 		w.CloseWithError(err)
 		sent <- err
 	}()
-	f, err := buildfiles.Receive(r, func(w buildfiles.Want) error {
-		if fetches != nil {
-			fetches[w.Folder+"/"+w.Name]++
+	f, err := buildfiles.Receive(r, func(wants []buildfiles.Want) error {
+		for _, w := range wants {
+			if fetches != nil {
+				fetches[w.Folder+"/"+w.Name]++
+			}
 		}
-		s.Want(w)
+		s.Want(wants)
 		return nil
 	})
 	if err != nil {

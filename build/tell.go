@@ -40,11 +40,11 @@ func NewTeller(say func(buildlog.Event)) *Teller {
 	return &Teller{say: say, steps: map[string]*toldStep{}}
 }
 
-// Want asks the client for a file.
-func (t *Teller) Want(w buildfiles.Want) error {
+// Want asks the client for files.
+func (t *Teller) Want(w []buildfiles.Want) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.say(buildlog.Event{Want: &w})
+	t.say(buildlog.Event{Wants: w})
 	return nil
 }
 
@@ -66,11 +66,7 @@ func (t *Teller) Status(s *control.StatusResponse) {
 		}
 	}()
 	for _, p := range s.Statuses {
-		name := p.ID
-		if p.Name != "" {
-			name = p.Name
-		}
-		t.say(buildlog.Event{Transfer: &buildlog.Transfer{Step: t.number(p.Vertex), Name: name, Current: p.Current, Total: p.Total, Done: p.Completed != nil}})
+		t.say(buildlog.Event{Transfer: &buildlog.Transfer{Step: t.number(p.Vertex), Name: p.ID, Current: p.Current, Total: p.Total, Done: p.Completed != nil}})
 	}
 	for _, l := range s.Logs {
 		t.say(buildlog.Event{Log: &buildlog.Log{Step: t.number(l.Vertex), Stream: int(l.Stream), Data: l.Msg}})

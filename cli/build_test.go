@@ -46,9 +46,9 @@ func (f *fake) builds(events ...buildlog.Event) *asked {
 			return
 		}
 		e := json.NewEncoder(w)
-		if err := got.read(m, func(w buildfiles.Want) error {
+		if err := got.read(m, func(w []buildfiles.Want) error {
 			defer flush.Flush()
-			return e.Encode(buildlog.Event{Want: &w})
+			return e.Encode(buildlog.Event{Wants: w})
 		}); err != nil {
 			f.t.Error(err)
 			return
@@ -60,7 +60,7 @@ func (f *fake) builds(events ...buildlog.Event) *asked {
 	return got
 }
 
-func (a *asked) read(m *multipart.Reader, want func(buildfiles.Want) error) error {
+func (a *asked) read(m *multipart.Reader, want func([]buildfiles.Want) error) error {
 	a.parts, a.data = nil, map[string][]byte{}
 	for {
 		p, err := m.NextPart()
@@ -81,7 +81,7 @@ func (a *asked) read(m *multipart.Reader, want func(buildfiles.Want) error) erro
 }
 
 // fetch asks for all files, whose texts are in data by folder and name.
-func (a *asked) fetch(r io.Reader, want func(buildfiles.Want) error) error {
+func (a *asked) fetch(r io.Reader, want func([]buildfiles.Want) error) error {
 	f, err := buildfiles.Receive(r, want)
 	if err != nil {
 		return err

@@ -88,8 +88,8 @@ func (c *Client) Build(ctx context.Context, o BuildOptions, f func(*buildlog.Eve
 	var failure error
 	err = stream(ctx, c, r, func(e *buildlog.Event) error {
 		switch {
-		case e.Want != nil:
-			files.Want(*e.Want)
+		case e.Wants != nil:
+			files.Want(e.Wants)
 			return nil
 		case e.Error != nil:
 			failure = &BuildFailure{Why: *e.Error}

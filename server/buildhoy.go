@@ -86,8 +86,8 @@ func (p *buildParts) close() {
 	}
 }
 
-// buildParts reads the body up to the context. want asks the client for a file.
-func (r *request) buildParts(b *build.Request, want func(buildfiles.Want) error) (*buildParts, error) {
+// buildParts reads the body up to the context. want asks the client for files.
+func (r *request) buildParts(b *build.Request, want func([]buildfiles.Want) error) (*buildParts, error) {
 	p := &buildParts{}
 	if r.Header.Get("Content-Type") == "" {
 		return p, nil // a remote context, and nothing else

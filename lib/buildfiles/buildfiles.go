@@ -3,7 +3,7 @@
 //
 //	command line                                engine
 //	every file of every folder   --body-->      what is here already, as it was?
-//	                             <--events--    Want 1, Want 2, …
+//	                             <--events--    Wants 1, 2, …
 //	1: bytes; 2: bytes; …        --body-->
 //
 // The body is a sequence of frames: a letter, the length of the rest (4 bytes, big endian),
@@ -13,6 +13,7 @@
 //	E  JSON Entry: a file of that folder; directories come before what is in them, names in order
 //	.  all files have been told of
 //	D  number of a Want (4 bytes, big endian) and bytes of that file; without bytes: its end
+//	X  number of a Want that is ahead, whose file cannot be opened
 package buildfiles
 
 import (
@@ -38,6 +39,7 @@ type Want struct {
 	Number uint32
 	Folder string
 	Name   string
+	Ahead  bool `json:",omitempty"` // it may never be needed: that it cannot be opened is no failure yet
 }
 
 // Folder is what the command line has. List tells of its files, Open opens one of those.
@@ -55,6 +57,7 @@ const (
 	kindEntry  = 'E'
 	kindListed = '.'
 	kindData   = 'D'
+	kindNone   = 'X'
 )
 
 // frameHead is the length of what every frame begins with.

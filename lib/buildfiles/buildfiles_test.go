@@ -47,7 +47,7 @@ func pair(t *testing.T, folders ...Named) (f *Files, s *Sender, ended func() err
 		w.CloseWithError(err)
 		sent <- err
 	}()
-	f, err := Receive(r, func(w Want) error { s.Want(w); return nil })
+	f, err := Receive(r, func(w []Want) error { s.Want(w); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,9 +94,9 @@ func TestFetch(t *testing.T) {
 
 // TestNothingElse: an engine gets nothing that was not told of.
 func TestNothingElse(t *testing.T) {
-	for _, w := range []Want{{1, "context", "../secret"}, {1, "context", "b"}, {1, "other", "a"}} {
+	for _, w := range []Want{{1, "context", "../secret", false}, {1, "context", "b", true}, {1, "other", "a", false}} {
 		_, s, ended := pair(t, Named{"context", "", memory{{"a", "text"}}})
-		s.Want(w)
+		s.Want([]Want{w})
 		if err := ended(); err == nil || !strings.Contains(err.Error(), "which is no file of the build") {
 			t.Errorf("%v: %v", w, err)
 		}
@@ -121,6 +121,80 @@ func TestUnreadable(t *testing.T) {
 type unreadable struct{ memory }
 
 func (unreadable) Open(string) (io.ReadCloser, error) { return nil, fs.ErrPermission }
+
+// TestAhead: files that are opened in a row are fetched before they are; those that are
+// skipped cost nothing but that, and one among them that cannot be read matters only to who
+// opens it.
+func TestAhead(t *testing.T) {
+	var m memory
+	for i := range 1000 {
+		m = append(m, struct{ name, text string }{fmt.Sprintf("f%03d", i), strings.Repeat("x", i)})
+	}
+	const bad = 500
+	ahead, asked := 0, 0
+	r, w := io.Pipe()
+	s := NewSender()
+	sent := make(chan error, 1)
+	go func() {
+		err := s.Send(w, []Named{{"context", "", without{m, m[bad].name}}})
+		w.CloseWithError(err)
+		sent <- err
+	}()
+	f, err := Receive(r, func(list []Want) error {
+		for _, w := range list {
+			if w.Ahead {
+				ahead++
+			} else {
+				asked++
+			}
+		}
+		s.Want(list)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(i int) error {
+		in, err := f.Open("context", m[i].name)
+		if err != nil {
+			return err
+		}
+		b, err := io.ReadAll(in)
+		if err == nil && string(b) != m[i].text {
+			t.Errorf("%s: %d bytes", m[i].name, len(b))
+		}
+		return err
+	}
+	for i := range m {
+		if i == bad || i%7 == 3 {
+			continue
+		}
+		if err := get(i ^ 1); (i^1) != bad && err != nil { // out of order a little
+			t.Fatal(i, err)
+		} else if i^1 == bad {
+			break
+		}
+	}
+	if ahead < 300 || asked > 300 {
+		t.Errorf("%d fetched ahead, %d asked for", ahead, asked)
+	}
+	if err := <-sent; !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("the unreadable file was opened: %v", err)
+	}
+}
+
+// without is a folder of which one file cannot be opened.
+type without struct {
+	memory
+	name string
+}
+
+func (w without) Open(name string) (io.ReadCloser, error) {
+	if name == w.name {
+		return nil, fs.ErrPermission
+	}
+	return w.memory.Open(name)
+}
 
 // TestLists: what is no list of files is refused.
 func TestLists(t *testing.T) {
@@ -163,7 +237,7 @@ func FuzzReceive(f *testing.F) {
 	s.Send(&b, []Named{{"context", "k", memory{{"a", "x"}, {"d/", ""}, {"d/b", "y"}}}})
 	f.Add(append(b.Bytes(), 'D', 0, 0, 0, 5, 0, 0, 0, 1, 'x'))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		fl, err := Receive(bytes.NewReader(in), func(Want) error { return nil })
+		fl, err := Receive(bytes.NewReader(in), func([]Want) error { return nil })
 		if err != nil {
 			return
 		}

@@ -19,7 +19,7 @@ import (
 type Files struct {
 	Folders map[string]*Listing
 
-	want func(Want) error
+	want func([]Want) error
 
 	mu   sync.Mutex
 	last uint32
@@ -32,6 +32,8 @@ type Listing struct {
 	Key     string // which folder of which machine it is
 	Entries []Entry
 	Index   map[string]int // of Entries, by name
+
+	run run // guarded by Files.mu
 }
 
 // maxEntries bounds what a client can have the engine hold.
@@ -39,7 +41,7 @@ const maxEntries = 5_000_000
 
 // Receive reads the listing of a body, and goes on reading what files are wanted for, in
 // the background until r ends. want sends an event.
-func Receive(r io.Reader, want func(Want) error) (*Files, error) {
+func Receive(r io.Reader, want func([]Want) error) (*Files, error) {
 	f := &Files{Folders: map[string]*Listing{}, want: want, open: map[uint32]*incoming{}}
 	in := bufio.NewReaderSize(r, 256<<10)
 	if err := f.listing(in); err != nil {
@@ -69,7 +71,7 @@ func (f *Files) listing(r io.Reader) error {
 			if f.Folders[h.Name] != nil {
 				return fmt.Errorf("two folders are named %s", h.Name)
 			}
-			l = &Listing{Key: h.Key, Index: map[string]int{}}
+			l = &Listing{Key: h.Key, Index: map[string]int{}, run: run{last: -1, waiting: map[int]*incoming{}}}
 			f.Folders[h.Name] = l
 		case kind == kindEntry && l != nil && n < maxEntries:
 			n++
@@ -127,29 +129,49 @@ func (f *Files) Open(folder, name string) (io.ReadCloser, error) {
 	if l == nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	if i, ok := l.Index[name]; !ok || !fs.FileMode(l.Entries[i].Mode).IsRegular() {
+	i, ok := l.Index[name]
+	if !ok || !fs.FileMode(l.Entries[i].Mode).IsRegular() {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	r, w := io.Pipe()
-	f.mu.Lock()
-	if f.err != nil {
-		f.mu.Unlock()
-		return nil, f.err
-	}
-	f.last++
-	number := f.last
-	f.open[number] = &incoming{w}
-	f.mu.Unlock()
-	if err := f.want(Want{number, folder, name}); err != nil {
-		f.take(number)
+	in, wants, err := f.ask(l, folder, i)
+	if err != nil {
 		return nil, err
 	}
-	return r, nil
+	if len(wants) > 0 {
+		if err := f.want(wants); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
 }
 
-// incoming is a file that is being fetched. Writing blocks until it is read; who closes
-// it has the rest thrown away.
-type incoming struct{ *io.PipeWriter }
+// ask returns the file at a place of a listing, and what the client is to be asked for:
+// that, if it has not been, and those that will be opened next.
+func (f *Files) ask(l *Listing, folder string, i int) (in *incoming, wants []Want, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return nil, nil, f.err
+	}
+	in = l.run.opened(i, l.Entries[i].Size)
+	if in == nil || !in.open() {
+		in = newIncoming(folder, l.Entries[i].Name, true)
+		wants = append(wants, f.number(in, false))
+	}
+	for _, n := range l.run.next(l) {
+		next := newIncoming(folder, l.Entries[n].Name, false)
+		l.run.waiting[n] = next
+		wants = append(wants, f.number(next, true))
+	}
+	return in, wants, nil
+}
+
+// number is what the client is asked for a file by.
+func (f *Files) number(in *incoming, ahead bool) Want {
+	f.last++
+	f.open[f.last] = in
+	return Want{Number: f.last, Folder: in.folder, Name: in.name, Ahead: ahead}
+}
 
 func (f *Files) take(number uint32) *incoming {
 	f.mu.Lock()
@@ -169,7 +191,7 @@ func (f *Files) receive(r io.Reader) {
 	defer f.mu.Unlock()
 	f.err = err
 	for _, in := range f.open {
-		in.CloseWithError(err)
+		in.end(err)
 	}
 	f.open = nil
 }
@@ -181,21 +203,39 @@ func (f *Files) data(r io.Reader) error {
 		if buf = grown; err != nil {
 			return err
 		}
-		if kind != kindData || len(rest) < 4 {
+		if len(rest) < 4 || kind != kindData && kind != kindNone {
 			return fmt.Errorf("a frame of kind %q has no place among data", kind)
 		}
 		number := binary.BigEndian.Uint32(rest)
-		if rest = rest[4:]; len(rest) == 0 {
-			if in := f.take(number); in != nil {
-				in.Close()
+		rest = rest[4:]
+		switch {
+		case kind == kindNone:
+			if in := f.take(number); in != nil && in.none() {
+				err = f.askAgain(in)
 			}
-			continue
+		case len(rest) == 0:
+			if in := f.take(number); in != nil {
+				in.end(io.EOF)
+			}
+		default:
+			f.mu.Lock()
+			in := f.open[number]
+			f.mu.Unlock()
+			if in != nil {
+				in.write(rest)
+			}
 		}
-		f.mu.Lock()
-		in := f.open[number]
-		f.mu.Unlock()
-		if in != nil {
-			in.Write(rest) // an error: nobody reads it any more
+		if err != nil {
+			return err
 		}
 	}
+}
+
+// askAgain asks for a file that was not there ahead: now that it is needed it is a failure
+// of the client's.
+func (f *Files) askAgain(in *incoming) error {
+	f.mu.Lock()
+	w := f.number(in, false)
+	f.mu.Unlock()
+	return f.want([]Want{w})
 }

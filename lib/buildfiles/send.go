@@ -38,10 +38,10 @@ func NewSender() *Sender {
 	return s
 }
 
-// Want has a file sent. It does not wait for that.
-func (s *Sender) Want(w Want) {
+// Want has files sent. It does not wait for that.
+func (s *Sender) Want(w []Want) {
 	s.mu.Lock()
-	s.wants = append(s.wants, w)
+	s.wants = append(s.wants, w...)
 	s.mu.Unlock()
 	s.some.Signal()
 }
@@ -107,7 +107,7 @@ func (s *Sender) Send(w io.Writer, folders []Named) error {
 		if !known[want.Folder][want.Name] {
 			return fmt.Errorf("the engine asks for %s of %s, which is no file of the build", want.Name, want.Folder)
 		}
-		if err := sendFile(out, buf, want.Number, byName[want.Folder], want.Name); err != nil {
+		if err := sendFile(out, buf, want, byName[want.Folder]); err != nil {
 			return err
 		}
 	}
@@ -128,14 +128,20 @@ func frame(out *bufio.Writer, kind byte, value any) error {
 }
 
 // sendFile sends a file; buf has room for a frame.
-func sendFile(out *bufio.Writer, buf []byte, number uint32, f Folder, name string) error {
-	in, err := f.Open(name)
+func sendFile(out *bufio.Writer, buf []byte, want Want, f Folder) error {
+	binary.BigEndian.PutUint32(buf[frameHead:], want.Number)
+	in, err := f.Open(want.Name)
+	if err != nil && want.Ahead {
+		buf[0] = kindNone
+		binary.BigEndian.PutUint32(buf[1:], 4)
+		_, err = out.Write(buf[:frameHead+4])
+		return err
+	}
 	if err != nil {
 		return err
 	}
 	defer in.Close()
 	buf[0] = kindData
-	binary.BigEndian.PutUint32(buf[frameHead:], number)
 	for {
 		n, err := in.Read(buf[frameHead+4:])
 		if n > 0 {

@@ -26,7 +26,7 @@
 //	context        a tar archive, which may be compressed, or a Dockerfile alone; absent with
 //	               remote. It is read while the build goes on
 //	files          in place of context: folders of which the engine fetches what it lacks by
-//	               Want, as package buildfiles tells. They are named context, context:NAME,
+//	               Wants, as package buildfiles tells. They are named context, context:NAME,
 //	               and dockerfile, where the Dockerfile is; with remote that one alone may be
 //
 // What is wrong with the request is an ordinary error. Otherwise the answer is 200 and one
@@ -49,7 +49,7 @@ type Event struct {
 	Result   *Result   `json:",omitempty"`
 	Error    *Error    `json:",omitempty"`
 
-	Want *buildfiles.Want `json:",omitempty"`
+	Wants []buildfiles.Want `json:",omitempty"`
 }
 
 // Step is told when a step begins and when it ends; of one whose result was there only the

@@ -38,7 +38,9 @@ type Classic struct {
 //	RUN make        solve(FROM busybox, ENV A=b, RUN make)      -> image, its parent is the one above
 //
 // The words are docker's, with the output of steps between them.
-func (b *Builder) Classic(ctx context.Context, r Request, c Classic) (*Result, error) {
+func (b *Builder) Classic(ctx context.Context, r Request, c Classic) (_ *Result, err error) {
+	b.front.counts.start()
+	defer func() { b.front.counts.end(err) }()
 	ctx, end := b.front.start(ctx, r.ID)
 	defer end()
 	s, done, err := b.prepare(ctx, &r)

@@ -3,6 +3,7 @@ package build
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"io"
 	"net/netip"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	control "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/ulikunitz/xz"
@@ -362,5 +364,48 @@ func TestSameRegistry(t *testing.T) {
 		if sameRegistry(c.key, c.host) != c.same {
 			t.Errorf("%s and %s", c.key, c.host)
 		}
+	}
+}
+
+// TestFailures: a failed step tells its exit code in docker's words and in the engine's;
+// what failed is counted by reason.
+func TestFailures(t *testing.T) {
+	h := newBench(t)
+	h.busybox()
+	words, _, err := h.classic(Request{Context: archive(t, "Dockerfile", "FROM busybox\nSHELL [\"/bin/sh\", \"-ec\"]\nRUN echo said; exit 3\n")})
+	if err == nil || err.Error() != "The command '/bin/sh -ec echo said; exit 3' returned a non-zero code: 3" || ExitCode(err) != 3 || !strings.Contains(words, "\nsaid\n") {
+		t.Errorf("%v\n%s", err, words)
+	}
+	if _, err := h.b.Build(t.Context(), Request{Context: archive(t, "Dockerfile", "FROM busybox\nRUN exit 4\n")}); ExitCode(err) != 4 || placeOf(err) == nil || placeOf(err).Line != 2 {
+		t.Error(err)
+	}
+	secret := "FROM busybox\nRUN --mount=type=secret,id=s,required=true cat /run/secrets/s\n"
+	if _, err := h.b.Build(t.Context(), Request{Context: archive(t, "Dockerfile", secret)}); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "DOCKER_BUILDKIT=1") {
+		t.Error(err)
+	}
+	var said strings.Builder
+	if _, err := h.b.Build(t.Context(), Request{Context: archive(t, "Dockerfile", secret), Secrets: map[string][]byte{"s": []byte("known")}, Trace: func(s *control.StatusResponse) {
+		for _, l := range s.Logs {
+			said.Write(l.Msg)
+		}
+	}}); err != nil || said.String() != "known" {
+		t.Error(said.String(), err)
+	}
+	for dockerfile, why := range map[string]string{"FRM x\n": failedInstruction, "": failedEmpty, "RUN true\n": failedSyntax} {
+		if _, _, err := h.classic(Request{Context: archive(t, "Dockerfile", dockerfile)}); err == nil || reason(err) != why {
+			t.Errorf("%q: %v", dockerfile, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = h.b.Build(ctx, Request{Context: archive(t, "Dockerfile", "FROM busybox\nRUN echo begun; sleep 1000\n"), Trace: func(s *control.StatusResponse) {
+		if len(s.Logs) > 0 {
+			cancel()
+		}
+	}})
+	if err == nil || reason(err) != failedCanceled {
+		t.Error(err)
+	}
+	if started, failed := h.b.Counts(); started != 8 || failed[failedStep] != 3 || failed[failedCanceled] != 1 {
+		t.Error(started, failed)
 	}
 }

@@ -22,6 +22,7 @@ type front struct {
 	bodies  bodies
 	uploads uploads
 	calls   calls
+	counts  counts
 
 	mu      sync.Mutex
 	running map[string]context.CancelFunc // by Request.ID
@@ -58,7 +59,9 @@ func (b *Builder) Cancel(id string) {
 
 // Build makes what r asks for. It ends with ctx, and by Cancel. Errors of steps keep
 // what ExitCode and Explain read.
-func (b *Builder) Build(ctx context.Context, r Request) (*Result, error) {
+func (b *Builder) Build(ctx context.Context, r Request) (_ *Result, err error) {
+	b.front.counts.start()
+	defer func() { b.front.counts.end(err) }()
 	ctx, end := b.front.start(ctx, r.ID)
 	defer end()
 	s, done, err := b.prepare(ctx, &r)

@@ -13,6 +13,7 @@ import (
 	apicontainer "github.com/moby/moby/api/types/container"
 	"golang.org/x/sys/unix"
 
+	"hoy/build"
 	"hoy/container"
 	"hoy/lib/metrics"
 	"hoy/lib/version"
@@ -32,6 +33,16 @@ func newMeasures(d *Daemon) *measures {
 	s := &m.set
 	m.containers = s.Timer("engine_daemon_container_actions_seconds", "The number of seconds it takes to process each container action", "action",
 		"changes", "commit", "create", "delete", "start")
+	s.CounterFunc("builder_builds_triggered_total", "Number of triggered image builds", func() float64 {
+		started, _ := d.builder.Counts()
+		return float64(started)
+	})
+	s.Counters("builder_builds_failed_total", "Number of failed image builds", func(tell func(float64, ...metrics.Label)) {
+		_, failed := d.builder.Counts()
+		for _, why := range build.FailureReasons() {
+			tell(float64(failed[why]), metrics.Label{Name: "reason", Value: why})
+		}
+	})
 	s.Gauges("engine_daemon_container_states_containers", "The count of containers in various states", func(tell func(float64, ...metrics.Label)) {
 		running, paused, stopped := d.containers.Count()
 		tell(float64(paused), metrics.Label{Name: "state", Value: "paused"})

@@ -76,6 +76,13 @@ func (s *Set) Gauges(name, help string, f func(tell func(v float64, labels ...La
 	})
 }
 
+// Counters makes counters of somebody else's that labels tell apart.
+func (s *Set) Counters(name, help string, f func(tell func(v float64, labels ...Label))) {
+	s.add(name, help, "counter", func(w *writer) {
+		f(func(v float64, labels ...Label) { w.value("", labels, v) })
+	})
+}
+
 // Label is a name with a value.
 type Label struct{ Name, Value string }
 

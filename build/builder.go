@@ -59,6 +59,8 @@ type Options struct {
 	Exported func(ctx context.Context, image ocispec.Descriptor)
 	Named    func(ctx context.Context, name string, image ocispec.Descriptor)
 
+	Config Config // of daemon.json
+
 	Log *slog.Logger
 }
 

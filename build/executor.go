@@ -29,6 +29,8 @@ type stepExecutor struct {
 	mu      sync.Mutex
 	running map[string]*execution // by BuildKit's id; guarded by mu
 	filter  map[string]*specs.LinuxSeccomp
+
+	behind sync.WaitGroup // what goes on behind answers
 }
 
 func newStepExecutor(o *Options) *stepExecutor {

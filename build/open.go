@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"time"
 
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/platforms"
@@ -23,7 +24,6 @@ import (
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/util/db/boltutil"
-	"github.com/moby/buildkit/util/entitlements"
 	"github.com/moby/buildkit/util/leaseutil"
 	"github.com/moby/buildkit/version"
 	bkworker "github.com/moby/buildkit/worker"
@@ -52,7 +52,9 @@ func (b *Builder) open(ctx context.Context) (_ *controller, err error) {
 		return nil, err
 	}
 	c.closers.Add(undo)
-	wo, err := b.workerOptions()
+	steps := newStepExecutor(&b.o)
+	c.closers.Add(steps.behind.Wait)
+	wo, err := b.workerOptions(steps)
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +62,19 @@ func (b *Builder) open(ctx context.Context) (_ *controller, err error) {
 	if c.worker, err = newWorker(ctx, b, wo); err != nil {
 		return nil, err
 	}
+	if err := b.sweepLeases(ctx, wo); err != nil {
+		return nil, err
+	}
 	results, err := bboltcachestorage.NewStore(filepath.Join(b.o.Root, "cache.db"))
 	if err != nil {
 		return nil, err
 	}
 	c.closers.Add(func() { results.Close() })
-	history, err := boltutil.SafeOpen(filepath.Join(b.o.Root, "history.db"), 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	at := filepath.Join(b.o.Root, "history.db")
+	if err := b.sweepHistory(ctx, wo, at); err != nil {
+		return nil, err
+	}
+	history, err := boltutil.SafeOpen(at, 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +102,7 @@ func (b *Builder) open(ctx context.Context) (_ *controller, err error) {
 			"local":    localcache.ResolveCacheExporterFunc(b.sessions),
 			"inline":   inline.ResolveCacheExporterFunc(),
 		},
-		Entitlements: []string{string(entitlements.EntitlementNetworkHost)},
+		Entitlements: b.o.Config.entitlements(), HistoryConfig: b.o.Config.history(),
 		LeaseManager: wo.LeaseManager, ContentStore: wo.ContentStore, GarbageCollect: c.worker.GarbageCollect,
 		GracefulStop: ending,
 	})
@@ -132,7 +141,7 @@ func kitVersion() string {
 }
 
 // workerOptions put the image store into BuildKit's terms.
-func (b *Builder) workerOptions() (base.WorkerOpt, error) {
+func (b *Builder) workerOptions(steps *stepExecutor) (base.WorkerOpt, error) {
 	var o base.WorkerOpt
 	records, err := metadata.NewStore(filepath.Join(b.o.Root, "metadata.db"))
 	if err != nil {
@@ -144,11 +153,16 @@ func (b *Builder) workerOptions() (base.WorkerOpt, error) {
 	if b.o.Gateway.IsValid() {
 		labels[labelGateway] = b.o.Gateway.String()
 	}
+	policy, err := b.o.Config.policy(b.o.Root, time.Now())
+	if err != nil {
+		return o, err
+	}
 	return base.WorkerOpt{
-		ID: workerID, Root: b.o.Root, Labels: labels,
+		GCPolicy: policy,
+		ID:       workerID, Root: b.o.Root, Labels: labels,
 		Platforms:       []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
 		BuildkitVersion: client.BuildkitVersion{Package: version.Package, Version: kitVersion(), Revision: version.Revision},
-		Executor:        newStepExecutor(&b.o),
+		Executor:        steps,
 		Snapshotter: &snapshots{
 			Snapshotter: containerdsnapshot.NewSnapshotter(p.Snapshotter, p.Snapshots, p.Namespace, nil), store: b.o.Images, ready: map[string]string{},
 		},
@@ -157,7 +171,7 @@ func (b *Builder) workerOptions() (base.WorkerOpt, error) {
 		Differ:         walking.NewWalkingDiff(blobs),
 		ImageStore:     p.Images,
 		RegistryHosts:  b.o.Registries,
-		LeaseManager:   leaseutil.WithNamespace(p.Leases, p.Namespace),
+		LeaseManager:   leaseutil.WithNamespace(viewless{p.Leases}, p.Namespace),
 		GarbageCollect: p.Collect,
 		MetadataStore:  records,
 		MountPoolRoot:  b.o.mountsDir(),

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/diff"
+	"github.com/containerd/containerd/v2/core/leases"
 	containerdmount "github.com/containerd/containerd/v2/core/mount"
 	containerdsnapshots "github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/labels"
@@ -22,7 +23,7 @@ import (
 	"hoy/image"
 )
 
-// snapshots is the image store's snapshotter, with two differences.
+// snapshots is the image store's snapshotter, with three differences.
 //
 // Writable snapshots are mounted volatile. The last close of any other overlay waits until
 // all that was written is on disk, at each step; here that is done once, when an image is
@@ -33,6 +34,10 @@ import (
 // verifies all layers. So where BuildKit prepares a snapshot to unpack such a layer into
 // (its key ends with the chain ID), there is none, nothing is unpacked (see applier), and
 // what is committed is the layer that there is by another name.
+//
+// A view of a snapshot, which BuildKit makes of each to compare it with what is below it,
+// has no record: its parent, which is leased, is all that it consists of. Nor has it a
+// lease: see viewless.
 type snapshots struct {
 	snapshot.Snapshotter
 	store *image.Store
@@ -64,7 +69,7 @@ func (s *snapshots) chainOf(key string) (string, bool) {
 
 func (s *snapshots) Mounts(ctx context.Context, key string) (snapshot.Mountable, error) {
 	if _, ok := s.chainOf(key); ok {
-		return present{}, nil
+		return fixed{{Type: unpackedType}}, nil
 	}
 	m, err := s.Snapshotter.Mounts(ctx, key)
 	if err != nil {
@@ -87,16 +92,63 @@ func (s *snapshots) Commit(ctx context.Context, name, key string, opts ...contai
 	return nil
 }
 
+func (s *snapshots) View(ctx context.Context, key, parent string, opts ...containerdsnapshots.Opt) (snapshot.Mountable, error) {
+	if !isView(key) || parent == "" {
+		return s.Snapshotter.View(ctx, key, parent, opts...)
+	}
+	dirs, err := s.store.SnapshotDirs(ctx, parent)
+	if err != nil {
+		return nil, err
+	}
+	if len(dirs) == 1 {
+		return fixed{{Type: "bind", Source: dirs[0], Options: []string{"ro", "rbind"}}}, nil
+	}
+	return fixed{{Type: "overlay", Source: "overlay", Options: []string{"lowerdir=" + strings.Join(dirs, ":")}}}, nil
+}
+
+// isView recognizes what BuildKit calls views and their leases.
+func isView(key string) bool { return strings.HasSuffix(key, "-view") }
+
+// fixed is a mount that nobody needs to release.
+type fixed []containerdmount.Mount
+
+func (fixed) IdentityMapping() *user.IdentityMapping { return nil }
+func (f fixed) Mount() ([]containerdmount.Mount, func() error, error) {
+	return slices.Clone(f), func() error { return nil }, nil
+}
+
+// viewless is the store's leases without those of views.
+type viewless struct{ leases.Manager }
+
+func (m viewless) Create(ctx context.Context, opts ...leases.Opt) (leases.Lease, error) {
+	var l leases.Lease
+	for _, o := range opts {
+		if err := o(&l); err != nil {
+			return l, err
+		}
+	}
+	if isView(l.ID) {
+		return l, nil
+	}
+	return m.Manager.Create(ctx, func(made *leases.Lease) error { *made = l; return nil })
+}
+
+func (m viewless) Delete(ctx context.Context, l leases.Lease, opts ...leases.DeleteOpt) error {
+	if isView(l.ID) {
+		return nil
+	}
+	return m.Manager.Delete(ctx, l, opts...)
+}
+
+func (m viewless) AddResource(ctx context.Context, l leases.Lease, r leases.Resource) error {
+	if isView(l.ID) {
+		return nil
+	}
+	return m.Manager.AddResource(ctx, l, r)
+}
+
 // unpackedType is the type of the mount that stands for a layer which is unpacked already.
 const unpackedType = "hoy-unpacked"
-
-// present is such a mount.
-type present struct{}
-
-func (present) IdentityMapping() *user.IdentityMapping { return nil }
-func (present) Mount() ([]containerdmount.Mount, func() error, error) {
-	return []containerdmount.Mount{{Type: unpackedType}}, func() error { return nil }, nil
-}
 
 // applier is the store's, except for what is unpacked already.
 type applier struct{ diff.Applier }

@@ -35,6 +35,7 @@ type execution struct {
 
 	begun, over chan struct{}
 	files       cleanup.Stack // run at the end, in every case
+	rest        cleanup.Stack // run behind the answer, after files
 }
 
 const generation = 1 // a step is started once
@@ -45,7 +46,7 @@ func (s *execution) prepare(ctx context.Context, root executor.Mount, mounts []e
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	s.files.Add(func() { os.RemoveAll(dir) })
+	s.rest.Add(func() { os.RemoveAll(dir) })
 	if err := s.attach(ctx); err != nil {
 		return err
 	}
@@ -84,8 +85,8 @@ func (s *execution) attach(ctx context.Context) error {
 		return fmt.Errorf("cannot give a step its network: %w", err)
 	}
 	s.sandbox = box
-	s.files.Add(func() { s.e.o.Networks.Detach(s.id) })
-	s.files.Add(box.Close)
+	s.rest.Add(func() { s.e.o.Networks.Detach(s.id) })
+	s.rest.Add(box.Close)
 	return nil
 }
 
@@ -108,7 +109,7 @@ func (s *execution) run(ctx context.Context, started func()) error {
 	if err != nil {
 		return s.notStarted(err)
 	}
-	defer s.prepared.Close()
+	s.rest.Add(s.prepared.Close)
 	exit, forget := s.e.o.Keeper.Await(s.id)
 	defer forget()
 	p, err := streams.spawn(ctx, s.e, s.id, s.prepared)
@@ -120,11 +121,13 @@ func (s *execution) run(ctx context.Context, started func()) error {
 	close(s.begun)
 	started()
 	e := streams.wait(ctx, p, exit, func() { s.prepared.Cgroup.Kill() })
-	s.e.ack(p)
 	killed, _ := s.prepared.Cgroup.OOMKills() // no such file: none
-	if err := s.prepared.Cgroup.Remove(); err != nil {
-		s.e.o.Log.Warn("cannot remove the cgroup of a build's step", "step", s.id, "error", err)
-	}
+	s.rest.Add(func() {
+		s.e.ack(p)
+		if err := s.prepared.Cgroup.Remove(); err != nil {
+			s.e.o.Log.Warn("cannot remove the cgroup of a build's step", "step", s.id, "error", err)
+		}
+	})
 	return exitError(ctx, e, s.p.Meta.ValidExitCodes, killed > 0)
 }
 
@@ -143,6 +146,7 @@ func (s *execution) end() {
 	delete(s.e.running, s.name)
 	s.e.mu.Unlock()
 	s.files.Run()
+	s.e.behind.Go(s.rest.Run)
 }
 
 // exitError is how BuildKit is told of an end: nil, or a *gateway.ExitError.

@@ -25,7 +25,7 @@ func (s *execution) mountRoot(ctx context.Context, root executor.Mount) error {
 		return err
 	}
 	if s.root, err = s.detached(m); err == nil {
-		s.files.Add(func() { s.root.Close() })
+		s.rest.Add(func() { s.root.Close() })
 	}
 	return err
 }

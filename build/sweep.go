@@ -2,12 +2,16 @@ package build
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/moby/buildkit/worker/base"
 	"golang.org/x/sys/unix"
+
+	"hoy/image"
 )
 
 // BuildKit mounts the snapshots that it copies files into, and secrets, at paths below
@@ -76,6 +80,46 @@ func mountsBelow(dir string) (points []string, err error) {
 		}
 	}
 	return points, lines.Err()
+}
+
+// sweepLeases ends the leases of cache that there is no record of any more: of one whose
+// records were removed, or which was killed before it had written them.
+func (b *Builder) sweepLeases(ctx context.Context, o base.WorkerOpt) error {
+	all, err := o.LeaseManager.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range all {
+		if !image.IsCacheLease(l) {
+			continue
+		}
+		if _, known := o.MetadataStore.Get(strings.TrimSuffix(l.ID, "-variants")); known {
+			continue
+		}
+		if err := o.LeaseManager.Delete(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepHistory ends what is kept of builds of before when the file that tells of them is
+// not there.
+func (b *Builder) sweepHistory(ctx context.Context, o base.WorkerOpt, file string) error {
+	if _, err := os.Lstat(file); !os.IsNotExist(err) {
+		return err
+	}
+	m := o.LeaseManager.WithNamespace(o.LeaseManager.Namespace() + "_history") // BuildKit's name
+	all, err := m.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range all {
+		if err := m.Delete(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // useTempDir has BuildKit, which takes the environment's, work in ours, as dockerd does.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"hoy/build"
 	"hoy/lib/fault"
 )
 
@@ -37,7 +38,7 @@ func inFile(key string) string {
 func fileOnly(key string) (why string, known bool) {
 	switch key {
 	case "builder":
-		return "images are not built yet", true
+		return "", true // taken by applyFile
 	case "extension-config":
 		return "there are no plugins", true
 	case "deprecated-key-path", "allow-nondistributable-artifacts":
@@ -83,6 +84,15 @@ func (f *flags) applyFile(b []byte) (warnings []string, err error) {
 		return nil, err
 	}
 	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		if k == "builder" {
+			config, more, err := build.ParseConfig(keys[k])
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", k, err)
+			}
+			f.o.Builder = config
+			warnings = append(warnings, more...)
+			continue
+		}
 		if why, known := fileOnly(k); known {
 			if why != "" {
 				warnings = append(warnings, fmt.Sprintf("%s has no effect: %s", k, why))

@@ -134,6 +134,9 @@ func (o *owners) judge(at string) verdict {
 	case "image", "image/overlay", "network":
 		return verdict{kind: diskuse.Databases}
 	case ".":
+		if name == "build" { // records of the cache
+			return verdict{kind: diskuse.BuildCache}
+		}
 		if name == "engine-id" || name == "engine.lock" || name == "network" {
 			return verdict{kind: diskuse.Databases}
 		}
@@ -149,6 +152,9 @@ func (o *owners) judge(at string) verdict {
 }
 
 func held(k diskuse.Kind, h image.Holder) verdict {
+	if h == image.HeldByCache {
+		k = diskuse.BuildCache
+	}
 	return owned(k, h != image.HeldByNobody, h == image.HeldByContainers)
 }
 

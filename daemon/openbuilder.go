@@ -18,6 +18,7 @@ func (d *Daemon) openBuilder(ctx context.Context, parts build.Options) error {
 	o := parts
 	o.Root, o.ExecRoot, o.Log = filepath.Join(d.o.DataRoot, "build"), d.o.ExecRoot, d.log
 	o.Host, o.CgroupParent, o.UserMap, o.SeccompProfile = d.o.defaults(d.host), d.o.CgroupParent, d.o.UserMap, d.o.seccomp
+	o.Config = d.o.Builder
 	o.Resolve = network.ResolvConf{Servers: d.o.DNS, Search: d.o.DNSSearch, Options: d.o.DNSOptions}
 	o.Registries = func(domain string) ([]docker.RegistryHost, error) {
 		return d.registries.Load().Hosts(context.Background(), domain)

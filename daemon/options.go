@@ -9,6 +9,7 @@ import (
 
 	apicontainer "github.com/moby/moby/api/types/container"
 
+	"hoy/build"
 	"hoy/lib/version"
 	"hoy/linux/idmap"
 	"hoy/network/firewall"
@@ -81,7 +82,8 @@ type Options struct {
 	Labels          []string
 	Experimental    bool
 	Features        map[string]bool
-	UserMap         *idmap.Map // user namespace of the containers; nil: the host's
+	Builder         build.Config // of the file only
+	UserMap         *idmap.Map   // user namespace of the containers; nil: the host's
 
 	Mirrors                        []string // URLs asked before the default registry
 	InsecureRegistries             []string // hosts or networks, without TLS or certificates to be trusted

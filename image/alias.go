@@ -72,6 +72,20 @@ func (s *Store) HasLayer(ctx context.Context, chain string) (bool, error) {
 	return err == nil, err
 }
 
+// SnapshotDirs lists the directories that a committed snapshot consists of, top first.
+func (s *Store) SnapshotDirs(ctx context.Context, key string) (dirs []string, err error) {
+	ctx = namespaced(ctx)
+	for key != "" {
+		info, err := s.snaps.Stat(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		dirs = append(dirs, info.Labels[upperLabel])
+		key = info.Parent
+	}
+	return dirs, nil
+}
+
 // ShareLayer gives the layer of a chain, which is unpacked, a record of its own as the
 // snapshot key: see alias. It is the caller's to have that leased.
 func (s *Store) ShareLayer(ctx context.Context, chain, key string) error {

@@ -42,6 +42,8 @@ const (
 	labelCache = "hoy.build"
 	// labelTemporary is on those which end with the build: BuildKit's label.
 	labelTemporary = "buildkit/lease.temporary"
+	// historyNamespace is where BuildKit keeps what it records of builds: its name for it.
+	historyNamespace = namespace + "_history"
 )
 
 // cacheLeases marks leases as the build cache's.
@@ -57,6 +59,9 @@ func (m cacheLeases) Create(ctx context.Context, opts ...leases.Opt) (leases.Lea
 		return nil
 	})...)
 }
+
+// IsCacheLease reports whether a lease was made through Parts, for longer than a build.
+func IsCacheLease(l leases.Lease) bool { return outlives(l) }
 
 // outlives reports whether a lease stays when an engine ends.
 func outlives(l leases.Lease) bool {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -16,6 +17,7 @@ type Holder uint8
 // From nobody, which is what the next collection takes, to containers.
 const (
 	HeldByNobody Holder = iota
+	HeldByCache         // the build cache alone
 	HeldByImages
 	HeldByContainers
 )
@@ -34,6 +36,9 @@ func (s *Store) Places(ctx context.Context, used func(imageID string) bool) (Pla
 	w := places{s: s, out: Places{map[string]Holder{}, map[string]Holder{}},
 		dirs: map[string]string{}, parents: map[string]string{}, unpacked: map[digest.Digest]string{}}
 	if err := w.read(ctx); err != nil {
+		return w.out, err
+	}
+	if err := w.cache(ctx); err != nil {
 		return w.out, err
 	}
 	for _, im := range s.index.Load().list {
@@ -76,6 +81,35 @@ func (w *places) read(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// cache finds what the build cache's leases hold, those of its history too.
+func (w *places) cache(ctx context.Context) error {
+	for _, ctx := range []context.Context{ctx, namespaces.WithNamespace(ctx, historyNamespace)} {
+		all, err := w.s.leases.List(ctx)
+		if err != nil {
+			return err
+		}
+		for _, l := range all {
+			if l.Labels[labelCache] == "" {
+				continue
+			}
+			held, err := w.s.leases.ListResources(ctx, l)
+			if err != nil {
+				return err
+			}
+			for _, r := range held {
+				switch r.Type {
+				case "content":
+					at := strings.Replace(r.ID, ":", "/", 1)
+					w.out.Blobs[at] = max(w.out.Blobs[at], HeldByCache)
+				case "snapshots/" + snapshotter:
+					w.layer(r.ID, HeldByCache)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (w *places) image(blobs []ocispec.Descriptor, h Holder) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -63,12 +64,14 @@ func layerDir(i snapshots.Info) string { return filepath.Base(filepath.Dir(i.Lab
 
 func (s *Store) strayBlobs(ctx context.Context) error {
 	known := map[string]bool{}
-	err := s.content.Walk(ctx, func(i content.Info) error {
-		known[i.Digest.Encoded()] = true
-		return nil
-	})
-	if err != nil {
-		return err
+	for _, ctx := range []context.Context{ctx, namespaces.WithNamespace(ctx, historyNamespace)} {
+		err := s.content.Walk(ctx, func(i content.Info) error {
+			known[i.Digest.Encoded()] = true
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	if stray, err := unknown(filepath.Join(s.o.Root, "content/blobs/sha256"), known); err != nil || !stray {
 		return err

@@ -29,6 +29,7 @@ type Kind string
 const (
 	Blobs      Kind = "Image blobs"
 	Layers     Kind = "Image layers"
+	BuildCache Kind = "Build cache"
 	Partial    Kind = "Unfinished pulls"
 	Staging    Kind = "Unfinished layers"
 	Writable   Kind = "Container layers"
@@ -40,10 +41,10 @@ const (
 )
 
 // Kinds lists all.
-var Kinds = []Kind{Blobs, Layers, Partial, Staging, Writable, Logs, Volumes, Databases, Unowned, OtherFiles}
+var Kinds = []Kind{Blobs, Layers, BuildCache, Partial, Staging, Writable, Logs, Volumes, Databases, Unowned, OtherFiles}
 
 // Remedies say what frees the reclaimable part of a kind.
 var Remedies = map[Kind]string{
-	Blobs: "image prune -a", Layers: "image prune -a", Writable: "container prune", Logs: "container prune",
+	Blobs: "image prune -a", Layers: "image prune -a", BuildCache: "builder prune -a", Writable: "container prune", Logs: "container prune",
 	Volumes: "volume prune -a", Partial: "pull again", Unowned: "goes by itself",
 }

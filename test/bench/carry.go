@@ -21,6 +21,15 @@ var ways = []way{
 		host, port, _ := net.SplitHostPort(c.published)
 		return c.peer, c.published, host + ":" + map[string]string{"80": "90", "18080": "18090"}[port]
 	}},
+	{"host to container", func(c *carrier, address string) (*os.File, string, string) {
+		return c.host, address + ":80", address + ":90"
+	}},
+	{"host to published port at 127.0.0.1", func(c *carrier, address string) (*os.File, string, string) {
+		if _, port, _ := net.SplitHostPort(c.published); port == "80" {
+			return c.host, address + ":80", address + ":90" // no port of the host
+		}
+		return c.host, "127.0.0.1:18080", "127.0.0.1:18090"
+	}},
 }
 
 // compared is which carrier the others are compared with, by ratios of the same turn.

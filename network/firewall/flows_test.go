@@ -118,6 +118,25 @@ func TestUnpublishCuts(t *testing.T) {
 	}
 }
 
+// TestUnpublishCutsRouted: the same where packets go to the container's own address; the
+// containers of its network go on.
+func TestUnpublishCutsRouted(t *testing.T) {
+	n := hoy0
+	n.Mode = Routed
+	routed := port("tcp", "0.0.0.0:0", "hoy0", "172.17.0.2:80")
+	w, f := begin(t, []Network{n, hoy1}, routed)
+	cut, kept := dial(t, w.Peer, "172.17.0.2:80"), dial(t, w.DB, "172.17.0.2:80")
+	lan.Must(t, f.Unpublish(routed))
+	f.flows.settle()
+	if err := exchange(kept); err != nil {
+		t.Errorf("a neighbour's connection: %v", err)
+	}
+	cut.SetDeadline(time.Now().Add(lan.Silence))
+	if err := exchange(cut); err == nil {
+		t.Error("the port's connection goes on")
+	}
+}
+
 // dial connects to a server of serve, and reads its first line.
 func dial(t testing.TB, h lan.Host, to string) net.Conn {
 	t.Helper()

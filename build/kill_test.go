@@ -84,3 +84,41 @@ func processes(command string) (pids []string) {
 	}
 	return pids
 }
+
+// TestPowerLoss has the records of a cache be of a boot that has ended without a word: the
+// next build finds none, and works.
+func TestPowerLoss(t *testing.T) {
+	if dir := os.Getenv("HOY_BUILD_IN"); dir != "" {
+		h := &bench{t: t, dir: dir}
+		h.open()
+		h.busybox()
+		if _, err := h.build(t.Context(), "FROM busybox\nRUN echo first > /first\n", nil); err != nil {
+			t.Fatal(err)
+		}
+		h.close()
+		return
+	}
+	rootful.Check(t)
+	h := &bench{t: t, dir: t.TempDir()}
+	c := exec.Command(os.Args[0], "-test.run=^TestPowerLoss$")
+	c.Env = append(os.Environ(), "HOY_BUILD_IN="+h.dir, "HOY_BUILD_KEEPER="+keeperProgram(t))
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	root := filepath.Join(h.dir, "build")
+	if _, err := os.Lstat(filepath.Join(root, "unsynced")); !os.IsNotExist(err) {
+		t.Errorf("an engine that has ended leaves its mark: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "unsynced"), []byte("of another boot\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "metadata.db"), make([]byte, 64<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.open()
+	defer h.close()
+	got, err := h.build(t.Context(), "FROM busybox\nRUN echo first > /first\n", nil)
+	if err != nil || len(got.cached) > 1 { // the image is here
+		t.Errorf("%v; of the cache are %q", err, got.cached)
+	}
+}

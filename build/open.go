@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/platforms"
-	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/cache/remotecache"
 	"github.com/moby/buildkit/cache/remotecache/inline"
 	localcache "github.com/moby/buildkit/cache/remotecache/local"
@@ -143,7 +143,7 @@ func kitVersion() string {
 // workerOptions put the image store into BuildKit's terms.
 func (b *Builder) workerOptions(steps *stepExecutor) (base.WorkerOpt, error) {
 	var o base.WorkerOpt
-	records, err := metadata.NewStore(filepath.Join(b.o.Root, "metadata.db"))
+	records, err := openRecords(b.o.Root)
 	if err != nil {
 		return o, err
 	}
@@ -184,7 +184,11 @@ const workerID = "hoy"
 // close ends the solver first, which uses all else.
 func (c *controller) close() error {
 	c.server.close()
-	err := c.Controller.Close()
+	unsynced := syncRecords(c.worker.MetadataStore)
+	err := errors.Join(unsynced, c.Controller.Close())
 	c.closers.Run() // what BuildKit has closed is not closed twice
-	return err
+	if err != nil {
+		return err
+	}
+	return synced(c.worker.Root)
 }

@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -64,12 +65,20 @@ func ExistsChain(f Foreign) bool {
 }
 
 // Pass puts a rule first in another program's chain that accepts packets with the bits
-// of the mark, unless one of this comment is there; a chain that is not there is no
-// error. A chain of iptables gets the rule in the form that iptables can list.
+// of the mark, in the place of one of this comment for other bits; a chain that is not
+// there is no error. A chain of iptables gets the rule in the form that iptables can list.
 func Pass(f Foreign, bits uint32, comment string) error {
 	rules, c, err := commented(f, comment)
-	if err != nil || len(rules) > 0 || !ExistsChain(f) {
+	if err != nil || !ExistsChain(f) {
 		return err
+	}
+	for _, r := range rules {
+		if accepts(r, bits) {
+			return nil
+		}
+		if err := c.DelRule(r); err != nil {
+			return fmt.Errorf("cannot replace a rule of chain %s: %w", f, err)
+		}
 	}
 	rule := &nftables.Rule{Table: f.native().Table, Chain: f.native(), UserData: userdata.AppendString(nil, userdata.TypeComment, comment)}
 	if f.Family == "inet" {
@@ -84,6 +93,21 @@ func Pass(f Foreign, bits uint32, comment string) error {
 		return fmt.Errorf("cannot add a rule to chain %s: %w", f, err)
 	}
 	return nil
+}
+
+// accepts tells whether a rule of Pass is for these bits.
+func accepts(r *nftables.Rule, bits uint32) bool {
+	mask := binaryutil.NativeEndian.PutUint32(bits)
+	for _, e := range r.Exprs {
+		switch e := e.(type) {
+		case *expr.Bitwise:
+			return bytes.Equal(e.Mask, mask)
+		case *expr.Match:
+			info, ok := e.Info.(*xt.Unknown)
+			return ok && bytes.HasPrefix(*info, mask)
+		}
+	}
+	return false
 }
 
 // Unpass takes the rules of a comment out of another program's chain; none is no error.

@@ -5,19 +5,24 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	control "github.com/moby/buildkit/api/services/control"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/filesync"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/jsonstream"
+	"github.com/tonistiigi/fsutil"
 	"github.com/ulikunitz/xz"
 
 	"hoy/lib/buildlog"
@@ -407,5 +412,49 @@ func TestFailures(t *testing.T) {
 	}
 	if started, failed := h.b.Counts(); started != 8 || failed[failedStep] != 3 || failed[failedCanceled] != 1 {
 		t.Error(started, failed)
+	}
+}
+
+// TestClientSession: files come by a client's session, as docker's clients before buildx
+// have it: POST /session, then POST /build with its id.
+func TestClientSession(t *testing.T) {
+	h := newBench(t)
+	h.busybox()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"Dockerfile": "FROM busybox\nCOPY . /all\nRUN ls /all && cat /run/secrets/s || true\n", "file": "x", "out": "y", ".dockerignore": "out\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := fsutil.NewFS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := session.NewSession(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Allow(filesync.NewFSSyncProvider(filesync.StaticDirSource{"context": files, "dockerfile": files}))
+	var both sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	both.Go(func() {
+		s.Run(ctx, func(_ context.Context, _ string, meta map[string][]string) (net.Conn, error) {
+			near, far := net.Pipe()
+			both.Go(func() { h.b.ServeSession(ctx, far, meta) })
+			return near, nil
+		})
+	})
+	defer func() { cancel(); s.Close(); both.Wait() }()
+	var said strings.Builder
+	res, err := h.b.Build(t.Context(), Request{Session: s.ID(), Remote: "client-session", Tags: []string{"of-a-session"}, Trace: func(s *control.StatusResponse) {
+		for _, l := range s.Logs {
+			said.Write(l.Msg)
+		}
+	}})
+	if err != nil || !strings.HasPrefix(said.String(), "Dockerfile\nfile\n") {
+		t.Fatalf("%v, %v: %q", res, err, said.String())
+	}
+	if im, err := h.store.Get(t.Context(), "of-a-session"); err != nil || im.ID != res.ImageID {
+		t.Error(im, err)
 	}
 }

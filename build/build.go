@@ -12,6 +12,8 @@
 //	<root>/cache.db       results of steps by their inputs (bbolt)
 //	<root>/metadata.db    the cache's records: what each snapshot is, and how it was used
 //	<root>/history.db     builds of before
+//	<root>/unsynced       while these are in use: see openRecords
+//	<root>/mounts, tmp    what is mounted while something is built
 //
 // The snapshots and blobs of the cache are the image store's, kept there by leases of ours.
 package build

@@ -25,6 +25,7 @@ help:
 	@echo 'make bench-images  load and pull against the least that a store must do, podman and docker'
 	@echo 'make bench-networks  what networks and published ports cost a start, and what they carry'
 	@echo 'make bench-streams  what ps takes beside 200 clients that stream'
+	@echo 'make bench-build  builds, beside docker with its classic builder and with buildx'
 	@echo 'make fuzz   every fuzz target for a minute each'
 	@echo 'make systemd  the package in Debians that systemd has booted'
 	@echo 'make interop  images to and from skopeo, buildah, podman, crane, oras and docker; builds by buildx'
@@ -73,6 +74,9 @@ bench-networks: build tools
 # What a list of containers takes beside 200 clients that stream, and without.
 bench-streams: build tools
 	@set -o pipefail; $(SUDO) env HOY_SOAK=1 go test -count 1 -v -run 'TestTwoHundredClients$$' ./test/engine | grep -E 'ps |ok|FAIL|Error'
+
+bench-build: build tools
+	@$(SUDO) go run ./test/bench -builds -reference $(REFERENCE)/bin -buildx '$(wildcard $(INTEROP)/buildx)'
 
 fuzz: build
 	@$(SUDO) test/fuzz.sh

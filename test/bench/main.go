@@ -5,7 +5,7 @@
 // (script COMMAND SECTION…), it runs that too, with an engine of its own.
 //
 // With -images it compares load and pull instead, with the least that a store must do;
-// with -networks what networks cost a start and what they carry.
+// with -networks what networks cost a start and what they carry; with -builds builds.
 package main
 
 import (
@@ -22,6 +22,8 @@ func main() {
 	}
 	loads := flag.Bool("images", false, "compare load and pull")
 	nets := flag.Bool("networks", false, "compare kinds of networks, and what they carry")
+	build := flag.Bool("builds", false, "compare builds")
+	buildx := flag.String("buildx", "", "docker's plugin buildx, to build with")
 	archive := flag.String("archive", "", "of docker save, to load; default: one made of Go's own files")
 	reference := flag.String("reference", "", "directory with the programs of the reference engine")
 	rounds := flag.Int("rounds", 5, "how often")
@@ -32,6 +34,8 @@ func main() {
 		err = images(*archive, referenceEngine(*reference), *rounds)
 	case *nets:
 		err = networks(referenceEngine(*reference), *rounds)
+	case *build:
+		err = builds(referenceEngine(*reference), *buildx, *rounds)
 	default:
 		err = runs()
 	}

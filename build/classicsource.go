@@ -29,6 +29,9 @@ import (
 // maxDockerfile bounds what is read of a Dockerfile and of .dockerignore, in bytes.
 const maxDockerfile = 4 << 20
 
+// archiveHead is how many bytes tell an archive from a Dockerfile.
+const archiveHead = 1024
+
 // classicSource is the Dockerfile and the files that it copies.
 type classicSource struct {
 	name    string
@@ -52,13 +55,14 @@ func readSource(ctx context.Context, k *call, name string) (*classicSource, erro
 		return s, s.find(ctx, k)
 	}
 	download := llb.HTTP(url, llb.Filename("context"), llb.WithCustomName("load context"))
-	head, err := k.read(ctx, download, "context")
+	head, err := k.read(ctx, download, cacheutil.ReadRequest{Filename: "context", Range: &cacheutil.FileRange{Length: archiveHead}})
 	if err != nil {
 		return nil, err
 	}
 	if !archiveutil.IsArchive(head) {
-		s.text, s.context = head, llb.Scratch()
-		return s, nil
+		s.context = llb.Scratch()
+		s.text, err = k.read(ctx, download, cacheutil.ReadRequest{Filename: "context"})
+		return s, err
 	}
 	s.context = llb.Scratch().File(llb.Copy(download, "/context", "/", &llb.CopyInfo{AttemptUnpack: true}), llb.WithCustomName("unpack context"))
 	return s, s.find(ctx, k)
@@ -67,9 +71,9 @@ func readSource(ctx context.Context, k *call, name string) (*classicSource, erro
 // find reads the Dockerfile, and takes what .dockerignore leaves out of the context: the
 // client has left out the rest, but sends these two files in any case.
 func (s *classicSource) find(ctx context.Context, k *call) (err error) {
-	if s.text, err = k.read(ctx, s.context, s.name); errors.Is(err, fs.ErrNotExist) && s.name == "Dockerfile" {
+	if s.text, err = k.read(ctx, s.context, cacheutil.ReadRequest{Filename: s.name}); errors.Is(err, fs.ErrNotExist) && s.name == "Dockerfile" {
 		s.name = "dockerfile"
-		s.text, err = k.read(ctx, s.context, s.name)
+		s.text, err = k.read(ctx, s.context, cacheutil.ReadRequest{Filename: s.name})
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -77,7 +81,7 @@ func (s *classicSource) find(ctx context.Context, k *call) (err error) {
 	case err != nil:
 		return err
 	}
-	ignored, err := k.read(ctx, s.context, ".dockerignore")
+	ignored, err := k.read(ctx, s.context, cacheutil.ReadRequest{Filename: ".dockerignore"})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -139,7 +143,7 @@ func (s *classicSource) until(ctx context.Context, line int, more string) (map[s
 }
 
 // read solves a state and reads a file of it.
-func (k *call) read(ctx context.Context, st llb.State, name string) ([]byte, error) {
+func (k *call) read(ctx context.Context, st llb.State, what cacheutil.ReadRequest) ([]byte, error) {
 	def, err := st.Marshal(ctx)
 	if err != nil {
 		return nil, err
@@ -166,7 +170,7 @@ func (k *call) read(ctx context.Context, st llb.State, name string) ([]byte, err
 		return nil, err
 	}
 	defer local.Unmount()
-	return cacheutil.ReadFile(ctx, root, cacheutil.ReadRequest{Filename: name}, maxDockerfile)
+	return cacheutil.ReadFile(ctx, root, what, maxDockerfile)
 }
 
 // workerRef waits for a result; nil: it has no files.

@@ -148,6 +148,10 @@ func TestArchives(t *testing.T) {
 	if _, err := h.b.Build(t.Context(), Request{}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("no context: %v", err)
 	}
+	large := archive(t, "Dockerfile", "FROM busybox\nCOPY f /\n", "f", strings.Repeat("x", maxDockerfile+1))
+	if _, _, err := h.classic(Request{Context: large}); err != nil {
+		t.Errorf("a context larger than a Dockerfile may be: %v", err)
+	}
 	broken := append([]byte("\x1f\x8b"), plain[2:]...)
 	if _, err := h.b.Build(t.Context(), Request{Context: bytes.NewReader(broken)}); err == nil || !strings.Contains(err.Error(), "gzip") {
 		t.Errorf("damaged: %v", err)

@@ -68,15 +68,26 @@ func (s *streams) spawn(ctx context.Context, e *stepExecutor, id string, prepare
 		s.theirs[i] = nil
 	}
 	if s.p.Meta.Tty {
-		s.ours[0], s.ours[1] = prepared.Console, prepared.Console
+		fd, err := unix.FcntlInt(prepared.Console.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			pidfd.Signal(p.Pidfd, unix.SIGKILL)
+			return nil, os.NewSyscallError("fcntl", err)
+		}
+		unix.SetNonblock(fd, true)
+		s.ours[1] = os.NewFile(uintptr(fd), "console")
 	}
+	prepared.Close() // the other end of a terminal is in it, and would keep that from ending
 	s.flow(1, s.p.Stdout)
 	s.flow(2, s.p.Stderr)
 	if s.p.Stdin != nil {
+		to := s.ours[0]
+		if s.p.Meta.Tty {
+			to = s.ours[1]
+		}
 		go func() { // it may wait for its reader for ever: nobody waits for it
-			io.Copy(s.ours[0], s.p.Stdin)
+			io.Copy(to, s.p.Stdin)
 			if !s.p.Meta.Tty {
-				s.ours[0].Close()
+				to.Close()
 			}
 		}()
 	}
@@ -128,7 +139,7 @@ func (s *streams) resize(size executor.WinSize) {
 	if !s.p.Meta.Tty {
 		return
 	}
-	raw, err := s.ours[0].SyscallConn()
+	raw, err := s.ours[1].SyscallConn()
 	if err != nil {
 		return
 	}
@@ -139,10 +150,8 @@ func (s *streams) resize(size executor.WinSize) {
 
 func (s *streams) close() {
 	for i := range s.theirs {
-		s.theirs[i].Close()
-		if !s.p.Meta.Tty { // the console is the plan's
-			s.ours[i].Close()
-		}
+		s.theirs[i].Close() // on nil it only returns an error
+		s.ours[i].Close()
 	}
 }
 

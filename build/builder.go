@@ -13,6 +13,7 @@ import (
 	"github.com/distribution/reference"
 	bkcontrol "github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/util/resolver"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/api/types/registry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -150,3 +151,7 @@ func (b *Builder) Close() error {
 	}
 	return c.close()
 }
+
+// ForgetRegistries has registries be reached as the options say now: BuildKit keeps for a
+// while how it has reached them.
+func (b *Builder) ForgetRegistries() { resolver.DefaultPool.Clear() }

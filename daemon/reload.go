@@ -82,6 +82,7 @@ func (d *Daemon) reload() error {
 		return err
 	}
 	d.registries.Store(client)
+	d.builder.ForgetRegistries()
 	d.apply(&now)
 	if name, err := os.Hostname(); err == nil {
 		attributes["name"] = name

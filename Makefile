@@ -36,7 +36,7 @@ help:
 
 go-present:
 	@command -v go >/dev/null || { echo 'hoy needs Go 1.26 or newer and finds none on the PATH: see go.dev/doc/install' >&2; exit 1; }
-	@go version | awk '{ split(substr($$3, 3), v, "."); if (v[1] < 1 || v[1] == 1 && v[2] < 21) { print "hoy needs Go 1.26.6 or newer (1.21 and newer fetch it themselves); this is " $$3 > "/dev/stderr"; exit 1 } }'
+	@go version | awk '{ split(substr($$3, 3), v, "."); if (v[1] < 1 || v[1] == 1 && v[2] < 21) { print "hoy needs Go 1.26.8 or newer (1.21 and newer fetch it themselves); this is " $$3 > "/dev/stderr"; exit 1 } }'
 
 build: go-present
 	@mkdir -p bin toolbox/embed

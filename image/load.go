@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/image/extract"
@@ -83,7 +85,7 @@ func (s *Store) loadOne(ctx context.Context, f found, wanted []ocispec.Platform)
 		return Loaded{}, fault.New(fault.Invalid, "the archive has no manifest with its configuration")
 	}
 	unready := s.makeReady(ctx, im)
-	if unready != nil && !errors.Is(unready, extract.ErrNoArchive) {
+	if unready != nil && (!errors.Is(unready, extract.ErrNoArchive) || !s.asMade(ctx, im)) {
 		return Loaded{}, unready
 	}
 	if err := s.setName(ctx, f.name, f.target); err != nil {
@@ -98,6 +100,35 @@ func (s *Store) loadOne(ctx context.Context, f found, wanted []ocispec.Platform)
 		l.Name = familiar(f.name)
 	}
 	return l, nil
+}
+
+// asMade reports whether the layers have the digests of the configuration: then they are
+// as whoever made the image wanted them, archives or not.
+func (s *Store) asMade(ctx context.Context, im *Image) bool {
+	same := func(blob ocispec.Descriptor, diff digest.Digest) bool {
+		ra, err := s.content.ReaderAt(ctx, blob)
+		if err != nil {
+			return false
+		}
+		defer ra.Close()
+		plain, _, err := extract.Decompress(content.NewReader(ra))
+		if err != nil {
+			return false
+		}
+		defer plain.Close()
+		var r io.Reader = plain
+		if most := s.o.MaxUnpacked; most > 0 {
+			r = io.LimitReader(plain, most)
+		}
+		d, err := digest.Canonical.FromReader(r)
+		return err == nil && d == diff
+	}
+	for i, l := range im.blobs {
+		if !same(l, im.Config.RootFS.DiffIDs[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // checkBlobs makes sure that the archive brought all layers, before work begins.

@@ -13,7 +13,7 @@ TIMEOUT ?= 20m
 # Where the engine is that docker's behaviour is read off.
 REFERENCE ?= $(HOME)/.cache/hoy-reference
 
-.PHONY: help interop build run test check bench bench-images bench-networks bench-streams fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference conformance
+.PHONY: help interop build run test check bench bench-images bench-networks bench-streams bench-build fuzz soak systemd package clean go-present tools reference transcripts suite-moby suite-moby-reference conformance
 
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'

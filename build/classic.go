@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+	control "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/buildkit/frontend"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
@@ -38,17 +39,14 @@ type Classic struct {
 //	RUN make        solve(FROM busybox, ENV A=b, RUN make)      -> image, its parent is the one above
 //
 // The words are docker's, with the output of steps between them.
-func (b *Builder) Classic(ctx context.Context, r Request, c Classic) (_ *Result, err error) {
-	b.front.counts.start()
-	defer func() { b.front.counts.end(err) }()
-	ctx, end := b.front.start(ctx, r.ID)
-	defer end()
-	s, done, err := b.prepare(ctx, &r)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	cb := &classicBuild{b: b, r: &r, say: c, trace: newClassicTrace(c)}
+func (b *Builder) Classic(ctx context.Context, r Request, c Classic) (*Result, error) {
+	return b.counted(ctx, &r, func(ctx context.Context, s *control.SolveRequest) (*Result, error) {
+		return b.classic(ctx, s, &r, c)
+	})
+}
+
+func (b *Builder) classic(ctx context.Context, s *control.SolveRequest, r *Request, c Classic) (*Result, error) {
+	cb := &classicBuild{b: b, r: r, say: c, trace: newClassicTrace(c)}
 	id, drop := b.front.calls.add(cb.run)
 	defer drop()
 	s.Frontend, s.FrontendAttrs[callsKey], s.Exporters = callsFrontend, id, nil

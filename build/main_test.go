@@ -3,14 +3,11 @@ package build
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/moby/buildkit/client"
@@ -26,43 +23,23 @@ import (
 	"hoy/network/firewall"
 	"hoy/runtime"
 	"hoy/test/busybox"
+	"hoy/test/keeperbin"
 	"hoy/test/rootful"
 )
 
 func TestMain(m *testing.M) {
 	code := rootful.Main(m)
-	if built.dir != "" {
-		os.RemoveAll(built.dir)
-	}
+	keeperbin.Remove()
 	os.Exit(code)
 }
 
-// built is the keeper's program, built once for all tests.
-var built struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
+// keeperProgram is the keeper's, of this process or of the test that it is part of.
 func keeperProgram(t testing.TB) string {
 	t.Helper()
 	if p := os.Getenv("HOY_BUILD_KEEPER"); p != "" {
-		return p // of the test that this process is part of
+		return p
 	}
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "hoy-build-test"); built.err != nil {
-			return
-		}
-		c := exec.Command("go", "build", "-o", built.dir+"/hoy-keeper", "hoy/cmd/hoy-keeper")
-		c.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := c.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("cannot build hoy-keeper: %w: %s", err, out)
-		}
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
-	}
-	return filepath.Join(built.dir, "hoy-keeper")
+	return keeperbin.Path(t)
 }
 
 // bench is a builder with all it stands on.

@@ -59,17 +59,24 @@ func (b *Builder) Cancel(id string) {
 
 // Build makes what r asks for. It ends with ctx, and by Cancel. Errors of steps keep
 // what ExitCode and Explain read.
-func (b *Builder) Build(ctx context.Context, r Request) (_ *Result, err error) {
+func (b *Builder) Build(ctx context.Context, r Request) (*Result, error) {
+	return b.counted(ctx, &r, func(ctx context.Context, s *control.SolveRequest) (*Result, error) {
+		return b.solve(ctx, s, r.Trace)
+	})
+}
+
+// counted has do carry out a request, in a context that Cancel ends, and counts it.
+func (b *Builder) counted(ctx context.Context, r *Request, do func(context.Context, *control.SolveRequest) (*Result, error)) (_ *Result, err error) {
 	b.front.counts.start()
 	defer func() { b.front.counts.end(err) }()
 	ctx, end := b.front.start(ctx, r.ID)
 	defer end()
-	s, done, err := b.prepare(ctx, &r)
+	s, done, err := b.prepare(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return b.solve(ctx, s, r.Trace)
+	return do(ctx, s)
 }
 
 // prepare translates a request; done gives up what it has for BuildKit.

@@ -17,10 +17,15 @@ import (
 	"hoy/lib/fault"
 	"hoy/server"
 	"hoy/test/engine"
+	"hoy/test/keeperbin"
 	"hoy/test/rootful"
 )
 
-func TestMain(m *testing.M) { os.Exit(rootful.Main(m)) }
+func TestMain(m *testing.M) {
+	code := rootful.Main(m)
+	keeperbin.Remove()
+	os.Exit(code)
+}
 
 // bed is an engine in this process, with a keeper of its own.
 type bed struct {
@@ -32,14 +37,8 @@ type bed struct {
 func newBed(t *testing.T) *bed {
 	rootful.Check(t)
 	dir := t.TempDir()
-	keeper := filepath.Join(dir, "hoy-keeper")
-	build := exec.Command("go", "build", "-o", keeper, "hoy/cmd/hoy-keeper")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	o := DefaultOptions()
-	o.DataRoot, o.ExecRoot, o.Keeper, o.Bridge = filepath.Join(dir, "data"), filepath.Join(dir, "run"), keeper, "hoytest0"
+	o.DataRoot, o.ExecRoot, o.Keeper, o.Bridge = filepath.Join(dir, "data"), filepath.Join(dir, "run"), keeperbin.Path(t), "hoytest0"
 	o.LogLevel = "error"
 	b := &bed{t: t, o: o}
 	t.Cleanup(func() {

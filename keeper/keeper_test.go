@@ -18,6 +18,7 @@ import (
 	"hoy/keeper"
 	"hoy/keeper/jsonlog"
 	"hoy/linux/spawn"
+	"hoy/test/keeperbin"
 	"hoy/test/rootful"
 )
 
@@ -32,7 +33,7 @@ type bed struct {
 func newBed(t *testing.T) *bed {
 	rootful.Check(t)
 	b := &bed{t: t, root: t.TempDir()}
-	b.o = keeper.Options{Exec: program(t), ExecRoot: filepath.Join(b.root, "x")}
+	b.o = keeper.Options{Exec: keeperbin.Path(t), ExecRoot: filepath.Join(b.root, "x")}
 	t.Cleanup(b.end)
 	b.start()
 	return b

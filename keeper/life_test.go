@@ -15,6 +15,7 @@ import (
 	"hoy/keeper"
 	"hoy/lib/fault"
 	"hoy/linux/spawn"
+	"hoy/test/keeperbin"
 )
 
 // eventually polls until f is true.
@@ -303,7 +304,7 @@ func TestStartFails(t *testing.T) {
 	}{
 		{keeper.Options{Exec: "/no/such/keeper", ExecRoot: dir}, "cannot start keeper"},
 		{keeper.Options{Exec: "/bin/true", ExecRoot: dir}, "it said nothing and ended"},
-		{keeper.Options{Exec: program(t), ExecRoot: filepath.Join("/dev/null", "x")}, "cannot start keeper"},
+		{keeper.Options{Exec: keeperbin.Path(t), ExecRoot: filepath.Join("/dev/null", "x")}, "cannot start keeper"},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		c, err := keeper.Start(ctx, tc.o)

@@ -11,12 +11,13 @@ import (
 
 	"hoy/keeper"
 	"hoy/lib/failpoint"
+	"hoy/test/keeperbin"
 )
 
 // release makes another build of the keeper: bytes after its end change nothing else.
 func (b *bed) release(content string) {
 	b.t.Helper()
-	was, err := os.ReadFile(program(b.t))
+	was, err := os.ReadFile(keeperbin.Path(b.t))
 	if err != nil {
 		b.t.Fatal(err)
 	}

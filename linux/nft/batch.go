@@ -70,26 +70,6 @@ func native(table string) *nftables.Table {
 	return &nftables.Table{Family: nftables.TableFamilyINet, Name: table}
 }
 
-// Replace makes the table what t says, whether or not there is one of its name.
-func (b *Batch) Replace(t Table) {
-	b.Delete(t.Name)
-	n := native(t.Name)
-	b.c(1).AddTable(n)
-	// Chains before what jumps to them: rules and verdict maps.
-	for _, c := range t.Chains {
-		b.addChain(n, c)
-	}
-	for _, s := range t.Sets {
-		b.note(b.c(1).AddSet(s.native(n), nil))
-	}
-	for _, s := range t.Sets {
-		b.Add(t.Name, s, s.Elements...)
-	}
-	for _, c := range t.Chains {
-		b.addRules(n, c)
-	}
-}
-
 // Delete removes a table; one that is not there is no error.
 func (b *Batch) Delete(table string) {
 	// Adding before deleting makes the deletion succeed whether or not the table exists.

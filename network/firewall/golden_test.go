@@ -146,6 +146,66 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestReplaced: whatever the table was, Sync makes it what it shall be: one scenario
+// after another in the same table, and one that another version might have left.
+func TestReplaced(t *testing.T) {
+	rootful.Check(t)
+	for _, s := range scenarios {
+		for _, n := range s.networks {
+			if n.Link != "hoy0" {
+				lan.NewBridge(t, n.Link)
+			}
+		}
+	}
+	lan.NewBridge(t, "hoy0")
+	const other = `delete table inet hoy-hoy0
+	table inet hoy-hoy0 {
+		set bridges { type ipv4_addr; elements = { 192.0.2.1 }; }
+		set former { type ifname; elements = { "hoy0" }; }
+		map into { type ifname : verdict; comment "what a packet into a network meets"; elements = { "hoy0" : jump pass }; }
+		map published4 { type inet_proto . inet_service : ipv4_addr; }
+		chain pass { ip saddr @bridges accept; }
+		chain forward { iifname @former goto pass; }
+		chain guard { type filter hook prerouting priority 7; ip saddr { 192.0.2.1, 192.0.2.3 } drop; }
+		chain old { type nat hook output priority 9; jump forward; }
+	}`
+	f := open(t, "hoy-hoy0")
+	for range 2 {
+		for _, s := range scenarios {
+			lan.Must(t, f.SetPolicy(s.policy))
+			lan.Must(t, f.Sync(s.networks, s.ports))
+			want, err := os.ReadFile(filepath.Join("testdata", s.name+".nft"))
+			lan.Must(t, err)
+			if got := list(t, "hoy-hoy0"); sorted(got) != sorted(string(want)) {
+				t.Errorf("%s, in the place of another:\n%s", s.name, got)
+			}
+		}
+		run(t, "nft", other)
+	}
+}
+
+// TestLimitsGoOn: who has come too often stays so when the table is written anew.
+func TestLimitsGoOn(t *testing.T) {
+	w, f := begin(t, []Network{hoy0}, published...)
+	p := Policy{Firewall: "a test's", Rules: []PolicyRule{{To: prefixOf("0.0.0.0/0"), Proto: "tcp", First: 8080, Last: 8080, Limited: true}}}
+	lan.Must(t, f.SetPolicy(p))
+	ask := func(h lan.Host, want string) {
+		t.Helper()
+		if got := h.Ask("tcp", "192.0.2.1:8080", lan.Patience); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	for range limitBurst {
+		ask(w.Peer, "web sees 192.0.2.2")
+	}
+	ask(w.Peer, "")
+	p.Rules = append(p.Rules, PolicyRule{Proto: "sctp", Refuse: true})
+	lan.Must(t, f.SetPolicy(p))
+	lan.Must(t, f.Sync([]Network{hoy0}, published))
+	ask(w.Peer, "")
+	ask(w.Far, "web sees 198.51.100.9")
+}
+
 // TestPiecewise: what is added a piece at a time is what Sync writes at once, and what
 // is removed leaves nothing.
 func TestPiecewise(t *testing.T) {

@@ -1,0 +1,117 @@
+package nft
+
+import (
+	"slices"
+
+	"github.com/google/nftables"
+)
+
+// Replace makes the table what t says, whether or not there is one of its name.
+//
+// Chains and sets that are there already stay, and get new rules and elements. A table
+// that is deleted and made in one transaction is not what packets see as one: a set or
+// chain of the old table is empty to them from the moment on that the new one holds, and
+// one in ten thousand connections finds neither its old way nor its new one. Elements
+// that packets have made (Set.Counts) stay too.
+func (b *Batch) Replace(t Table) {
+	chains, sets := present(t.Name)
+	n := native(t.Name)
+	if len(chains) == 0 {
+		b.Delete(t.Name)
+	}
+	b.c(1).AddTable(n)
+	keptChains, keptSets := b.clear(t, chains, sets)
+	// Chains before what jumps to them: rules and verdict maps.
+	for _, c := range t.Chains {
+		if !keptChains[c.Name] {
+			b.addChain(n, c)
+		}
+	}
+	for _, s := range t.Sets {
+		if !keptSets[s.Name] {
+			b.note(b.c(1).AddSet(s.native(n), nil))
+		}
+	}
+	for _, s := range t.Sets {
+		b.Add(t.Name, s, s.Elements...)
+	}
+	for _, c := range t.Chains {
+		b.addRules(n, c)
+	}
+}
+
+// clear empties what is there, and removes it but for what t has too, by name.
+func (b *Batch) clear(t Table, chains []*nftables.Chain, sets []*nftables.Set) (keptChains, keptSets map[string]bool) {
+	keptChains, keptSets = map[string]bool{}, map[string]bool{}
+	for _, c := range t.Chains {
+		keptChains[c.Name] = slices.ContainsFunc(chains, c.is)
+	}
+	for _, s := range t.Sets {
+		keptSets[s.Name] = slices.ContainsFunc(sets, s.is)
+	}
+	// Rules and elements first: they hold chains and sets.
+	for _, have := range chains {
+		b.c(1).FlushChain(have)
+	}
+	for _, have := range sets {
+		if !(have.Dynamic && keptSets[have.Name]) {
+			b.c(1).FlushSet(have)
+		}
+	}
+	for _, have := range chains {
+		if !keptChains[have.Name] {
+			b.c(1).DelChain(have)
+		}
+	}
+	for _, have := range sets {
+		if !keptSets[have.Name] {
+			b.c(1).DelSet(have)
+		}
+	}
+	return keptChains, keptSets
+}
+
+// present returns the chains and named sets of a table. What cannot be read, as it goes
+// at this moment, is not there.
+func present(table string) ([]*nftables.Chain, []*nftables.Set) {
+	conn, err := nftables.New(nftables.WithSockOptions(linger))
+	if err != nil {
+		return nil, nil
+	}
+	all, err := conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return nil, nil
+	}
+	chains := slices.DeleteFunc(all, func(c *nftables.Chain) bool { return c.Table.Name != table })
+	if len(chains) == 0 {
+		return nil, nil
+	}
+	sets, err := conn.GetSets(native(table))
+	if err != nil {
+		return nil, nil
+	}
+	return chains, slices.DeleteFunc(sets, func(s *nftables.Set) bool { return s.Anonymous })
+}
+
+// is tells whether a chain that is there can take the rules of c.
+func (c Chain) is(have *nftables.Chain) bool {
+	switch {
+	case have.Name != c.Name || (have.Hooknum != nil) != (c.Hook != nil):
+		return false
+	case c.Hook == nil:
+		return true
+	}
+	return have.Type == c.Hook.Type && *have.Hooknum == *c.Hook.Number && *have.Priority == *c.Hook.Priority
+}
+
+// is tells whether a set that is there can take the elements of s. It keeps its comment.
+func (s Set) is(have *nftables.Set) bool {
+	want := s.native(have.Table)
+	if have.Name != want.Name || have.IsMap != want.IsMap || have.Interval != want.Interval || have.Dynamic != want.Dynamic || have.Timeout != want.Timeout {
+		return false
+	}
+	if want.DataType.Name == Verdicts.Name {
+		return have.KeyType.Name == Verdicts.Name // where GetSets of the library puts it
+	}
+	return have.KeyType.GetNFTMagic() == want.KeyType.GetNFTMagic() && have.DataType.GetNFTMagic() == want.DataType.GetNFTMagic()
+}

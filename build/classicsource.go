@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/http"
+	"net/url"
 	"path"
+	"strconv"
 	"strings"
 
 	cacheutil "github.com/moby/buildkit/cache/util"
@@ -46,18 +49,18 @@ func readSource(ctx context.Context, k *call, name string) (*classicSource, erro
 		name = "Dockerfile"
 	}
 	s := &classicSource{name: name}
-	url := k.attrs["context"]
-	if git, ok, err := dockerui.DetectGitContext(url, nil); ok {
+	at := k.attrs["context"]
+	if git, ok, err := dockerui.DetectGitContext(at, nil); ok {
 		if err != nil {
 			return nil, fault.As(fault.Invalid, err)
 		}
 		s.context = *git
 		return s, s.find(ctx, k)
 	}
-	download := llb.HTTP(url, llb.Filename("context"), llb.WithCustomName("load context"))
+	download := llb.HTTP(at, llb.Filename("context"), llb.WithCustomName("load context"))
 	head, err := k.read(ctx, download, cacheutil.ReadRequest{Filename: "context", Range: &cacheutil.FileRange{Length: archiveHead}})
 	if err != nil {
-		return nil, err
+		return nil, downloadError(at, err)
 	}
 	if !archiveutil.IsArchive(head) {
 		s.context = llb.Scratch()
@@ -66,6 +69,35 @@ func readSource(ctx context.Context, k *call, name string) (*classicSource, erro
 	}
 	s.context = llb.Scratch().File(llb.Copy(download, "/context", "/", &llb.CopyInfo{AttemptUnpack: true}), llb.WithCustomName("unpack context"))
 	return s, s.find(ctx, k)
+}
+
+// badStatus is the end of what BuildKit says of an HTTP server that does not give a file,
+// but for the number.
+const badStatus = "invalid response status "
+
+// downloadError says of a context that its server does not give what docker says, and has
+// its kind: that is the status which the client gets.
+func downloadError(at string, err error) error {
+	_, text, found := strings.Cut(err.Error(), badStatus)
+	status, notNumber := strconv.Atoi(text)
+	if !found || notNumber != nil {
+		return err
+	}
+	kind := fault.Internal
+	switch status {
+	case http.StatusBadRequest:
+		kind = fault.Invalid
+	case http.StatusUnauthorized:
+		kind = fault.Unauthorized
+	case http.StatusForbidden:
+		kind = fault.Forbidden
+	case http.StatusNotFound:
+		kind = fault.NotFound
+	}
+	if u, err := url.Parse(at); err == nil {
+		at = u.Redacted()
+	}
+	return fault.New(kind, "error downloading remote context %s: failed to GET %[1]s with status %d %s", at, status, http.StatusText(status))
 }
 
 // find reads the Dockerfile, and takes what .dockerignore leaves out of the context: the

@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,7 +22,8 @@ import (
 // stepExecutor runs the steps of builds: each is a container of its own, whose first
 // process is tied to this engine. When the engine is gone, so is the step.
 //
-//	<exec root>/build/ID/   hosts and resolv.conf of a step, and the path of its cgroup
+//	<exec root>/build/ID/          hosts and resolv.conf of a step
+//	<exec root>/build/ID/cgroups   paths: its cgroup, and those above that go with it
 type stepExecutor struct {
 	o   *Options
 	dir string
@@ -29,6 +31,8 @@ type stepExecutor struct {
 	mu      sync.Mutex
 	running map[string]*execution // by BuildKit's id; guarded by mu
 	filter  map[string]*specs.LinuxSeccomp
+
+	above parentGroups
 
 	behind sync.WaitGroup // what goes on behind answers
 }
@@ -136,22 +140,28 @@ func sweepSteps(o *Options) error {
 		return err
 	}
 	for _, d := range entries {
-		if err := sweepGroup(o, filepath.Join(dir, d.Name(), "cgroup")); err != nil {
-			o.Log.Debug("cannot remove the cgroup of a build's step", "step", d.Name(), "error", err)
+		if err := sweepGroups(o, filepath.Join(dir, d.Name(), "cgroups")); err != nil {
+			o.Log.Debug("cannot remove the cgroups of a build's step", "step", d.Name(), "error", err)
 		}
 	}
 	return os.RemoveAll(dir)
 }
 
-// sweepGroup removes the cgroup that a file names.
-func sweepGroup(o *Options, file string) error {
-	path, err := os.ReadFile(file)
-	if err != nil || len(path) == 0 || o.Cgroups == nil {
+// sweepGroups removes the cgroups that a file names.
+func sweepGroups(o *Options, file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil || len(text) == 0 || o.Cgroups == nil {
 		return nil
 	}
-	g := o.Cgroups.Load(string(path))
-	if err := g.Kill(); err != nil {
+	own, above, _ := strings.Cut(string(text), "\n")
+	g := o.Cgroups.Load(own)
+	if err := errors.Join(g.Kill(), g.Remove()); err != nil {
 		return err
 	}
-	return g.Remove()
+	for at := range strings.FieldsFuncSeq(above, func(r rune) bool { return r == '\n' }) {
+		if err := o.Cgroups.Load(at).RemoveEmpty(); err != nil {
+			return err
+		}
+	}
+	return nil
 }

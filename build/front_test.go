@@ -4,12 +4,16 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -416,6 +420,27 @@ func TestFailures(t *testing.T) {
 	}
 	if started, failed := h.b.Counts(); started != 8 || failed[failedStep] != 3 || failed[failedCanceled] != 1 {
 		t.Error(started, failed)
+	}
+}
+
+// TestRemoteStatus: a server that does not give a context is told of with docker's words,
+// and the kind that its status has.
+func TestRemoteStatus(t *testing.T) {
+	h := newBench(t)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status, _ := strconv.Atoi(r.URL.Path[1:])
+		w.WriteHeader(status)
+	}))
+	defer srv.Close()
+	for status, kind := range map[int]fault.Kind{400: fault.Invalid, 401: fault.Unauthorized, 403: fault.Forbidden, 404: fault.NotFound, 503: fault.Internal} {
+		at := fmt.Sprint(srv.URL, "/", status)
+		want := fmt.Sprintf("error downloading remote context %s: failed to GET %[1]s with status %d %s", at, status, http.StatusText(status))
+		if _, _, err := h.classic(Request{Remote: at}); !fault.Is(err, kind) || err.Error() != want {
+			t.Errorf("%d: %v, want %s", status, err, want)
+		}
+		if _, err := h.b.Build(t.Context(), Request{Remote: at}); err == nil || !strings.HasSuffix(err.Error(), fmt.Sprint("invalid response status ", status)) {
+			t.Errorf("%d: BuildKit says %v", status, err)
+		}
 	}
 }
 

@@ -19,7 +19,8 @@ RUN echo first > /first
 RUN --mount=type=secret,id=s --mount=type=cache,target=/c sleep 1000
 `
 
-func withSecret(o *client.SolveOpt) {
+func killedOptions(o *client.SolveOpt) {
+	o.FrontendAttrs = map[string]string{"cgroup-parent": "/hoy-build-killed/parent"}
 	o.Session = append(o.Session, secretsprovider.FromMap(map[string][]byte{"s": []byte("x")}))
 }
 
@@ -30,7 +31,7 @@ func TestKilledEngine(t *testing.T) {
 		h := &bench{t: t, dir: dir}
 		h.open()
 		h.busybox()
-		h.build(t.Context(), killedFile, nil, withSecret)
+		h.build(t.Context(), killedFile, nil, killedOptions)
 		t.Fatal("the build has ended")
 	}
 	rootful.Check(t)
@@ -52,10 +53,13 @@ func TestKilledEngine(t *testing.T) {
 			t.Fatal("the step has outlived its engine")
 		}
 	}
+	if h.b.o.Cgroups.Exists("/hoy-build-killed") {
+		t.Error("the cgroups above the step are left")
+	}
 	if at, err := mountsBelow(h.dir); err != nil || len(at) > 0 {
 		t.Errorf("mounts are left: %v, %v", at, err)
 	}
-	got, err := h.build(t.Context(), strings.Replace(killedFile, "sleep 1000", "ls /run/secrets", 1), nil, withSecret)
+	got, err := h.build(t.Context(), strings.Replace(killedFile, "sleep 1000", "ls /run/secrets", 1), nil, killedOptions)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/moby/buildkit/executor"
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
@@ -62,8 +63,24 @@ func (s *execution) prepare(ctx context.Context, root executor.Mount, mounts []e
 	if s.spec, err = s.specification(dir, own, root.Readonly); err != nil {
 		return err
 	}
+	groups := append([]string{s.spec.Linux.CgroupsPath}, s.groupsAbove()...)
 	// Read by the next engine, should this one be killed.
-	return os.WriteFile(filepath.Join(dir, "cgroup"), []byte(s.spec.Linux.CgroupsPath), 0o600)
+	return os.WriteFile(filepath.Join(dir, "cgroups"), []byte(strings.Join(groups, "\n")), 0o600)
+}
+
+// groupsAbove are those of --cgroup-parent that go with the step.
+func (s *execution) groupsAbove() []string {
+	parent := s.p.Meta.CgroupParent
+	if parent == "" || s.e.o.Cgroups == nil {
+		return nil
+	}
+	groups := s.e.above.take(s.e.o.Cgroups, parent)
+	s.rest.Add(func() {
+		if err := s.e.above.leave(s.e.o.Cgroups, groups); err != nil {
+			s.e.o.Log.Warn("cannot remove the cgroups above a build's step", "step", s.id, "error", err)
+		}
+	})
+	return groups
 }
 
 // attach gives the step its network.

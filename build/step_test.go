@@ -53,6 +53,32 @@ RUN test ! -e /d && test ! -e /file && test ! -e /ctx && test ! -e /t
 	})
 }
 
+// TestCgroupParent: what --cgroup-parent has steps be in goes with them, unless it was
+// there before.
+func TestCgroupParent(t *testing.T) {
+	h := newBench(t)
+	h.busybox()
+	groups := h.b.o.Cgroups
+	base := fmt.Sprintf("/hoy-build-parent-%d", os.Getpid())
+	there, err := groups.Create(base, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Remove()
+	below := base + "/not/there"
+	h.says("FROM busybox AS a\nRUN cat /proc/self/cgroup\nFROM busybox AS b\nRUN sleep 0.1\nFROM busybox\nCOPY --from=a /etc /a\nCOPY --from=b /etc /b\nRUN true\n", nil, func(o *client.SolveOpt) {
+		o.FrontendAttrs = map[string]string{"cgroup-parent": below}
+	})
+	for deadline := time.Now().Add(10 * time.Second); groups.Exists(base + "/not"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("cgroups above the steps are left")
+		}
+	}
+	if !groups.Exists(base) {
+		t.Error("a cgroup that was there before is gone")
+	}
+}
+
 func TestNetworkModes(t *testing.T) {
 	h := newBench(t)
 	h.busybox()

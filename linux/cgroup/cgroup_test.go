@@ -391,6 +391,29 @@ func TestRemoveWithSubgroups(t *testing.T) {
 	})
 }
 
+func TestRemoveEmpty(t *testing.T) {
+	hosts(t, func(t *testing.T, h *Host) {
+		g := create(t, h, nil)
+		above := h.Load(filepath.Dir(g.Path()))
+		if err := above.RemoveEmpty(); err != nil || !h.Exists(above.Path()) || !h.Exists(g.Path()) {
+			t.Errorf("a group with another in it is gone, or %v", err)
+		}
+		start(t, g, "wait")
+		if err := g.RemoveEmpty(); err != nil || !h.Exists(g.Path()) {
+			t.Errorf("a group with a process is gone, or %v", err)
+		}
+		if err := g.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Remove(); err != nil || h.Exists(g.Path()) {
+			t.Errorf("it is still there: %v", err)
+		}
+		if err := g.RemoveEmpty(); err != nil {
+			t.Errorf("removing what is not there: %v", err)
+		}
+	})
+}
+
 func TestCreateAgain(t *testing.T) {
 	hosts(t, func(t *testing.T, h *Host) {
 		g := create(t, h, resources(func(r *specs.LinuxResources) { r.Pids.Limit = new(int64(5)) }))

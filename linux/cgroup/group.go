@@ -32,6 +32,11 @@ type Group struct {
 // Load returns the group of a path, made earlier, without looking at it.
 func (h *Host) Load(path string) *Group { return &Group{host: h, path: path, rel: relative(path)} }
 
+// Exists reports whether any hierarchy has a group of this path.
+func (h *Host) Exists(path string) bool {
+	return slices.ContainsFunc(h.all(), func(v *hierarchy) bool { return exists(v.fd(), relative(path)) })
+}
+
 // Beside returns the group that a process must be born into to join process pid of the
 // group: g, or on v2, where a group whose sub-groups have controllers takes no
 // processes itself (cgroups(7), "no internal processes"), the sub-group that pid is in.
@@ -274,6 +279,21 @@ func (g *Group) Remove() error {
 		if err != nil {
 			pids, _ := g.Procs()
 			return fmt.Errorf("cannot remove cgroup %s (processes %v are in it): %w", v.name(g.rel), pids, last)
+		}
+	}
+	return nil
+}
+
+// RemoveEmpty removes the group, unless there are groups or processes in it.
+func (g *Group) RemoveEmpty() error {
+	g.Close()
+	for _, v := range g.host.all() {
+		err := unix.Unlinkat(v.fd(), g.rel, unix.AT_REMOVEDIR)
+		if err == unix.EBUSY {
+			return nil
+		}
+		if err != nil && err != unix.ENOENT {
+			return &os.PathError{Op: "rmdir", Path: v.name(g.rel), Err: err}
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/moby/buildkit/client"
 	"github.com/tonistiigi/fsutil"
 
@@ -47,6 +48,7 @@ type bench struct {
 	t     testing.TB
 	dir   string
 	users *idmap.Map // nil: the host's
+	hosts docker.RegistryHosts
 	store *image.Store
 	b     *Builder
 	c     *client.Client
@@ -117,7 +119,7 @@ func (h *bench) open() {
 	b, err := Open(ctx, Options{
 		Root: filepath.Join(h.dir, "build"), ExecRoot: h.execRoot(), Images: h.store, Runtime: run, Keeper: kept, Networks: nets, Cgroups: groups,
 		Host:         spec.Host{Seccomp: true, CgroupNamespaces: true, RecursiveReadOnly: true, UserNamespace: h.users != nil, MemoryLimit: true, SwapLimit: true, PidsLimit: true, CPUShares: true, CPUCfs: true},
-		CgroupParent: parent, UserMap: h.users,
+		CgroupParent: parent, UserMap: h.users, Registries: h.hosts,
 	})
 	h.b = keep(h, b, err, func(b *Builder) { h.ended(b.Close()) })
 	h.c = h.client()

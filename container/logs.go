@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"hoy/keeper/jsonlog"
 	"hoy/lib/fault"
@@ -30,6 +29,7 @@ func (c *Containers) Logs(ctx context.Context, ref string, o LogOptions, w LogSi
 	read := jsonlog.ReadOptions{Tail: o.Tail, Since: o.Since, Until: o.Until}
 	if p, err := k.running(); err == nil && o.Follow {
 		read.Follow, read.Done = true, p.done
+		read.Paused = w.Flush // a history goes out in big pieces, what comes as soon as it is there
 	}
 	w.Begin(k.rec().Config.Tty)
 	out := logWriter{o: o, w: w}
@@ -71,14 +71,7 @@ func (l *logWriter) entry(e jsonlog.Entry) error {
 		b = append(b, ' ')
 	}
 	l.line = append(b, e.Line...)
-	if err := l.w.Write(stream, l.line); err != nil {
-		return err
-	}
-	// A follower sees a line when it is there; a history goes out in big pieces.
-	if l.o.Follow && time.Since(e.Time) < time.Second {
-		return l.w.Flush()
-	}
-	return nil
+	return l.w.Write(stream, l.line)
 }
 
 // details formats attributes as docker does: sorted, escaped, with commas between.

@@ -16,10 +16,25 @@ import (
 // has nothing left to give, or does not see the writes of another machine.
 const poll = time.Second
 
+// gather is how long at most a follower that has read something leaves alone what comes
+// next: a line after a quiet time is passed on at once, and of a container that never
+// stops it wakes fifty times a second, not for every line. All followers do at the same
+// instants, which costs a third less than each at its own.
+const gather = 20 * time.Millisecond
+
+// flood is how much must have come for a follower to go on without a rest: at that
+// rate files may be rotated away meanwhile.
+const flood = 64 << 10
+
 // follow waits for more, over rotations.
 func (r *Reader) follow(ctx context.Context) error {
 	woken, stop := watch(r.path)
 	defer stop()
+	return r.wait(ctx, woken)
+}
+
+// wait reads whenever it is woken, until the end is told.
+func (r *Reader) wait(ctx context.Context, woken <-chan struct{}) error {
 	var until <-chan time.Time
 	if !r.o.Until.IsZero() {
 		t := time.NewTimer(time.Until(r.o.Until))
@@ -28,13 +43,26 @@ func (r *Reader) follow(ctx context.Context) error {
 	}
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
+	rest := time.NewTimer(gather)
+	defer rest.Stop()
 	for ended := false; ; {
 		// What was written before the end was told is read after it.
+		r.came = 0
 		if err := r.catchUp(ctx); err != nil || ended {
 			return err
 		}
+		wake := woken
+		var rested <-chan time.Time
+		if r.came > 0 && r.came < flood {
+			rest.Reset(gather - time.Duration(time.Now().UnixNano())%gather)
+			wake, rested = nil, rest.C
+		}
+		if err := r.paused(); err != nil {
+			return err
+		}
 		select {
-		case <-woken:
+		case <-wake:
+		case <-rested:
 		case <-tick.C:
 		case <-until:
 			ended = true
@@ -46,6 +74,15 @@ func (r *Reader) follow(ctx context.Context) error {
 	}
 }
 
+// paused says that there is no more for now, if it did not say so before.
+func (r *Reader) paused() error {
+	if !r.passed || r.o.Paused == nil {
+		return nil
+	}
+	r.passed = false
+	return r.o.Paused()
+}
+
 // catchUp reads what has come, in the present file and in those that followed it.
 func (r *Reader) catchUp(ctx context.Context) error {
 	for {
@@ -54,9 +91,6 @@ func (r *Reader) catchUp(ctx context.Context) error {
 			return err
 		}
 		if r.file != nil {
-			if err := r.rewind(); err != nil {
-				return err
-			}
 			if err := r.drain(ctx); err != nil {
 				if successor != nil {
 					successor.Close()
@@ -74,16 +108,8 @@ func (r *Reader) catchUp(ctx context.Context) error {
 // rewind starts again in a file that was emptied, as rotation does that keeps one
 // file only.
 func (r *Reader) rewind() error {
-	at, err := r.file.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return err
-	}
-	fi, err := r.file.Stat()
-	if err != nil || fi.Size() >= at {
-		return err
-	}
-	r.buf, r.skip = r.buf[:0], false
-	_, err = r.file.Seek(0, io.SeekStart)
+	r.buf, r.skip, r.at = r.buf[:0], false, 0
+	_, err := r.file.Seek(0, io.SeekStart)
 	return err
 }
 
@@ -95,6 +121,11 @@ func (r *Reader) successor() (*os.File, error) {
 		var err error
 		if mine, err = r.file.Stat(); err != nil {
 			return nil, err
+		}
+		if mine.Size() < r.at {
+			if err := r.rewind(); err != nil {
+				return nil, err
+			}
 		}
 		// Nearly always: it is still the newest, and nothing needs to be opened.
 		if now, err := os.Stat(r.path); err == nil && os.SameFile(now, mine) {
@@ -129,9 +160,10 @@ func (r *Reader) successor() (*os.File, error) {
 	return newer, nil // the oldest: the present one was rotated away meanwhile
 }
 
-// watch sends a value when something happened to the log's files.
+// watch sends a value when something happened to the log's files. As long as nobody takes
+// it, the kernel collects what else happens, and wakes nobody.
 func watch(path string) (woken <-chan struct{}, stop func()) {
-	ch := make(chan struct{}, 1)
+	ch, over := make(chan struct{}), make(chan struct{})
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
 		return ch, func() {}
@@ -148,9 +180,10 @@ func watch(path string) (woken <-chan struct{}, stop func()) {
 			}
 			select {
 			case ch <- struct{}{}:
-			default:
+			case <-over:
+				return
 			}
 		}
 	}()
-	return ch, func() { f.Close() }
+	return ch, func() { close(over); f.Close() }
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -222,19 +223,17 @@ func TestFollow(t *testing.T) {
 				return nil
 			})
 		}()
-		const n = 500
-		for i := range n {
-			write(t, w, fmt.Sprintln(i), noon)
-			if files == 3 { // few files: the follower must keep up
-				if got := <-lines; got != fmt.Sprint(i) {
-					t.Fatalf("line %d: %q", i, got)
-				}
-			}
+		n, atOnce := 500, 500
+		if files == 3 { // few files: the follower must keep up
+			atOnce = 25
 		}
-		if files != 3 {
-			for i := range n {
-				if got := <-lines; got != fmt.Sprint(i) {
-					t.Fatalf("line %d: %q", i, got)
+		for i := 0; i < n; i += atOnce {
+			for j := range atOnce {
+				write(t, w, fmt.Sprintln(i+j), noon)
+			}
+			for j := range atOnce {
+				if got := <-lines; got != fmt.Sprint(i+j) {
+					t.Fatalf("line %d: %q", i+j, got)
 				}
 			}
 		}
@@ -247,6 +246,104 @@ func TestFollow(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestFollowGathers has a follower woken for every line, as by inotify: it passes on the
+// first one after a quiet time at once, and then what has come every 20 ms.
+func TestFollowGathers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, Config{Path: path})
+		done, woken := make(chan struct{}), make(chan struct{}, 1)
+		start := time.Now()
+		var pieces, piece []string
+		r, err := Open(path, ReadOptions{Tail: -1, Done: done, Paused: func() error {
+			pieces = append(pieces, fmt.Sprintf("%v: %s", time.Since(start), strings.Join(piece, " ")))
+			piece = nil
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.f = func(e Entry) error {
+			piece = append(piece, strings.TrimSpace(string(e.Line)))
+			return nil
+		}
+		ended := make(chan error)
+		go func() {
+			defer r.close()
+			if err := r.read(t.Context()); err != nil {
+				ended <- err
+				return
+			}
+			ended <- r.wait(t.Context(), woken)
+		}()
+		say := func(line string) {
+			write(t, w, line+"\n", noon)
+			select {
+			case woken <- struct{}{}:
+			default: // it has not seen the last one yet
+			}
+			synctest.Wait()
+		}
+		synctest.Wait()
+		time.Sleep(100 * time.Millisecond)
+		for i := range 20 {
+			say(fmt.Sprint(i))
+			time.Sleep(3 * time.Millisecond)
+		}
+		time.Sleep(100 * time.Millisecond)
+		say("late")
+		say("later")
+		time.Sleep(5 * time.Millisecond)
+		write(t, w, "last\n", noon)
+		close(done)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		want := []string{
+			"100ms: 0", "120ms: 1 2 3 4 5 6", "140ms: 7 8 9 10 11 12 13", "160ms: 14 15 16 17 18 19", "260ms: late",
+		}
+		if !slices.Equal(pieces, want) {
+			t.Errorf("pieces:\n%s\nwant:\n%s", strings.Join(pieces, "\n"), strings.Join(want, "\n"))
+		}
+		if left := strings.Join(piece, " "); left != "later last" || time.Since(start) != 265*time.Millisecond {
+			t.Errorf("with the end, after %v: %q", time.Since(start), left)
+		}
+	})
+}
+
+// TestFollowFlood has a follower that does not rest while much comes.
+func TestFollowFlood(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, Config{Path: path, MaxSize: 128 << 10, MaxFile: 2})
+		done, woken := make(chan struct{}), make(chan struct{}, 1)
+		r, err := Open(path, ReadOptions{Tail: -1, Done: done})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := 0
+		r.f = func(Entry) error { lines++; return nil }
+		ended := make(chan error)
+		go func() {
+			defer r.close()
+			ended <- r.wait(t.Context(), woken)
+		}()
+		synctest.Wait()
+		line, start := strings.Repeat("x", 200)+"\n", time.Now()
+		for range 50 {
+			for range 500 { // half of what the log holds
+				write(t, w, line, noon)
+			}
+			woken <- struct{}{}
+			synctest.Wait()
+		}
+		close(done)
+		if err := <-ended; err != nil || lines != 50*500 || time.Since(start) != 0 {
+			t.Errorf("%d lines of %d after %v: %v", lines, 50*500, time.Since(start), err)
+		}
+	})
 }
 
 func TestFollowEnds(t *testing.T) {

@@ -19,6 +19,7 @@ type ReadOptions struct {
 	Until  time.Time // entries after are left out; zero: none
 	Follow bool      // wait for more at the end, until Done is closed or the context ends
 	Done   <-chan struct{}
+	Paused func() error // with Follow: called when all there is was passed on; nil: nothing is
 }
 
 // Read calls f for each entry of the log at path and its rotated predecessors,
@@ -73,9 +74,13 @@ type Reader struct {
 	files []source // not begun yet, oldest first
 
 	file *os.File // the one being read
+	at   int64    // where in it
 	dec  decoder
 	buf  []byte // read, not decoded
 	skip bool   // in a line that is too long
+
+	came   int  // bytes since the follower was woken
+	passed bool // an entry was passed on since the last pause
 }
 
 func (r *Reader) close() {
@@ -97,6 +102,10 @@ func (r *Reader) read(ctx context.Context) error {
 		}
 		r.next(r.files[0].File)
 		r.files = r.files[1:]
+		var err error
+		if r.at, err = r.file.Seek(0, io.SeekCurrent); err != nil { // the tail's place
+			return fmt.Errorf("cannot read log: %w", err)
+		}
 		if err := r.drain(ctx); err != nil {
 			return err
 		}
@@ -110,7 +119,7 @@ func (r *Reader) read(ctx context.Context) error {
 // next continues with another file.
 func (r *Reader) next(f *os.File) {
 	r.closeFile()
-	r.file, r.buf, r.skip = f, r.buf[:0], false
+	r.file, r.at, r.buf, r.skip = f, 0, r.buf[:0], false
 }
 
 // drain reads the file to its present end.
@@ -122,13 +131,15 @@ func (r *Reader) drain(ctx context.Context) error {
 		if cap(r.buf)-len(r.buf) < 32<<10 {
 			r.buf = append(make([]byte, 0, 2*cap(r.buf)+64<<10), r.buf...)
 		}
-		n, err := r.file.Read(r.buf[len(r.buf):cap(r.buf)])
+		room := r.buf[len(r.buf):cap(r.buf)]
+		n, err := r.file.Read(room)
 		fresh := len(r.buf)
 		r.buf = r.buf[:fresh+n]
+		r.at, r.came = r.at+int64(n), r.came+n
 		if err := r.entries(fresh); err != nil {
 			return err
 		}
-		if err == io.EOF {
+		if err == io.EOF || err == nil && n < len(room) {
 			return nil
 		}
 		if err != nil {
@@ -163,6 +174,7 @@ func (r *Reader) entries(fresh int) error {
 			return errEnough
 		}
 		e.Size = len(line) + 1
+		r.passed = true
 		if err := r.f(e); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"hoy/test/rootful"
 )
@@ -133,6 +134,27 @@ func TestTwoHundredClients(t *testing.T) {
 	e.Eventually("the memory is given back", func() bool { return e.pss() < before.pss+10_000 })
 	t.Logf("%d kB became %d", was, e.pss())
 	e.Hoy(append([]string{"rm", "-f"}, strings.Fields(e.Hoy("ps", "-aq"))...)...)
+}
+
+// TestFollowAfterSilence: who follows a container that says nothing for now sees at once
+// what it has said.
+func TestFollowAfterSilence(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy("run", "-d", "--name", "con", "busybox", "sh", "-c", "echo before; exec sleep 100000")
+	e.Eventually("its line", func() bool { return e.Try("logs", "con").Stdout == "before\n" })
+	time.Sleep(1500 * time.Millisecond) // no longer news
+	c, err := e.open("GET", "/containers/con/logs?stdout=1&follow=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.conn.Close()
+	c.conn.SetDeadline(time.Now().Add(wait))
+	b := make([]byte, 64)
+	if n, err := c.r.Read(b); !strings.Contains(string(b[:n]), "before") {
+		t.Errorf("read %q: %v", b[:n], err)
+	}
 }
 
 // weight is what the engine and the keeper hold.

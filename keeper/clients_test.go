@@ -95,6 +95,34 @@ func TestClientsSurviveTheKeeper(t *testing.T) {
 	}
 }
 
+// TestManyClientsSurviveTheKeeper is the same for so many that output gathers for them.
+func TestManyClientsSurviveTheKeeper(t *testing.T) {
+	const lines = 5000
+	b := newBed(t)
+	const clients = 12
+	var attach []keeper.Attachment
+	got := make(chan [3]string, clients)
+	for range clients {
+		mine, theirs := pair(t)
+		attach = append(attach, keeper.Attachment{Conn: theirs, Stdout: true, Stderr: true, Mux: true})
+		go func() { got <- demux(t, mine) }()
+	}
+	b.spawn(keeper.SpawnRequest{ID: "c", Log: b.logConfig("c"), Attach: attach,
+		Plan: shell(t, fmt.Sprintf("i=0; while [ $i -lt %d ]; do i=$((i+1)); echo $i; echo $i >&2; [ $((i%%10)) = 0 ] && usleep 1000; done; exit 7", lines))})
+	if e := b.killingUntilExit(); e.Code != 7 {
+		t.Errorf("%+v", e)
+	}
+	for range clients {
+		streams := <-got
+		checkNumbered(t, streams[1], lines)
+		checkNumbered(t, streams[2], lines)
+	}
+	checkNumbered(t, b.logged("c", "stdout"), lines)
+	if l := b.keeperLog(); l != "" {
+		t.Errorf("the keeper complains: %s", l)
+	}
+}
+
 // TestTerminalClientSurvivesTheKeeper is the same for a terminal.
 func TestTerminalClientSurvivesTheKeeper(t *testing.T) {
 	const lines = 8000

@@ -37,6 +37,7 @@ type process struct {
 	viewers  []*viewer // replaced, never changed, so that it can be walked without mu
 	flowing  bool      // the streams run
 	over     bool      // the last output is delivered: nobody can attach any more
+	rested   time.Time // when output has gathered for many clients
 	stdin    *os.File  // writing end of the pipe, or the terminal
 	exit     *Exit
 	said     bool // a complaint was made; one is enough

@@ -28,6 +28,7 @@ type stream struct {
 	unsent []byte // of a terminal's journal: read by an earlier keeper, clients do not have it
 	behind bool   // an earlier keeper may have shown clients what it has not logged
 	seen   int    // bytes at the head of the FIFO that clients have, and the log has not
+	moved  int    // bytes, the last time
 	done   chan struct{}
 }
 
@@ -50,9 +51,11 @@ func (st *stream) name() string {
 func (st *stream) run() {
 	defer close(st.done)
 	for st.wait() {
-		if _, err := st.move(false); errors.Is(err, unix.EIO) {
+		st.gather()
+		var err error
+		if st.moved, err = st.move(false); errors.Is(err, unix.EIO) {
 			// Nobody has the terminal open: wait until somebody has, or the end.
-			st.nap()
+			st.nap(50 * time.Millisecond)
 		}
 	}
 	st.drain()
@@ -69,11 +72,38 @@ func (st *stream) wait() bool {
 	}) == nil
 }
 
-func (st *stream) nap() {
+// nap waits, but not beyond the end of the process.
+func (st *stream) nap(d time.Duration) {
 	select {
 	case <-st.p.ended:
-	case <-time.After(50 * time.Millisecond):
+	case <-time.After(d):
 	}
+}
+
+// Every piece of output costs a system call and a wake-up for each client. Where they are
+// many, a pipe is left alone for a while after a piece, so that small ones gather; the
+// first one after a quiet time goes out at once. Both streams rest together, or what
+// was said to one of them would be overtaken by what was said to the other much later.
+const (
+	manyClients = 8
+	muchOutput  = 16 << 10 // does not need to gather, and the process may wait for room
+	gatherFor   = 20 * time.Millisecond
+)
+
+func (st *stream) gather() {
+	p := st.p
+	if p.terminal() || len(p.attached()) < manyClients {
+		return
+	}
+	p.mu.Lock()
+	rest := time.Until(p.rested)
+	p.mu.Unlock()
+	if rest > 0 && st.moved < muchOutput {
+		st.nap(rest)
+	}
+	p.mu.Lock()
+	p.rested = time.Now().Add(gatherFor)
+	p.mu.Unlock()
 }
 
 // finish makes run return after it has moved what the process wrote.

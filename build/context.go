@@ -18,6 +18,9 @@ import (
 // contextHost begins the names of hosts that only bodies knows.
 const contextHost = "build-context-"
 
+// contextURL begins the URLs that lead to them.
+const contextURL = "http://" + contextHost
+
 // bodies gives BuildKit the archives that requests bring, as downloads: BuildKit keeps
 // them out of memory, unpacks them in a root of their own and finds them again by their
 // content. Each can be read once. A name has 25 random letters, so that no Dockerfile
@@ -36,7 +39,7 @@ func (b *bodies) add(r io.Reader) (url string, drop func()) {
 		b.waiting = map[string]*body{}
 	}
 	b.waiting[id] = &body{r: r}
-	return "http://" + contextHost + id, func() { b.take(id) }
+	return contextURL + id, func() { b.take(id) }
 }
 
 func (b *bodies) take(id string) *body {

@@ -162,6 +162,55 @@ func TestArchives(t *testing.T) {
 	}
 }
 
+// TestArchivesGo: of an archive the cache keeps what it was unpacked to, by which the next
+// build finds what it was used for.
+func TestArchivesGo(t *testing.T) {
+	h := newBench(t)
+	h.busybox()
+	for range 2 {
+		if _, _, err := h.classic(Request{Context: archive(t, "Dockerfile", "FROM busybox\nCOPY f /\n", "f", "content")}); err != nil {
+			t.Fatal(err)
+		}
+		var ran []string
+		if _, err := h.b.Build(t.Context(), Request{Context: archive(t, "Dockerfile", "FROM busybox\nCOPY f /\n", "f", "content"), Archives: map[string]io.Reader{"other": archive(t, "g", "")},
+			Trace: func(s *control.StatusResponse) {
+				for _, v := range s.Vertexes {
+					if v.Completed != nil && !v.Cached {
+						ran = append(ran, v.Name)
+					}
+				}
+			}}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(strings.Join(ran, "\n"), "COPY") {
+			t.Errorf("done again: %q", ran)
+		}
+		if n := h.cached("unpack context"); n == 0 {
+			t.Error("what it was unpacked to is not kept")
+		}
+		for deadline := time.Now().Add(10 * time.Second); h.cached("http url") > 0; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("an archive is kept")
+			}
+		}
+	}
+}
+
+// cached counts the records of the cache whose descriptions contain text.
+func (h *bench) cached(text string) (n int) {
+	h.t.Helper()
+	u, err := h.b.DiskUsage(h.t.Context(), true)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, r := range u.Items {
+		if strings.Contains(r.Description, text) {
+			n++
+		}
+	}
+	return n
+}
+
 // TestForeignArchive: nothing that an archive says leads out of it.
 func TestForeignArchive(t *testing.T) {
 	h := newBench(t)

@@ -65,11 +65,11 @@ func (b *Builder) open(ctx context.Context) (_ *controller, err error) {
 	if err := b.sweepLeases(ctx, wo); err != nil {
 		return nil, err
 	}
-	results, err := bboltcachestorage.NewStore(filepath.Join(b.o.Root, "cache.db"))
+	known, err := bboltcachestorage.NewStore(filepath.Join(b.o.Root, "cache.db"))
 	if err != nil {
 		return nil, err
 	}
-	c.closers.Add(func() { results.Close() })
+	c.closers.Add(func() { known.Close() })
 	at := filepath.Join(b.o.Root, "history.db")
 	if err := b.sweepHistory(ctx, wo, at); err != nil {
 		return nil, err
@@ -91,8 +91,8 @@ func (b *Builder) open(ctx context.Context) (_ *controller, err error) {
 	c.closers.Add(func() { close(ending) })
 	c.Controller, err = bkcontrol.NewController(bkcontrol.Opt{
 		SessionManager: b.sessions, WorkerController: workers, Frontends: frontends,
-		CacheManager: solver.NewCacheManager(ctx, "local", results, bkworker.NewCacheResultStorage(workers)),
-		CacheStore:   results, HistoryDB: history,
+		CacheManager: solver.NewCacheManager(ctx, "local", known, results{bkworker.NewCacheResultStorage(workers)}),
+		CacheStore:   known, HistoryDB: history,
 		ResolveCacheImporterFuncs: map[string]remotecache.ResolveCacheImporterFunc{
 			"registry": registrycache.ResolveCacheImporterFunc(b.sessions, wo.ContentStore, wo.RegistryHosts),
 			"local":    localcache.ResolveCacheImporterFunc(b.sessions),

@@ -23,11 +23,16 @@ func newWorker(ctx context.Context, b *Builder, o base.WorkerOpt) (*worker, erro
 		return nil, err
 	}
 	// Downloads, with the archives that requests bring among them.
-	w.HTTPSource, err = http.NewSource(http.Opt{CacheAccessor: w.CacheManager(), Transport: b.front.bodies.over(tracing.DefaultTransport)})
+	transport := b.front.bodies.over(tracing.DefaultTransport)
+	w.HTTPSource, err = http.NewSource(http.Opt{CacheAccessor: w.CacheManager(), Transport: transport})
 	if err != nil {
 		return nil, err
 	}
-	w.SourceManager.Register(w.HTTPSource)
+	passing, err := http.NewSource(http.Opt{CacheAccessor: passing{w.CacheManager()}, Transport: transport})
+	if err != nil {
+		return nil, err
+	}
+	w.SourceManager.Register(downloads{w.HTTPSource, passing})
 	return &worker{w, b}, nil
 }
 

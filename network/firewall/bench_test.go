@@ -10,9 +10,8 @@ import (
 	"hoy/test/rootful"
 )
 
-// BenchmarkPublish is two ports published and taken back. What the kernel needs to end
-// flows goes on behind it; most of the time of taking back is the kernel's wait for
-// packets that are on their way.
+// BenchmarkPublish is two ports published, and taken back. What the kernel needs to end
+// flows goes on behind it.
 func BenchmarkPublish(b *testing.B) {
 	rootful.Check(b)
 	for _, n := range []int{0, 1000} {

@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"hoy/linux/conntrack"
 	"hoy/linux/nft"
 )
 
@@ -19,22 +20,27 @@ import (
 // that goes on sending UDP from the same port would go on meeting the container that is
 // gone: rules are only asked about new flows. Nothing else is touched.
 //
-// The kernel walks its whole table for that, five milliseconds even if it is empty, so
-// that nobody waits for it. Who publishes such a port again keeps its flows (keep): they
-// go where they should, and a container that does not know them resets them.
+// Nobody waits for it. The flows of gone ports the kernel finds by itself, where it can
+// (linux/conntrack). For the rest we walk through its whole table, five milliseconds in
+// which a processor does nothing else even if it is empty: somewhat later, when what asked
+// for it is over, and once for all that did. Who publishes a gone port again keeps its
+// flows (keep): they go where they should, and a container that does not know them resets
+// them.
 type cleaner struct {
 	failed func(error)
 
-	mu      sync.Mutex
-	idle    *sync.Cond
-	busy    bool
-	next    staleFlows // what the next walk is for
-	running []Port     // gone ports whose flows the present walk ends
+	mu     sync.Mutex
+	turn   *sync.Cond // something below has ended
+	busy   bool
+	hurry  chan struct{} // a walk is waited for
+	next   staleFlows    // what comes next
+	ending []Port        // gone ports whose flows the kernel is ending
+	walk   staleFlows    // what the present walk is for
 }
 
 func newCleaner(failed func(error)) *cleaner {
-	c := &cleaner{failed: failed}
-	c.idle = sync.NewCond(&c.mu)
+	c := &cleaner{failed: failed, hurry: make(chan struct{}, 1)}
+	c.turn = sync.NewCond(&c.mu)
 	return c
 }
 
@@ -42,6 +48,10 @@ func newCleaner(failed func(error)) *cleaner {
 func (c *cleaner) forget(gone, now []Port) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	over := func(p Port) bool { return slices.Contains(gone, p) }
+	for _, list := range []*[]Port{&c.next.now, &c.walk.now} {
+		*list = slices.DeleteFunc(slices.Clone(*list), over)
+	}
 	c.next.gone = append(c.next.gone, gone...)
 	for _, p := range now {
 		if p.Proto != "tcp" { // a new TCP connection is a new flow
@@ -59,18 +69,62 @@ func (c *cleaner) work() {
 	defer c.mu.Unlock()
 	for !c.next.empty() {
 		f := c.next
-		f.host, f.still = sync.OnceValue(hostAddresses), c.stillGone
-		c.next, c.running = staleFlows{}, f.gone
+		c.next, c.ending, c.walk.now = staleFlows{}, f.gone, f.now
 		c.mu.Unlock()
-		err := f.delete()
+		rest := end(f.gone)
 		c.mu.Lock()
-		if err != nil {
-			c.failed(err)
+		c.ending, c.walk.gone = nil, rest
+		c.turn.Broadcast()
+		if !c.walk.empty() {
+			c.mu.Unlock()
+			c.wander(staleFlows{gone: rest, now: f.now})
+			c.mu.Lock()
 		}
-		c.running = nil
+		c.walk = staleFlows{}
 	}
 	c.busy = false
-	c.idle.Broadcast()
+	c.turn.Broadcast()
+}
+
+// wander walks, when some time has passed.
+func (c *cleaner) wander(f staleFlows) {
+	select {
+	case <-time.After(later):
+	case <-c.hurry:
+	}
+	f.host, f.still = sync.OnceValue(hostAddresses), c.still
+	if err := f.delete(); err != nil {
+		c.failed(err)
+	}
+}
+
+// later is how much a walk waits for others.
+const later = 100 * time.Millisecond
+
+// few ports are looked for one by one: more in one walk.
+const few = 16
+
+// end has the kernel end the flows of gone ports. It returns the ports that need a walk.
+func end(gone []Port) (rest []Port) {
+	if len(gone) > few {
+		return gone
+	}
+	var all []conntrack.Flows
+	for _, p := range gone {
+		f := conntrack.Flows{Proto: protocols[p.Proto], To: p.Host, By: p.Container}
+		if p.Host.Port() == 0 { // routed
+			f.To = p.Container
+		}
+		if f.To.Addr().Is4() {
+			all = append(all, f)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	if len(all) > 0 && conntrack.Delete(all...) != nil { // an older kernel
+		return gone
+	}
+	return rest
 }
 
 // keep has the flows of ports not ended that are published again: new ones could not be
@@ -79,7 +133,10 @@ func (c *cleaner) keep(ports []Port) (kept []Port) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	again := func(p Port) bool { return slices.Contains(ports, p) }
-	for _, list := range []*[]Port{&c.next.gone, &c.running} {
+	for slices.ContainsFunc(c.ending, again) { // a millisecond at most, and what comes then is new
+		c.turn.Wait()
+	}
+	for _, list := range []*[]Port{&c.next.gone, &c.walk.gone} {
 		for _, p := range *list {
 			if again(p) {
 				kept = append(kept, p)
@@ -90,11 +147,15 @@ func (c *cleaner) keep(ports []Port) (kept []Port) {
 	return kept
 }
 
-// stillGone tells whether the present walk is to end the flows of a gone port.
-func (c *cleaner) stillGone(p Port) bool {
+// still tells whether the present walk is for a port: a gone one may have come back, and
+// a published one may be gone.
+func (c *cleaner) still(p Port, gone bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Contains(c.running, p)
+	if gone {
+		return slices.Contains(c.walk.gone, p)
+	}
+	return slices.Contains(c.walk.now, p)
 }
 
 // settle returns when there is nothing to do.
@@ -102,14 +163,18 @@ func (c *cleaner) settle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.busy {
-		c.idle.Wait()
+		select {
+		case c.hurry <- struct{}{}:
+		default:
+		}
+		c.turn.Wait()
 	}
 }
 
 // staleFlows matches the flows to delete.
 type staleFlows struct {
 	gone, now []Port
-	still     func(Port) bool // a gone port has not come back
+	still     func(p Port, gone bool) bool
 	host      func() map[netip.Addr]bool
 }
 
@@ -161,12 +226,12 @@ func (f staleFlows) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 	}
 	there := func(p Port) bool { return from == p.Container.Addr() && flow.Reverse.SrcPort == p.Container.Port() }
 	for _, p := range f.gone {
-		if matches(p) && there(p) && f.still(p) {
+		if matches(p) && there(p) && f.still(p, true) {
 			return true
 		}
 	}
 	for _, p := range f.now {
-		if matches(p) && !there(p) && f.host()[to] {
+		if matches(p) && !there(p) && f.host()[to] && f.still(p, false) {
 			return true
 		}
 	}

@@ -135,7 +135,7 @@ func (p *process) end(e *Exit) {
 	p.mu.Lock()
 	p.exit = e
 	p.mu.Unlock()
-	p.s.networks.release(p.ID, p.Generation)
+	p.s.networks.release(p.ID, p.Generation) // before the engine knows, which counts on that
 	p.s.ended(p, e, recorded)
 	close(p.told)
 }

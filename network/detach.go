@@ -20,7 +20,7 @@ func (n *Networks) Detach(containerID string) {
 	m.op.Lock()
 	defer m.op.Unlock()
 	n.mu.Lock()
-	s := m.now
+	s, ended := m.now, m.leaving
 	there := n.attached[containerID] == m
 	n.mu.Unlock()
 	if !there {
@@ -34,7 +34,7 @@ func (n *Networks) Detach(containerID string) {
 		n.warn("take back published ports", n.firewall.Unpublish(forwarded(s.Ports)...))
 	}
 	n.warn("detach", failpoint.Hit(failpoint.NetworkUnpublished))
-	if n.held(s) {
+	if n.held(s) && !ended { // or the keeper gave it up before it told of the end
 		n.warn("give up what the keeper holds of a network", n.keeper.ReleaseNetwork(ctx, s.ContainerID, s.Generation))
 	}
 	for _, p := range onHost(s.Ports) {

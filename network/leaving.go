@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Leaving tells that a container has ended, and that Detach follows soon: its networks may
-// be removed, and its addresses and ports asked for. Who does waits for Detach.
+// Leaving tells that a container has ended, as the keeper says, and that Detach follows
+// soon: its networks may be removed, and its addresses and ports asked for. Who does waits
+// for Detach.
 func (n *Networks) Leaving(containerID string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

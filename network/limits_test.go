@@ -228,7 +228,11 @@ func TestRemoveWhileJoining(t *testing.T) {
 
 // TestLeaving: what a container that has ended had can be asked for before it is given back.
 func TestLeaving(t *testing.T) {
-	n, _ := openWith(t, Options{})
+	n, h := openWith(t, Options{})
+	end := func(id string) {
+		h.ReleaseNetwork(context.Background(), id, 0) // as the keeper does
+		n.Leaving(id)
+	}
 	create(t, n, CreateRequest{Name: "back"})
 	same := on("", EndpointRequest{IPv4: netip.MustParseAddr("10.213.0.77")})
 	same.Publish = []PortRequest{{Proto: "tcp", Container: 80, First: 8080, Last: 8080}}
@@ -243,7 +247,7 @@ func TestLeaving(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Close()
-	n.Leaving("a")
+	end("a")
 	if l := n.Endpoints(a.Endpoints[1].NetworkID); len(l) != 0 {
 		t.Errorf("on the network: %v", l)
 	}
@@ -255,7 +259,7 @@ func TestLeaving(t *testing.T) {
 			return
 		}
 		b.Close()
-		n.Leaving("b")
+		end("b")
 	})
 	time.Sleep(50 * time.Millisecond) // so that it meets what is taken, most times
 	n.Detach("a")

@@ -15,6 +15,9 @@ func (c *Containers) Restart(ctx context.Context, ref, signal string, timeout *i
 	if err != nil {
 		return err
 	}
+	if c.supervisor.over() {
+		return fault.New(fault.Unavailable, "Cannot restart container %s: the engine is ending", ref)
+	}
 	// A client that goes away does not leave a container that was only stopped.
 	ctx = context.WithoutCancel(ctx)
 	k.mu.Lock()

@@ -58,6 +58,8 @@ func (c *Containers) startable(k *Container) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
+	case c.supervisor.over():
+		return fault.New(fault.Unavailable, "the engine is ending")
 	case k.removing || c.index.gone(k):
 		return fault.New(fault.Conflict, "container is marked for removal and cannot be started")
 	case k.process != nil && k.rec().isPaused():

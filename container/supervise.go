@@ -64,8 +64,17 @@ func (s *supervisor) after(d time.Duration, f func()) *time.Timer {
 func (s *supervisor) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
-	close(s.ended)
+	if !s.closed {
+		s.closed = true
+		close(s.ended)
+	}
+}
+
+// over tells whether nothing may begin any more.
+func (s *supervisor) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 // restartLater lets the container be started after a pause. Its mu is held.
@@ -84,6 +93,9 @@ func (s *supervisor) restart(k *Container, b *comeback) {
 	}
 	k.op.lock(context.Background())
 	defer k.op.unlock()
+	if s.over() {
+		return
+	}
 	blocked := s.blocked(k)
 	k.mu.Lock()
 	due := k.comeback == b

@@ -42,7 +42,7 @@ import (
 //
 //	d, err := daemon.New(ctx, options)
 //	err = d.Run(ctx)    // until SIGTERM, SIGINT or the end of ctx
-//	err = d.Close()     // the containers run on
+//	err = d.Close()     // the containers run on, unless the options say otherwise
 type Daemon struct {
 	o      Options                 // as at the start
 	now    atomic.Pointer[Options] // as they are
@@ -211,6 +211,9 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	opened.Store(nets)
+	if !o.LiveRestore { // what an engine that was killed has left
+		containers.StopAll(o.shutdownTimeout())
+	}
 	containers.Supervise()
 
 	imgs := images{store, containers, d.bus, new(sync.Mutex), d.registries.Load, func() *signature.Policy { return d.options().signatures }}
@@ -319,15 +322,19 @@ func engineID(root string) (string, error) {
 	return id, atomicfile.WriteSync(path, []byte(id), 0o600)
 }
 
-// Close ends the engine. The containers run on, held by the keeper.
+// Close ends the engine. The containers run on, held by the keeper, or without live
+// restore are stopped, while requests are still answered: who waits for one's end is told.
 func (d *Daemon) Close() error {
 	var err error
 	if d.server != nil {
 		d.tell(stateStopping)
+		if o := d.options(); !o.LiveRestore {
+			d.containers.Shutdown(o.shutdownTimeout())
+		}
 		ctx := context.Background()
-		if t := d.options().ShutdownTimeout; t >= 0 {
+		if t := d.options().shutdownTimeout(); t >= 0 {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, time.Duration(t)*time.Second)
+			ctx, cancel = context.WithTimeout(ctx, t)
 			defer cancel()
 		}
 		err = ignoring(d.server.Shutdown(ctx), context.DeadlineExceeded)

@@ -62,7 +62,7 @@ func (f *flags) finishPlaces() (_ []string, err error) {
 // mentions --tlsverify wants TLS.
 func (f *flags) finishTLS() {
 	o := f.o
-	o.Plain = f.Changed("tls") && !o.TLS || f.Changed("tlsverify") && !f.tlsVerify
+	o.Plain = o.dockerd || f.Changed("tls") && !o.TLS || f.Changed("tlsverify") && !f.tlsVerify
 	verify := f.Changed("tlsverify")
 	if verify || !f.Changed("tls") && os.Getenv("DOCKER_TLS_VERIFY") != "" {
 		o.TLS = true

@@ -60,7 +60,8 @@ func (f *flags) places() {
 	f.BoolVar(&o.Validate, "validate", false, "check the options and end")
 	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "serve Prometheus' metrics on `host:port`")
 	f.StringVar(&o.MinAPI, "min-api-version", o.MinAPI, "oldest `version` of the API that is answered")
-	f.IntVar(&o.ShutdownTimeout, "shutdown-timeout", o.ShutdownTimeout, "`seconds` that requests may go on when the engine ends")
+	f.BoolVar(&o.LiveRestore, "live-restore", o.LiveRestore, "containers outlive the engine; with =false, which is the default under the name dockerd, its end stops them, or the next one's start")
+	f.IntVar(&o.ShutdownTimeout, "shutdown-timeout", o.ShutdownTimeout, "`seconds` that requests may go on when the engine ends, and without live restore containers, if their own timeouts are not longer")
 	f.StringArrayVar(&f.features, "feature", nil, "`name[=bool]` of a feature of dockerd's (repeatable)")
 	f.StringArrayVar(&o.Labels, "label", nil, "`key=value` of the engine (repeatable)")
 	f.BoolVar(&o.Experimental, "experimental", false, "say so to clients")
@@ -130,8 +131,14 @@ func (f *flags) registries() {
 // Parse reads the flags of `hoyd serve` and the configuration file. warnings name
 // what was accepted without having a meaning. --help gives pflag.ErrHelp.
 func Parse(args []string) (o Options, warnings []string, err error) {
+	return parse(args, false)
+}
+
+// parse is Parse, with the defaults of dockerd where hoyd was started by that name.
+func parse(args []string, dockerd bool) (o Options, warnings []string, err error) {
 	o = DefaultOptions()
-	o.args = args
+	o.args, o.dockerd = args, dockerd
+	o.LiveRestore = !dockerd
 	f := newFlags(&o)
 	if err := f.FlagSet.Parse(args); err != nil {
 		return o, nil, err

@@ -187,3 +187,28 @@ func FuzzConfigFile(f *testing.F) {
 		}
 	})
 }
+
+// TestByTheNameDockerd: dockerd's defaults hold where hoyd's are others, and what is said
+// holds by either name.
+func TestByTheNameDockerd(t *testing.T) {
+	for _, c := range []struct {
+		dockerd              bool
+		args                 []string
+		live, plain, foreign bool
+	}{
+		{false, nil, true, false, false},
+		{false, []string{"--bridge=br9", "--live-restore=false"}, false, false, false},
+		{true, nil, false, true, false},
+		{true, []string{"--live-restore", "--bridge=br9"}, true, true, true},
+		{true, []string{"--bridge=docker0"}, false, true, false},
+		{true, []string{"--bridge=none"}, false, true, false},
+	} {
+		o, _, err := parse(append(c.args, "--config-file=testdata/empty.json"), c.dockerd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.LiveRestore != c.live || o.Plain != c.plain || o.foreignBridge() != c.foreign {
+			t.Errorf("dockerd %v, %q: %v %v %v", c.dockerd, c.args, o.LiveRestore, o.Plain, o.foreignBridge())
+		}
+	}
+}

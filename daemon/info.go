@@ -50,7 +50,7 @@ func (a *about) Info(ctx context.Context) (*system.Info, error) {
 		HTTPSProxy: maskCredentials(orEnv(o.HTTPSProxy, "HTTPS_PROXY")), NoProxy: orEnv(o.NoProxy, "NO_PROXY"),
 		Plugins:  system.PluginsInfo{Volume: []string{"local"}, Network: []string{"bridge", "host", "null"}, Log: spec.LogDrivers()},
 		Runtimes: runtimes(), DefaultRuntime: "runc",
-		Swarm: swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive}, LiveRestoreEnabled: true,
+		Swarm: swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive}, LiveRestoreEnabled: o.LiveRestore,
 		InitBinary: a.initPath, ContainerdCommit: system.Commit{ID: libraryVersion("github.com/containerd/containerd/v2")},
 		RuncCommit: system.Commit{ID: version.Commit}, InitCommit: system.Commit{ID: version.Commit}, // parts of this engine
 		SecurityOptions: a.security(o), CDISpecDirs: append([]string{}, o.CDISpecDirs...),

@@ -12,9 +12,10 @@ import (
 	"hoy/lib/version"
 )
 
-// Main is hoyd: `hoyd serve`, `hoyd --version`. Linked as dockerd it is `hoyd serve`, and
-// warns of TCP without clients' certificates, as dockerd does, where hoyd refuses it. It
-// returns the exit code.
+// Main is hoyd: `hoyd serve`, `hoyd --version`. Linked as dockerd it is `hoyd serve`, which
+// is as dockerd where hoyd differs: it warns of TCP without clients' certificates, which
+// hoyd refuses; its end stops the containers (--live-restore=false); and it does not make
+// a bridge that --bridge names. It returns the exit code.
 func Main(args []string, stdout, stderr io.Writer) int {
 	name, rest := filepath.Base(args[0]), args[1:]
 	if name != "dockerd" {
@@ -43,7 +44,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 }
 
 func serve(args []string, dockerd bool, stdout, stderr io.Writer) error {
-	o, warnings, err := Parse(args)
+	o, warnings, err := parse(args, dockerd)
 	if errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprint(stdout, Usage())
 		return nil
@@ -51,7 +52,6 @@ func serve(args []string, dockerd bool, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	o.Plain = o.Plain || dockerd
 	for _, w := range warnings {
 		fmt.Fprintln(stderr, "hoyd: warning:", w)
 	}

@@ -18,7 +18,7 @@ func (d *Daemon) openNetworks(ctx context.Context, kept *keeper.Client) (*networ
 	}
 	d.guard = &guard{Firewall: rules, table: o.table()}
 	nets, err := network.Open(ctx, network.Options{
-		Root: filepath.Join(o.DataRoot, "network"), Firewall: d.guard, Keeper: kept, EngineID: d.id, Bridge: o.Bridge, BIP: o.BIP, BIP6: o.BIP6,
+		Root: filepath.Join(o.DataRoot, "network"), Firewall: d.guard, Keeper: kept, EngineID: d.id, Bridge: o.Bridge, Foreign: o.foreignBridge(), BIP: o.BIP, BIP6: o.BIP6,
 		FixedCIDR: o.FixedCIDR, FixedCIDR6: o.FixedCIDR6, Gateway: o.Gateway, Gateway6: o.Gateway6, IPv6: o.IPv6,
 		NoICC: !o.ICC, NoMasq: !o.IPMasq, MTU: o.MTU, Bind: o.BindIP, Pools: o.Pools, UserMap: o.UserMap, Unguarded: o.Unguarded, Admit: o.Admit, Log: d.log,
 	})
@@ -29,6 +29,12 @@ func (d *Daemon) openNetworks(ctx context.Context, kept *keeper.Client) (*networ
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.closers.Add(stop)
 	return nets, d.guard.follow(following, d)
+}
+
+// foreignBridge tells whether the bridge is to be there already: dockerd makes none but its
+// own, and a name that is mistyped shall be no new network.
+func (o *Options) foreignBridge() bool {
+	return o.dockerd && o.Bridge != DefaultBridge && o.Bridge != "docker0" && o.Bridge != "none"
 }
 
 // rehold gives a new keeper what the one that died held of networks; nets is nil before

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	apicontainer "github.com/moby/moby/api/types/container"
 
@@ -39,7 +40,8 @@ type Options struct {
 	Plain                      bool   // TCP without client certificates is meant: asked for in so many words, or by a link named dockerd
 	MetricsAddr                string // host:port for Prometheus; empty: none
 	MinAPI                     string // oldest API version that is answered, "1.44"
-	ShutdownTimeout            int    // seconds that requests may go on when the engine ends; negative: until they are done
+	LiveRestore                bool   // containers outlive the engine; else its end, or the start of the next one, stops them
+	ShutdownTimeout            int    // seconds that requests, and without LiveRestore containers, may go on when the engine ends; negative: until they are done
 
 	Bridge                    string // link of the default network; none: no such network
 	BIP                       netip.Prefix
@@ -97,8 +99,9 @@ type Options struct {
 	Validate bool         // only check the options
 	Log      *slog.Logger // nil: to stderr, by LogLevel and LogFormat
 
-	args   []string          // what Parse read, to be read again when the engine is told to
-	values map[string]string // what the flags and the file said, by flag
+	dockerd bool              // started by that name: where it differs, dockerd's default holds
+	args    []string          // what Parse read, to be read again when the engine is told to
+	values  map[string]string // what the flags and the file said, by flag
 
 	ownGroup bool // CgroupParent is this engine's alone
 }
@@ -117,7 +120,7 @@ func DefaultOptions() Options {
 	return Options{
 		DataRoot: DefaultDataRoot, ExecRoot: DefaultExecRoot, Bridge: DefaultBridge, IPMasq: true, ICC: true,
 		LogLevel: "info", LogFormat: "text", CgroupnsMode: "private", IpcMode: "private", LogDriver: "json-file",
-		SeccompProfile: "builtin", MaxLayerSize: 64 << 30, MinAPI: version.MinAPI, ShutdownTimeout: 15, StopTimeout: 10,
+		SeccompProfile: "builtin", MaxLayerSize: 64 << 30, MinAPI: version.MinAPI, LiveRestore: true, ShutdownTimeout: 15, StopTimeout: 10,
 		MaxConcurrentDownloads: 3, MaxConcurrentUploads: 5, MaxDownloadAttempts: 5,
 	}
 }
@@ -157,4 +160,9 @@ func absolute(path string) string {
 func (o *Options) disabled(feature string) bool {
 	on, named := o.Features[feature]
 	return named && !on
+}
+
+// shutdownTimeout is ShutdownTimeout; negative: none.
+func (o *Options) shutdownTimeout() time.Duration {
+	return time.Duration(o.ShutdownTimeout) * time.Second
 }

@@ -42,7 +42,7 @@ func settings() []setting {
 		{"max-download-attempts", "max-download-attempts", func(to, from *Options) { to.MaxDownloadAttempts = from.MaxDownloadAttempts }, func(o *Options) string { return strconv.Itoa(o.MaxDownloadAttempts) }},
 		{"disk-budget", "", func(to, from *Options) { to.DiskBudget = from.DiskBudget }, nil},
 		{"signature-policy", "", func(to, from *Options) { to.SignaturePolicy, to.signatures = from.SignaturePolicy, from.signatures }, nil},
-		{"live-restore", "live-restore", func(_, _ *Options) {}, func(*Options) string { return "true" }},
+		{"live-restore", "live-restore", func(to, from *Options) { to.LiveRestore = from.LiveRestore }, func(o *Options) string { return strconv.FormatBool(o.LiveRestore) }},
 		{"add-runtime", "runtimes", func(_, _ *Options) {}, func(*Options) string { return "" }},
 		{"default-runtime", "default-runtime", func(_, _ *Options) {}, func(*Options) string { return "runc" }},
 		{"nri-opts", "nri-opts", func(_, _ *Options) {}, func(*Options) string { return "" }},
@@ -62,7 +62,7 @@ func jsonList(l []string) string {
 // on; of the rest it is said that it waits for the next start. An option whose key was
 // taken out of the file has its default again. When something is wrong nothing changes.
 func (d *Daemon) reload() error {
-	read, warnings, err := Parse(d.o.args)
+	read, warnings, err := parse(d.o.args, d.o.dockerd)
 	if err != nil {
 		return err
 	}

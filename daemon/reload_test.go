@@ -36,7 +36,7 @@ func TestTake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, _, err := Parse([]string{file(t, `{"debug": true, "log-level": "warn", "labels": ["a=b"], "shutdown-timeout": 1, "default-stop-timeout": 2,
+	read, _, err := Parse([]string{file(t, `{"debug": true, "log-level": "warn", "labels": ["a=b"], "shutdown-timeout": 1, "live-restore": false, "default-stop-timeout": 2,
 		"default-shm-size": "1m", "default-ipc-mode": "shareable", "default-cgroupns-mode": "host", "mtu": 1400, "bridge": "x"}`)})
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestTake(t *testing.T) {
 	for _, s := range settings() {
 		s.take(&old, &read)
 	}
-	if !old.Debug || old.LogLevel != "warn" || old.Labels[0] != "a=b" || old.ShutdownTimeout != 1 || old.StopTimeout != 2 ||
+	if !old.Debug || old.LogLevel != "warn" || old.Labels[0] != "a=b" || old.ShutdownTimeout != 1 || old.LiveRestore || old.StopTimeout != 2 ||
 		old.ShmSize != 1<<20 || old.IpcMode != "shareable" || old.CgroupnsMode != "host" {
 		t.Errorf("not all was taken: %+v", old)
 	}

@@ -20,7 +20,7 @@ const patience = 3
 
 // Run answers requests until ctx ends or the process is told to end:
 //
-//	SIGTERM, SIGINT  ends the engine, not the containers; the third time at once
+//	SIGTERM, SIGINT  ends the engine, without live restore the containers; the third time at once
 //	SIGHUP           reads the configuration again
 //	SIGUSR1          writes what every goroutine does into a file in the exec root
 func (d *Daemon) Run(ctx context.Context) error {

@@ -53,7 +53,6 @@ func unusedFlags() []unused {
 		{"ip-forward-no-drop", "", takesBool, "true", false, "the policy of the machine's own forwarding is never changed"},
 		{"ip6tables", "", takesBool, "true", false, nftables},
 		{"iptables", "", takesBool, "true", false, nftables},
-		{"live-restore", "", takesBool, "true", false, "containers always outlive the engine"},
 		{"network-control-plane-mtu", "", takesNumber, "", false, noSwarm},
 		{"network-diagnostic-port", "", takesNumber, "0", false, noSwarm},
 		{"node-generic-resource", "", takesList, "", false, noSwarm},

@@ -15,6 +15,10 @@ import (
 // the bridge has it already, or as it was before.
 func (n *Networks) restoreDefault(old *Network) error {
 	o := &n.opts
+	there, exists := netlink.Addresses(o.Bridge)
+	if o.Foreign && !exists {
+		return fault.New(fault.Forbidden, "bridge device with non default name %s must be created manually", o.Bridge)
+	}
 	if old != nil && old.Link != o.Bridge {
 		if err := n.removeFormer(old); err != nil {
 			return err
@@ -40,7 +44,6 @@ func (n *Networks) restoreDefault(old *Network) error {
 	if o.Bind.IsValid() {
 		net.Options["com.docker.network.bridge.host_binding_ipv4"] = o.Bind.String()
 	}
-	there, exists := netlink.Addresses(o.Bridge)
 	net.Made = !exists
 	if old != nil {
 		net.ID = old.ID

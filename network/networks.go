@@ -29,6 +29,7 @@ type Options struct {
 
 	// The default network, "bridge".
 	Bridge                string       // link name; "none": no default network
+	Foreign               bool         // the link is somebody else's: it is not made
 	BIP, BIP6             netip.Prefix // address of the bridge with the subnet's length; invalid: from Pools
 	FixedCIDR, FixedCIDR6 netip.Prefix // what of the subnet is given to containers; invalid: all
 	Gateway, Gateway6     netip.Addr   // of containers; invalid: the bridge

@@ -187,6 +187,11 @@ func containerWait(r *request) response {
 		case status := <-exit:
 			return json.NewEncoder(r.w).Encode(status)
 		case <-ctx.Done():
+			select {
+			case status := <-exit: // an engine that ends may have ended the container first
+				return json.NewEncoder(r.w).Encode(status)
+			default:
+			}
 			// No body tells the client that it did not see the end.
 			panic(http.ErrAbortHandler)
 		}

@@ -153,7 +153,8 @@ func engine() string {
 connect to its socket is root on this machine.
 
 The containers are not its children: they are held by hoy-keeper, and go on running,
-logging and being reachable when the engine ends, fails, or is replaced by another version.`))
+logging and being reachable when the engine ends, fails, or is replaced by another version,
+unless --live-restore=false asks for docker's way.`))
 	p.section("OPTIONS", options(daemon.Flags()))
 	p.section("FILES", files)
 	p.section("SIGNALS", signals)
@@ -174,7 +175,8 @@ The API. The group \fIhoy\fR may connect.`
 
 const signals = `.TP
 .B SIGTERM, SIGINT
-End the engine, not the containers; the third time at once.
+End the engine, not the containers unless \fB\-\-live\-restore=false\fR stops them; the third
+time at once.
 .TP
 .B SIGHUP
 Read the configuration file again. What can change while the engine runs changes; of the rest

@@ -96,16 +96,22 @@ func (a *app) ps(ctx context.Context, c *client.Client, o *psFlags) error {
 	if err != nil {
 		return err
 	}
+	out := bufio.NewWriter(a.Out)
+	if o.idsOnly() { // as scripts want them: a template, the clock's zone and the rest of a row would take as long as the request
+		for i := range list {
+			id := list[i].ID
+			if !o.noTrunc {
+				id = shortID(id)
+			}
+			out.WriteString(id + "\n")
+		}
+		return out.Flush()
+	}
 	table := "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
 	if o.size {
 		table += "\t{{.Size}}"
 	}
-	userFormat := o.format
-	if o.quiet && (userFormat == "" || userFormat == "table") {
-		userFormat = "{{.ID}}"
-	}
-	out := bufio.NewWriter(a.Out)
-	p, err := format.New(out, userFormat, table, heads(psHeads[:]))
+	p, err := format.New(out, o.format, table, heads(psHeads[:]))
 	if err != nil {
 		return err
 	}
@@ -117,6 +123,8 @@ func (a *app) ps(ctx context.Context, c *client.Client, o *psFlags) error {
 	}
 	return errors.Join(p.Flush(), out.Flush())
 }
+
+func (o *psFlags) idsOnly() bool { return o.quiet && (o.format == "" || o.format == "table") }
 
 // fields are those of the answer that the output is made of; nil: any.
 func (o *psFlags) fields() []string {

@@ -193,8 +193,8 @@ func unique(list []Output) error {
 	return nil
 }
 
-// annotationKind is docker's way to say what an annotation is of.
-var annotationKind = regexp.MustCompile(`^(index|index-descriptor|manifest|manifest-descriptor)(\[[A-Za-z0-9_/-]+\])?$`)
+// annotationKinds is docker's way to say what an annotation is of.
+const annotationKinds = `^(index|index-descriptor|manifest|manifest-descriptor)(\[[A-Za-z0-9_/-]+\])?$`
 
 func checkAnnotation(s string) (string, error) { _, _, err := parseAnnotation(s); return s, err }
 
@@ -209,6 +209,7 @@ func parseAnnotation(s string) (keys []string, value string, err error) {
 	if !ok {
 		return []string{"annotation." + k}, value, nil
 	}
+	annotationKind := regexp.MustCompile(annotationKinds) // not at every command's start
 	for kind := range strings.SplitSeq(kinds, ",") {
 		if !annotationKind.MatchString(kind) {
 			return nil, "", fmt.Errorf("unknown annotation type %q: it is index, index-descriptor, manifest or manifest-descriptor, with a [platform] if need be", kind)

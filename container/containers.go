@@ -105,6 +105,7 @@ type Container struct {
 	op     operation // held while the container is created, started, ended, removed
 	saving sync.Mutex
 	views  views // its files in others' hands
+	meter  meter
 
 	record atomic.Pointer[record] // immutable; replaced under mu
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	goruntime "runtime"
+	"sync"
 	"time"
 
 	apicontainer "github.com/moby/moby/api/types/container"
@@ -32,23 +33,32 @@ func (c *Containers) Stats(ctx context.Context, ref string, o StatsOptions, send
 	if err != nil {
 		return err
 	}
+	read := func() (*apicontainer.StatsResponse, error) { return c.sample(k) }
+	if o.Stream {
+		one := read
+		read = func() (*apicontainer.StatsResponse, error) { return k.meter.take(one) }
+		defer k.meter.forget()
+	}
 	var last apicontainer.StatsResponse
-	tick := time.NewTicker(statsPeriod)
-	defer tick.Stop()
 	for first := true; ; first = false {
-		s, err := c.sample(k)
+		taken, err := read()
 		if err != nil {
 			return err
 		}
+		s := *taken
 		s.PreRead, s.PreCPUStats = last.Read, last.CPUStats
-		last = *s
+		last = s
 		if o.Stream || o.OneShot || !first || s.Read.IsZero() {
-			if err := send(s); err != nil || !o.Stream {
+			if err := send(&s); err != nil || !o.Stream {
 				return err
 			}
 		}
+		wait := statsPeriod
+		if o.Stream {
+			wait = untilSample(time.Now())
+		}
 		select {
-		case <-tick.C:
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil
 		case <-c.closing:
@@ -58,6 +68,44 @@ func (c *Containers) Stats(ctx context.Context, ref string, o StatsOptions, send
 			return nil
 		}
 	}
+}
+
+// untilSample is the time to the next sample of a stream. They are taken when a second
+// begins, the same one for all clients; between the first two are half a second at least,
+// for a client that computes what was used between them.
+func untilSample(now time.Time) time.Duration {
+	return now.Add(statsPeriod / 2).Truncate(statsPeriod).Add(statsPeriod).Sub(now)
+}
+
+// A meter has what was last read of a container, for all who want to know at the same time.
+type meter struct {
+	mu   sync.Mutex // held while it is read
+	last *apicontainer.StatsResponse
+	at   time.Time
+}
+
+// sameTime is how old a sample of now may be.
+const sameTime = statsPeriod / 10
+
+// take returns the last sample, or a new one by read. Nobody may change it.
+func (m *meter) take(read func() (*apicontainer.StatsResponse, error)) (*apicontainer.StatsResponse, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last != nil && time.Since(m.at) < sameTime {
+		return m.last, nil
+	}
+	s, err := read()
+	if err == nil {
+		m.last, m.at = s, time.Now()
+	}
+	return s, err
+}
+
+// forget gives the memory of the last sample back.
+func (m *meter) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = nil
 }
 
 // sample reads what the kernel counts for a container now.

@@ -93,7 +93,11 @@ func (r *request) sendEvents(past []apievents.Message, live <-chan apievents.Mes
 	for {
 		select {
 		case e, more := <-live:
-			if !more || out.send(eventFor(e, r.version)) != nil {
+			if !more || out.write(eventFor(e, r.version)) != nil {
+				return nil
+			}
+			// Those of a start come in a burst, and go out together.
+			if len(live) == 0 && r.flush() != nil {
 				return nil
 			}
 		case <-end:

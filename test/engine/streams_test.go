@@ -78,8 +78,13 @@ func TestTwoHundredClients(t *testing.T) {
 	lists, n := size(300, 20), size(500, 60)
 	alone := e.listings(t, func(n int) bool { return n < lists })
 	t.Logf("ps, %d containers, one of which writes a line a millisecond, %s", idle+1, alone)
-	t.Logf("ps while containers come and go, 1 at a time, %s", e.churn(t, n/2, 1))
-	t.Logf("ps while containers come and go, 4 at a time, %s", e.churn(t, n/2, 4))
+	churns := func(beside string) {
+		t.Logf("ps %swhile a container comes and goes every 100 ms, %s", beside, e.churn(t, n/4, 1, 100*time.Millisecond))
+		// These take all processors, with streams and without.
+		t.Logf("ps %swhile containers come and go, 1 at a time, %s", beside, e.churn(t, n/2, 1, 0))
+		t.Logf("ps %swhile containers come and go, 4 at a time, %s", beside, e.churn(t, n/2, 4, 0))
+	}
+	churns("")
 	before := e.weigh(t)
 
 	var clients, slow []*streamClient
@@ -104,8 +109,7 @@ func TestTwoHundredClients(t *testing.T) {
 		wg.Go(c.follow)
 	}
 	t.Logf("ps beside 200 streams, %s", e.listings(t, func(n int) bool { return n < lists }))
-	t.Logf("ps beside 200 streams while containers come and go, 1 at a time, %s", e.churn(t, n/2, 1))
-	t.Logf("ps beside 200 streams while containers come and go, 4 at a time, %s", e.churn(t, n/2, 4))
+	churns("beside 200 streams ")
 	t.Logf("%+v before, %+v now", before, e.weigh(t))
 
 	for i, c := range clients {

@@ -128,6 +128,22 @@ func TestEndTellsClients(t *testing.T) {
 	}
 }
 
+// TestShutdownTimeout: a container that was given longer than the engine has its time, as
+// with dockerd, and is killed then.
+func TestShutdownTimeout(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t, "--live-restore=false", "--shutdown-timeout=1")
+	e.ImportBusybox()
+	e.Hoy("run", "-d", "--name", "con", "--stop-signal", "CONT", "--stop-timeout", "3", "busybox", "sleep", "1000")
+	began := time.Now()
+	e.endGently()
+	if took := time.Since(began); took < 3*time.Second || took > 8*time.Second {
+		t.Errorf("the engine ended after %v", took)
+	}
+	e.Up()
+	e.stateIs("con", "exited 137 0")
+}
+
 // TestReloadLiveRestore: what the end of the engine does follows daemon.json while it runs.
 func TestReloadLiveRestore(t *testing.T) {
 	rootful.Check(t)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	apicontainer "github.com/moby/moby/api/types/container"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/container"
 	"hoy/lib/fault"
@@ -40,15 +41,39 @@ func containerList(r *request) response {
 		summarizeFor(&list[i], r.version)
 	}
 	if names := r.value("fields"); names != "" {
-		keepFields(list, strings.Split(names, ","))
+		return ok(keepFields(list, strings.Split(names, ",")))
 	}
 	return ok(list)
 }
 
-// keepFields empties what a client has no use for. That is hoy's own parameter, which
+// brief is a Summary that does not show what is empty.
+type brief struct {
+	ID                      string                      `json:"Id"`
+	Names                   []string                    `json:",omitempty"`
+	Image                   string                      `json:",omitempty"`
+	ImageID                 string                      `json:",omitempty"`
+	ImageManifestDescriptor *ocispec.Descriptor         `json:",omitempty"`
+	Command                 string                      `json:",omitempty"`
+	Created                 int64                       `json:",omitempty"`
+	Ports                   []apicontainer.PortSummary  `json:",omitempty"`
+	SizeRw                  int64                       `json:",omitempty"`
+	SizeRootFs              int64                       `json:",omitempty"`
+	Labels                  map[string]string           `json:",omitempty"`
+	State                   apicontainer.ContainerState `json:",omitempty"`
+	Status                  string                      `json:",omitempty"`
+	HostConfig              struct {
+		NetworkMode string            `json:",omitempty"`
+		Annotations map[string]string `json:",omitempty"`
+	} `json:",omitzero"`
+	Health          *apicontainer.HealthSummary          `json:",omitempty"`
+	NetworkSettings *apicontainer.NetworkSettingsSummary `json:",omitempty"`
+	Mounts          []apicontainer.MountPoint            `json:",omitempty"`
+}
+
+// keepFields leaves out what a client has no use for. That is hoy's own parameter, which
 // docker ignores: of ps with a thousand containers, nearly all of the time went into
 // writing and reading what is not shown.
-func keepFields(list []apicontainer.Summary, names []string) {
+func keepFields(list []apicontainer.Summary, names []string) []brief {
 	for _, field := range []struct {
 		name  string
 		empty func(s *apicontainer.Summary)
@@ -60,7 +85,9 @@ func keepFields(list []apicontainer.Summary, names []string) {
 		{"Command", func(s *apicontainer.Summary) { s.Command = "" }},
 		{"Ports", func(s *apicontainer.Summary) { s.Ports = nil }},
 		{"Labels", func(s *apicontainer.Summary) { s.Labels = nil }},
+		{"State", func(s *apicontainer.Summary) { s.State = "" }},
 		{"Status", func(s *apicontainer.Summary) { s.Status = "" }},
+		{"HostConfig", func(s *apicontainer.Summary) { s.HostConfig = apicontainer.Summary{}.HostConfig }},
 		{"Health", func(s *apicontainer.Summary) { s.Health = nil }},
 		{"NetworkSettings", func(s *apicontainer.Summary) { s.NetworkSettings = nil }},
 		{"Mounts", func(s *apicontainer.Summary) { s.Mounts = nil }},
@@ -71,6 +98,11 @@ func keepFields(list []apicontainer.Summary, names []string) {
 			}
 		}
 	}
+	kept := make([]brief, len(list))
+	for i := range list {
+		kept[i] = brief(list[i])
+	}
+	return kept
 }
 
 // summarizeFor takes away what version v did not have.

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // poll is how often a follower looks without having been woken: only where inotify
@@ -28,13 +26,13 @@ const flood = 64 << 10
 
 // follow waits for more, over rotations.
 func (r *Reader) follow(ctx context.Context) error {
-	woken, stop := watch(r.path)
-	defer stop()
-	return r.wait(ctx, woken)
+	w := watches.follow(filepath.Dir(r.path))
+	defer w.stop()
+	return r.wait(ctx, w.arm, w.woken)
 }
 
-// wait reads whenever it is woken, until the end is told.
-func (r *Reader) wait(ctx context.Context, woken <-chan struct{}) error {
+// wait reads whenever it is woken, until the end is told. What happens after arm wakes it.
+func (r *Reader) wait(ctx context.Context, arm func(), woken <-chan struct{}) error {
 	var until <-chan time.Time
 	if !r.o.Until.IsZero() {
 		t := time.NewTimer(time.Until(r.o.Until))
@@ -48,6 +46,7 @@ func (r *Reader) wait(ctx context.Context, woken <-chan struct{}) error {
 	for ended := false; ; {
 		// What was written before the end was told is read after it.
 		r.came = 0
+		arm()
 		if err := r.catchUp(ctx); err != nil || ended {
 			return err
 		}
@@ -158,32 +157,4 @@ func (r *Reader) successor() (*os.File, error) {
 		}
 	}
 	return newer, nil // the oldest: the present one was rotated away meanwhile
-}
-
-// watch sends a value when something happened to the log's files. As long as nobody takes
-// it, the kernel collects what else happens, and wakes nobody.
-func watch(path string) (woken <-chan struct{}, stop func()) {
-	ch, over := make(chan struct{}), make(chan struct{})
-	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
-	if err != nil {
-		return ch, func() {}
-	}
-	f := os.NewFile(uintptr(fd), "inotify")
-	if _, err := unix.InotifyAddWatch(fd, filepath.Dir(path), unix.IN_MODIFY|unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
-		return ch, func() { f.Close() }
-	}
-	go func() {
-		buf := make([]byte, 4096)
-		for {
-			if _, err := f.Read(buf); err != nil {
-				return
-			}
-			select {
-			case ch <- struct{}{}:
-			case <-over:
-				return
-			}
-		}
-	}()
-	return ch, func() { close(over); f.Close() }
 }

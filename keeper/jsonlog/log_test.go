@@ -276,7 +276,7 @@ func TestFollowGathers(t *testing.T) {
 				ended <- err
 				return
 			}
-			ended <- r.wait(t.Context(), woken)
+			ended <- r.wait(t.Context(), func() {}, woken)
 		}()
 		say := func(line string) {
 			write(t, w, line+"\n", noon)
@@ -328,7 +328,7 @@ func TestFollowFlood(t *testing.T) {
 		ended := make(chan error)
 		go func() {
 			defer r.close()
-			ended <- r.wait(t.Context(), woken)
+			ended <- r.wait(t.Context(), func() {}, woken)
 		}()
 		synctest.Wait()
 		line, start := strings.Repeat("x", 200)+"\n", time.Now()

@@ -12,7 +12,11 @@ import (
 // that is deleted and made in one transaction is not what packets see as one: a set or
 // chain of the old table is empty to them from the moment on that the new one holds, and
 // one in ten thousand connections finds neither its old way nor its new one. Elements
-// that packets have made (Set.Counts) stay too.
+// that packets have made (Set.Counts) stay too. What is left of that: a set that comes or
+// goes with the rules that look into it may be empty to packets that are on their way.
+//
+// It looks at the table first. If that changes before Commit, the error may be ENOENT,
+// EEXIST or EBUSY; nothing is changed then, and another Replace looks again.
 func (b *Batch) Replace(t Table) {
 	chains, sets := present(t.Name)
 	n := native(t.Name)
@@ -25,11 +29,14 @@ func (b *Batch) Replace(t Table) {
 	for _, c := range t.Chains {
 		if !keptChains[c.Name] {
 			b.addChain(n, c)
+			b.c(1).FlushChain(&nftables.Chain{Name: c.Name, Table: n}) // it was there if we overlooked it
 		}
 	}
 	for _, s := range t.Sets {
 		if !keptSets[s.Name] {
-			b.note(b.c(1).AddSet(s.native(n), nil))
+			set := s.native(n)
+			b.note(b.c(2).AddSet(set, nil))
+			b.conn.FlushSet(set)
 		}
 	}
 	for _, s := range t.Sets {
@@ -49,12 +56,13 @@ func (b *Batch) clear(t Table, chains []*nftables.Chain, sets []*nftables.Set) (
 	for _, s := range t.Sets {
 		keptSets[s.Name] = slices.ContainsFunc(sets, s.is)
 	}
-	// Rules and elements first: they hold chains and sets.
+	// Rules and elements first: they hold chains and sets. The elements of a set that goes
+	// stay in it, or it would be empty to a packet that is with the rules of before.
 	for _, have := range chains {
 		b.c(1).FlushChain(have)
 	}
 	for _, have := range sets {
-		if !(have.Dynamic && keptSets[have.Name]) {
+		if keptSets[have.Name] && !have.Dynamic || !keptSets[have.Name] && have.IsMap {
 			b.c(1).FlushSet(have)
 		}
 	}
@@ -72,7 +80,8 @@ func (b *Batch) clear(t Table, chains []*nftables.Chain, sets []*nftables.Set) (
 }
 
 // present returns the chains and named sets of a table. What cannot be read, as it goes
-// at this moment, is not there.
+// at this moment, is not there. When others change their tables meanwhile, some may be
+// missing (NLM_F_DUMP_INTR).
 func present(table string) ([]*nftables.Chain, []*nftables.Set) {
 	conn, err := nftables.New(nftables.WithSockOptions(linger))
 	if err != nil {
@@ -100,6 +109,9 @@ func (c Chain) is(have *nftables.Chain) bool {
 		return false
 	case c.Hook == nil:
 		return true
+	}
+	if have.Policy != nil && *have.Policy != nftables.ChainPolicyAccept { // somebody has given it one
+		return false
 	}
 	return have.Type == c.Hook.Type && *have.Hooknum == *c.Hook.Number && *have.Priority == *c.Hook.Priority
 }

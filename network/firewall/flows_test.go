@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -185,51 +186,92 @@ func readLine(c net.Conn) error {
 	return nil
 }
 
-// TestSyncUnderTraffic: while the table is replaced again and again, connections go on
-// and new ones come to the container, each of them.
-func TestSyncUnderTraffic(t *testing.T) {
+// TestChangesUnderTraffic: while the table is changed again and again, connections go on
+// and new ones come to the container, each of them, and nobody reaches it otherwise.
+func TestChangesUnderTraffic(t *testing.T) {
 	networks := []Network{hoy0, hoy1}
+	other := port("tcp", "0.0.0.0:8081", "hoy1", "172.18.0.2:80")
+	link := Allow{prefixOf("172.17.0.2/32").Addr(), prefixOf("172.17.0.3/32").Addr(), "tcp", 80}
+	policies := admitting()
 	w, f := begin(t, networks, published...)
 	lasting := dial(t, w.Peer, "192.0.2.1:8080")
-	ctx, stop := context.WithCancel(context.Background())
-	synced := make(chan int)
-	go func() {
-		n := 0
-		for ; ctx.Err() == nil; n++ {
-			if err := f.Sync(networks, published); err != nil {
-				t.Error(err)
-				break
-			}
-		}
-		synced <- n
-	}()
-	var clients sync.WaitGroup
-	for range 4 { // busy, so that packets are always on their way
-		clients.Go(func() {
-			for range 2500 {
-				err := w.Peer.Do(func() error {
-					c, err := net.DialTimeout("tcp", "192.0.2.1:8080", lan.Patience)
-					if err == nil {
-						c.Close()
+	direct := talk(t, w.Peer, "172.17.0.2:80")
+	for _, c := range []struct {
+		name        string
+		connections int // of each client
+		change      func(i int) error
+	}{
+		{"all of it", 2500, func(i int) error { return f.Sync(networks, published) }},
+		{"the policy", 500, func(i int) error { return f.SetPolicy(policies[i%len(policies)]) }},
+		{"the same network", 500, func(i int) error { return f.AddNetwork(hoy0) }},
+		{"another network", 500, func(i int) error { return errors.Join(f.RemoveNetwork("hoy1"), f.AddNetwork(hoy1)) }},
+		{"another port", 500, func(i int) error { return errors.Join(f.Publish(other), f.Unpublish(other)) }},
+		{"links", 500, func(i int) error { return errors.Join(f.Allow("hoy0", link), f.Disallow("hoy0", link)) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, stop := context.WithCancel(context.Background())
+			changed := make(chan int)
+			go func() {
+				n := 0
+				for ; ctx.Err() == nil; n++ {
+					if err := c.change(n); err != nil {
+						t.Error(err)
+						break
 					}
-					return err
-				})
-				if err != nil {
-					t.Errorf("a new connection: %v", err)
-					return
+				}
+				changed <- n
+			}()
+			var clients sync.WaitGroup
+			for range 4 { // busy, so that packets are always on their way
+				clients.Go(func() { connectOften(t, w.Peer, "192.0.2.1:8080", direct, c.connections) })
+			}
+			for range 100 {
+				if err := exchange(lasting); err != nil {
+					t.Errorf("the connection that lasts: %v", err)
+					break
 				}
 			}
+			clients.Wait()
+			stop()
+			t.Logf("changed %d times", <-changed)
 		})
 	}
-	for range 300 {
-		if err := exchange(lasting); err != nil {
-			t.Errorf("the connection that lasts: %v", err)
-			break
+	if got := lan.Line(direct, true, lan.Silence); got != "" {
+		t.Errorf("at the container's own address the peer hears %q", got)
+	}
+}
+
+// connectOften connects, and each time tries another way too.
+func connectOften(t *testing.T, h lan.Host, to string, direct talker, n int) {
+	for range n {
+		err := h.Do(func() error {
+			c, err := net.DialTimeout("tcp", to, lan.Patience)
+			if err == nil {
+				c.Close()
+			}
+			return err
+		})
+		if err != nil {
+			t.Errorf("a new connection: %v", err)
+			return
+		}
+		for range 10 {
+			direct.Write([]byte("?"))
 		}
 	}
-	clients.Wait()
-	stop()
-	t.Logf("the table was replaced %d times", <-synced)
+}
+
+// admitting are policies that let in the peer.
+func admitting() (all []Policy) {
+	peer, six := prefixOf("192.0.2.2/32"), prefixOf("2001:db8::1/128").Addr()
+	for _, rules := range [][]PolicyRule{
+		{{From: peer}},
+		{{Zone: &Zone{Name: "lan"}}},
+		{{FromSet: &AddressSet{Name: "office", Ranges: []AddressRange{{six, six.Next()}}}}, {From: peer}},
+	} {
+		all = append(all, Policy{Firewall: "a test's", Refuse: true, Rules: rules})
+	}
+	return all
 }
 
 // TestSideBySide: two engines' tables do not touch each other's.
@@ -298,6 +340,41 @@ func run(t testing.TB, name string, args ...string) string {
 		t.Fatalf("%s %v: %v: %s", name, args, err, out)
 	}
 	return string(out)
+}
+
+// TestSyncBesideOthers: the table becomes what it should be whatever somebody does to it
+// meanwhile, or has done to its chains.
+func TestSyncBesideOthers(t *testing.T) {
+	_, f := begin(t, []Network{hoy0, hoy1}, published...)
+	before := list(t, "hoy-hoy0")
+	run(t, "nft", "chain inet hoy-hoy0 forward { policy drop; }; add rule inet hoy-hoy0 pass drop; add chain inet hoy-hoy0 mine")
+	lan.Must(t, f.Sync([]Network{hoy0, hoy1}, published))
+	if after := list(t, "hoy-hoy0"); sorted(after) != sorted(before) {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	stop := make(chan struct{})
+	var somebody sync.WaitGroup
+	somebody.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				run(t, "nft", "add table inet hoy-hoy0; delete table inet hoy-hoy0")
+			}
+		}
+	})
+	for range 40 {
+		if err := f.Sync([]Network{hoy0, hoy1}, published); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	somebody.Wait()
+	lan.Must(t, f.Sync([]Network{hoy0, hoy1}, published))
+	if after := list(t, "hoy-hoy0"); sorted(after) != sorted(before) {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
 }
 
 // TestFlushed: a table that somebody deletes ("systemctl reload nftables" flushes all)

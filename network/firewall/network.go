@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -149,6 +150,29 @@ func links(exceptions []Allow) (four, six []nft.Element) {
 func addNetwork(b *nft.Batch, table string, n Network) {
 	for _, c := range networkChains(n) {
 		b.AddChain(table, c)
+	}
+	eachElement(n, func(s nft.Set, e ...nft.Element) { b.Add(table, s, e...) })
+}
+
+// replaceNetwork gives a network's chains other rules. Chains of the same names made anew
+// would be empty to a packet that is on its way: it would pass.
+func replaceNetwork(b *nft.Batch, table string, old, n Network) {
+	eachElement(old, func(s nft.Set, e ...nft.Element) { b.Remove(table, s, e...) })
+	was, is := networkChains(old), networkChains(n)
+	named := func(name string) func(nft.Chain) bool {
+		return func(c nft.Chain) bool { return c.Name == name }
+	}
+	for _, c := range was {
+		if !slices.ContainsFunc(is, named(c.Name)) {
+			b.DeleteChain(table, c.Name)
+		}
+	}
+	for _, c := range is {
+		if slices.ContainsFunc(was, named(c.Name)) {
+			b.Rewrite(table, c)
+		} else {
+			b.AddChain(table, c)
+		}
 	}
 	eachElement(n, func(s nft.Set, e ...nft.Element) { b.Add(table, s, e...) })
 }

@@ -107,19 +107,32 @@ func (f *Firewall) write(s state) error {
 			return err
 		}
 	}
-	var b nft.Batch
-	b.Replace(plan(f.opts.Table, s, f.policy))
-	if err := b.Commit(); err != nil {
-		return err
+	for tries := 1; ; tries++ {
+		var b nft.Batch
+		b.Replace(plan(f.opts.Table, s, f.policy))
+		err := b.Commit()
+		if err == nil {
+			f.networks, f.ports = s.networks, s.ports
+			return nil
+		}
+		if !elsewhere(err) || tries == maxTries {
+			return err
+		}
 	}
-	f.networks, f.ports = s.networks, s.ports
-	return nil
+}
+
+// maxTries is how often the table may change between our look at it and our change.
+const maxTries = 5
+
+// elsewhere tells whether a change failed because the table is not as we thought.
+func elsewhere(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY)
 }
 
 // change commits a part. Where the table is not as we left it, all of it is written.
 func (f *Firewall) change(b *nft.Batch, s state) error {
 	err := b.Commit()
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EEXIST) {
+	if elsewhere(err) {
 		f.opts.Log.Warn("somebody has changed the firewall's table: it is written anew", "table", f.opts.Table)
 		return f.write(s)
 	}
@@ -140,10 +153,11 @@ func (f *Firewall) AddNetwork(n Network) error {
 	s := f.next()
 	var b nft.Batch
 	if old, ok := s.networks[n.Link]; ok {
-		removeNetwork(&b, f.opts.Table, old)
+		replaceNetwork(&b, f.opts.Table, old, n)
+	} else {
+		addNetwork(&b, f.opts.Table, n)
 	}
 	s.networks[n.Link] = n
-	addNetwork(&b, f.opts.Table, n)
 	return f.change(&b, s)
 }
 

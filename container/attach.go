@@ -68,50 +68,6 @@ func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hi
 	return nil
 }
 
-// connect gives the client to the running process or keeps it for the next one.
-func (c *Containers) connect(ctx context.Context, k *Container, a keeper.Attachment) error {
-	k.mu.Lock()
-	if k.process == nil {
-		defer k.mu.Unlock()
-		if k.removing || c.index.gone(k) {
-			return fault.New(fault.Conflict, "container is marked for removal and cannot be attached to")
-		}
-		k.pending = append(withoutGone(k.pending), a)
-		return nil
-	}
-	k.mu.Unlock()
-	return c.o.Keeper.Attach(context.WithoutCancel(ctx), k.id, a)
-}
-
-// withoutGone closes and drops clients that have hung up while they waited.
-func withoutGone(l []keeper.Attachment) []keeper.Attachment {
-	kept := l[:0]
-	for _, a := range l {
-		p := []unix.PollFd{{Fd: int32(a.Conn.Fd())}}
-		if n, err := unix.Poll(p, 0); err == nil && n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0 {
-			a.Conn.Close()
-			continue
-		}
-		kept = append(kept, a)
-	}
-	clear(l[len(kept):])
-	return kept
-}
-
-func (k *Container) takePending() []keeper.Attachment {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	l := withoutGone(k.pending)
-	k.pending = nil
-	return l
-}
-
-func closeAttachments(l []keeper.Attachment) {
-	for _, a := range l {
-		a.Conn.Close() // closed already where a spawn has taken it
-	}
-}
-
 // Resize sets the size of the container's terminal.
 func (c *Containers) Resize(ctx context.Context, ref string, rows, cols uint16) error {
 	k, err := c.index.get(ref)

@@ -187,3 +187,34 @@ func (e *Engine) weigh(t *testing.T) weight {
 	w.engine, w.keeper = files(e.Pid()), files(e.KeeperPid())
 	return w
 }
+
+// TestHungUpBeforeStart: of clients that attach to a container that does not run, and go
+// away, the engine keeps nothing; one that stays has the output.
+func TestHungUpBeforeStart(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t, "--debug", "--log-level", "error")
+	e.ImportBusybox()
+	e.Hoy("create", "--name", "con", "busybox", "echo", "hello")
+	before := e.weigh(t)
+	attach := func() *streamClient {
+		t.Helper()
+		c, err := e.open("POST", "/containers/con/attach?stream=1&stdout=1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	stays := attach()
+	defer stays.conn.Close()
+	for range 20 {
+		attach().conn.Close()
+	}
+	e.Eventually("the engine has forgotten who has gone", func() bool {
+		now := e.weigh(t)
+		return now.engine <= before.engine+1 && now.goroutines <= before.goroutines+3
+	})
+	e.Hoy("start", "con")
+	if out, err := io.ReadAll(stays.r); err != nil || !strings.HasSuffix(string(out), "hello\n") {
+		t.Errorf("%q, %v", out, err)
+	}
+}

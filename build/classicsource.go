@@ -83,21 +83,10 @@ func downloadError(at string, err error) error {
 	if !found || notNumber != nil {
 		return err
 	}
-	kind := fault.Internal
-	switch status {
-	case http.StatusBadRequest:
-		kind = fault.Invalid
-	case http.StatusUnauthorized:
-		kind = fault.Unauthorized
-	case http.StatusForbidden:
-		kind = fault.Forbidden
-	case http.StatusNotFound:
-		kind = fault.NotFound
-	}
 	if u, err := url.Parse(at); err == nil {
 		at = u.Redacted()
 	}
-	return fault.New(kind, "error downloading remote context %s: failed to GET %[1]s with status %d %s", at, status, http.StatusText(status))
+	return fault.New(fault.OfPeer(status, fault.Internal), "error downloading remote context %s: failed to GET %[1]s with status %d %s", at, status, http.StatusText(status))
 }
 
 // find reads the Dockerfile, and takes what .dockerignore leaves out of the context: the

@@ -34,16 +34,5 @@ func fetch(ctx context.Context, address string) (io.ReadCloser, error) {
 	}
 	defer resp.Body.Close()
 	said, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
-	kind := fault.Unavailable
-	switch resp.StatusCode {
-	case http.StatusNotFound:
-		kind = fault.NotFound
-	case http.StatusBadRequest:
-		kind = fault.Invalid
-	case http.StatusUnauthorized:
-		kind = fault.Unauthorized
-	case http.StatusForbidden:
-		kind = fault.Forbidden
-	}
-	return nil, fault.New(kind, "failed to GET %s with status %s: %s", address, resp.Status, bytes.TrimSpace(said))
+	return nil, fault.New(fault.OfPeer(resp.StatusCode, fault.Unavailable), "failed to GET %s with status %s: %s", address, resp.Status, bytes.TrimSpace(said))
 }

@@ -68,5 +68,21 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
+// OfPeer is the kind of a failure that another server answers with an HTTP status: a
+// refusal keeps its kind, all else is of kind otherwise.
+func OfPeer(status int, otherwise Kind) Kind {
+	switch status { // by number: the keeper, which has this package, has no net/http
+	case 400:
+		return Invalid
+	case 401:
+		return Unauthorized
+	case 403:
+		return Forbidden
+	case 404:
+		return NotFound
+	}
+	return otherwise
+}
+
 // Is reports whether err is of kind k.
 func Is(err error, k Kind) bool { return err != nil && KindOf(err) == k }

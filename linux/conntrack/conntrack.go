@@ -22,7 +22,7 @@ type Flows struct {
 }
 
 // Delete has the flows forgotten, in the network namespace of the calling thread. The
-// error of a kernel before 6.11, which cannot find them by itself, is
+// error of a kernel that cannot find them by itself, as 6.18 can, is
 // errors.ErrUnsupported: nothing is deleted then.
 //
 // The kernel looks through its table for each, which is some 0.1 ms. To read the table is

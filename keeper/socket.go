@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hoy/lib/rawconn"
 )
 
 // socket is one end of a SOCK_SEQPACKET connection. One goroutine may receive;
@@ -87,7 +89,7 @@ func dial(path string) (*socket, error) {
 func (s *socket) accept() (*socket, error) {
 	for {
 		nfd, err := -1, error(nil)
-		rerr := s.raw.Read(func(fd uintptr) bool {
+		rerr := rawconn.Read(s.raw, func(fd uintptr) bool {
 			nfd, _, err = unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			return err != unix.EAGAIN && err != unix.EINTR && err != unix.ECONNABORTED
 		})
@@ -119,7 +121,7 @@ func (s *socket) send(msg []byte, fds []int) error {
 		oob = unix.UnixRights(fds...)
 	}
 	var err error
-	rerr := s.raw.Write(func(fd uintptr) bool {
+	rerr := rawconn.Write(s.raw, func(fd uintptr) bool {
 		for {
 			_, err = unix.SendmsgN(int(fd), msg, oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 			if err != unix.EINTR {
@@ -127,7 +129,10 @@ func (s *socket) send(msg []byte, fds []int) error {
 			}
 		}
 	})
-	return errors.Join(rerr, err)
+	if rerr != nil {
+		return rerr
+	}
+	return err
 }
 
 // receive returns the next message and the descriptors that came with it, which are
@@ -140,7 +145,7 @@ func (s *socket) receive() ([]byte, []int, error) {
 	}
 	var n, oobn, flags int
 	var err error
-	rerr := s.raw.Read(func(fd uintptr) bool {
+	rerr := rawconn.Read(s.raw, func(fd uintptr) bool {
 		for {
 			n, oobn, flags, _, err = unix.RecvmsgBuffers(int(fd), [][]byte{s.buf}, s.oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 			if err != unix.EINTR {

@@ -25,6 +25,41 @@ func message(t testing.TB, typ uint16, seq uint64, body any) []byte {
 	return b
 }
 
+// sockets are the two ends of a connection.
+func sockets(t *testing.T) (mine, theirs *socket) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err1 := newSocket(fds[0])
+	theirs, err2 := newSocket(fds[1])
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	return mine, theirs
+}
+
+// TestClosedSocket: whoever asks a keeper that dies at this moment is to ask the next one,
+// whether the connection had been closed before or while it was used.
+func TestClosedSocket(t *testing.T) {
+	mine, theirs := sockets(t)
+	defer theirs.Close()
+	waiting := make(chan error)
+	go func() {
+		_, _, err := mine.receive()
+		waiting <- err
+	}()
+	mine.Close()
+	if err := <-waiting; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("receive: %v", err)
+	}
+	l := newLink(mine)
+	if err := l.do(t.Context(), typeList, nil, nil, nil); err != errLinkDead {
+		t.Errorf("a request: %v", err)
+	}
+}
+
 func TestHeader(t *testing.T) {
 	b := message(t, typeAck, 7, idBody{"c", 3})
 	want := "HOYK\x03\x00\x08\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1b\x00\x00\x00" + `{"id":"c","generation":3}`
@@ -181,15 +216,7 @@ func FuzzHandle(f *testing.F) {
 		if err != nil {
 			return
 		}
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		mine, err1 := newSocket(fds[0])
-		theirs, err2 := newSocket(fds[1])
-		if err := errors.Join(err1, err2); err != nil {
-			t.Fatal(err)
-		}
+		mine, theirs := sockets(t)
 		defer mine.Close()
 		defer theirs.Close()
 		var given []int

@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"hoy/lib/rawconn"
 )
 
 // buffers are for whole datagrams, while one is read.
@@ -106,7 +108,7 @@ func connected(c *os.File) error {
 		return err
 	}
 	var cerr error
-	err = raw.Write(func(fd uintptr) bool {
+	err = rawconn.Write(raw, func(fd uintptr) bool {
 		e, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
 		if err == nil && e != 0 {
 			err = unix.Errno(e)

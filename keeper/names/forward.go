@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
+
+	"hoy/lib/rawconn"
 )
 
 const (
@@ -192,7 +194,7 @@ func receive(c *os.File) (msg []byte, err error) {
 		return nil, err
 	}
 	var rerr error
-	err = raw.Read(func(fd uintptr) bool {
+	err = rawconn.Read(raw, func(fd uintptr) bool {
 		buf := buffers.Get().(*[maxTCP]byte) // not while it waits
 		defer buffers.Put(buf)
 		var n int

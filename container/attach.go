@@ -132,7 +132,7 @@ func (s *Stream) attachment() (keeper.Attachment, error) {
 
 // socketPair returns two sockets, one for the engine, one to be given away.
 func socketPair() (near *net.UnixConn, far *os.File, err error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot attach: socketpair: %w", err)
 	}

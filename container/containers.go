@@ -115,7 +115,6 @@ type Container struct {
 	returning int                 // restarts under way: its exit does not remove it
 	process   *process            // nil when not running
 	pending   []keeper.Attachment // clients waiting for the start
-	taken     chan struct{}       // closed when these are; nil: there are none
 	comeback  *comeback           // the restart it waits for, if any
 	pause     time.Duration       // before the present run, if that is a restart
 

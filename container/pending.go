@@ -2,16 +2,15 @@ package container
 
 import (
 	"context"
-	"time"
+	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"hoy/keeper"
 	"hoy/lib/fault"
+	"hoy/lib/rawconn"
 )
-
-// hangUp is how often it is looked whether clients that wait for a start are still there.
-const hangUp = time.Second
 
 // connect gives the client to the running process or keeps it for the next one.
 func (c *Containers) connect(ctx context.Context, k *Container, a keeper.Attachment) error {
@@ -22,69 +21,45 @@ func (c *Containers) connect(ctx context.Context, k *Container, a keeper.Attachm
 			return fault.New(fault.Conflict, "container is marked for removal and cannot be attached to")
 		}
 		k.pending = append(k.pending, a)
-		if k.taken == nil {
-			taken := make(chan struct{})
-			k.taken = taken
-			go c.dropGone(k, taken)
-		}
+		go k.dropGone(a.Conn)
 		return nil
 	}
 	k.mu.Unlock()
 	return c.o.Keeper.Attach(context.WithoutCancel(ctx), k.id, a)
 }
 
-// dropGone drops clients that hang up while they wait, until nobody waits any more.
-func (c *Containers) dropGone(k *Container, taken <-chan struct{}) {
-	look := time.NewTicker(hangUp)
-	defer look.Stop()
-	for waiting := true; waiting; {
-		select {
-		case <-taken:
-			return
-		case <-c.closing:
-			return
-		case <-look.C:
-			waiting = k.dropGone(taken)
-		}
+// dropGone drops a client that hangs up while it waits. It returns at the latest when the
+// keeper has the client, for then the engine's own file of the connection is closed.
+func (k *Container) dropGone(conn *os.File) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return
 	}
-}
-
-func (k *Container) dropGone(taken <-chan struct{}) (waiting bool) {
+	if err := rawconn.Read(raw, hungUp); err != nil {
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.taken != taken { // and others wait now
-		return false
+	if i := slices.IndexFunc(k.pending, func(a keeper.Attachment) bool { return a.Conn == conn }); i >= 0 {
+		k.pending = slices.Delete(k.pending, i, i+1)
+		conn.Close()
 	}
-	if k.pending = withoutGone(k.pending); len(k.pending) == 0 {
-		k.taken = nil
-	}
-	return k.taken != nil
 }
 
-// withoutGone closes and drops clients that have hung up.
-func withoutGone(l []keeper.Attachment) []keeper.Attachment {
-	kept := l[:0]
-	for _, a := range l {
-		p := []unix.PollFd{{Fd: int32(a.Conn.Fd())}}
-		if n, err := unix.Poll(p, 0); err == nil && n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0 {
-			a.Conn.Close()
-			continue
-		}
-		kept = append(kept, a)
-	}
-	clear(l[len(kept):])
-	return kept
+// hungUp tells of a client whose connection has ended both ways: one that has merely sent
+// all of its input waits for the output.
+func hungUp(fd uintptr) bool {
+	p := []unix.PollFd{{Fd: int32(fd)}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
 
 // takePending takes the clients that wait.
 func (k *Container) takePending() []keeper.Attachment {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.taken != nil {
-		close(k.taken)
-	}
-	l := withoutGone(k.pending)
-	k.pending, k.taken = nil, nil
+	l := k.pending
+	k.pending = nil
 	return l
 }
 

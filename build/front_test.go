@@ -499,7 +499,7 @@ func TestClientSession(t *testing.T) {
 	h := newBench(t)
 	h.busybox()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"Dockerfile": "FROM busybox\nCOPY . /all\nRUN ls /all && cat /run/secrets/s || true\n", "file": "x", "out": "y", ".dockerignore": "out\n"} {
+	for name, text := range map[string]string{"Dockerfile": "FROM busybox\nCOPY . /all\nRUN ls /all\n", "file": "x", "out": "y", ".dockerignore": "out\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -529,7 +529,7 @@ func TestClientSession(t *testing.T) {
 			said.Write(l.Msg)
 		}
 	}})
-	if err != nil || !strings.HasPrefix(said.String(), "Dockerfile\nfile\n") {
+	if err != nil || said.String() != "Dockerfile\nfile\n" {
 		t.Fatalf("%v, %v: %q", res, err, said.String())
 	}
 	if im, err := h.store.Get(t.Context(), "of-a-session"); err != nil || im.ID != res.ImageID {

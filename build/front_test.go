@@ -32,6 +32,7 @@ import (
 	"hoy/lib/buildlog"
 	"hoy/lib/fault"
 	"hoy/lib/filters"
+	"hoy/test/eventually"
 )
 
 // archive is a tar archive of files, whose names and contents alternate.
@@ -188,11 +189,7 @@ func TestArchivesGo(t *testing.T) {
 		if n := h.cached("unpack context"); n == 0 {
 			t.Error("what it was unpacked to is not kept")
 		}
-		for deadline := time.Now().Add(10 * time.Second); h.cached("http url") > 0; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("an archive is kept")
-			}
-		}
+		eventually.True(t, "the archive is not kept", func() bool { return h.cached("http url") == 0 })
 	}
 }
 

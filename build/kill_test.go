@@ -6,11 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
@@ -48,11 +48,7 @@ func TestKilledEngine(t *testing.T) {
 	c.Wait()
 	h.open()
 	defer h.close()
-	for deadline := time.Now().Add(10 * time.Second); len(processes("sleep 1000")) > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the step has outlived its engine")
-		}
-	}
+	eventually.True(t, "the step does not outlive its engine", func() bool { return len(processes("sleep 1000")) == 0 })
 	if h.b.o.Cgroups.Exists("/hoy-build-killed") {
 		t.Error("the cgroups above the step are left")
 	}
@@ -72,9 +68,7 @@ func TestKilledEngine(t *testing.T) {
 }
 
 func (h *bench) stepWith(command string) {
-	for len(processes(command)) == 0 {
-		time.Sleep(10 * time.Millisecond)
-	}
+	eventually.True(h.t, "the step "+command, func() bool { return len(processes(command)) > 0 })
 }
 
 // processes lists those with a command line.

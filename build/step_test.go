@@ -13,6 +13,8 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/moby/buildkit/util/entitlements"
+
+	"hoy/test/eventually"
 )
 
 // says builds, and wants the log to hold words.
@@ -69,11 +71,7 @@ func TestCgroupParent(t *testing.T) {
 	h.says("FROM busybox AS a\nRUN cat /proc/self/cgroup\nFROM busybox AS b\nRUN sleep 0.1\nFROM busybox\nCOPY --from=a /etc /a\nCOPY --from=b /etc /b\nRUN true\n", nil, func(o *client.SolveOpt) {
 		o.FrontendAttrs = map[string]string{"cgroup-parent": below}
 	})
-	for deadline := time.Now().Add(10 * time.Second); groups.Exists(base + "/not"); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("cgroups above the steps are left")
-		}
-	}
+	eventually.True(t, "cgroups above the steps are gone", func() bool { return !groups.Exists(base + "/not") })
 	if !groups.Exists(base) {
 		t.Error("a cgroup that was there before is gone")
 	}
@@ -142,12 +140,10 @@ func TestCancelledStep(t *testing.T) {
 
 // stepRuns waits until a step is under way.
 func (h *bench) stepRuns() {
-	for {
-		if dirs, _ := filepath.Glob(filepath.Join(h.execRoot(), "keeper/build-*")); len(dirs) > 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	eventually.True(h.t, "a step", func() bool {
+		dirs, _ := filepath.Glob(filepath.Join(h.execRoot(), "keeper/build-*"))
+		return len(dirs) > 0
+	})
 }
 
 func TestCachedSteps(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	apicontainer "github.com/moby/moby/api/types/container"
 
@@ -17,6 +16,7 @@ import (
 	"hoy/lib/fault"
 	"hoy/server"
 	"hoy/test/engine"
+	"hoy/test/eventually"
 	"hoy/test/keeperbin"
 	"hoy/test/rootful"
 )
@@ -45,7 +45,7 @@ func newBed(t *testing.T) *bed {
 		if b.Daemon != nil {
 			b.down()
 		}
-		b.eventually("the keeper ends", func() bool {
+		eventually.True(b.t, "the keeper ends", func() bool {
 			out, _ := exec.Command("pgrep", "-f", o.ExecRoot).Output()
 			return len(bytes.TrimSpace(out)) == 0
 		})
@@ -69,15 +69,6 @@ func (b *bed) down() {
 		b.t.Error(err)
 	}
 	b.Daemon = nil
-}
-
-func (b *bed) eventually(what string, ok func() bool) {
-	b.t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			b.t.Fatalf("not so: %s", what)
-		}
-	}
 }
 
 func (b *bed) create(name string, host *apicontainer.HostConfig, cmd ...string) string {
@@ -138,11 +129,11 @@ func TestRestoreAdopts(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.up()
-	b.eventually("the exit is known", func() bool { return b.state("ends").Status == "exited" })
+	eventually.True(b.t, "the exit is known", func() bool { return b.state("ends").Status == "exited" })
 	if s := b.state("ends"); s.ExitCode != 7 || s.Error != "" {
 		t.Errorf("%+v", s)
 	}
-	b.eventually("what is to be removed at its exit is removed", func() bool {
+	eventually.True(b.t, "what is to be removed at its exit is removed", func() bool {
 		_, err := b.containers.Inspect(t.Context(), "goes", false)
 		return fault.Is(err, fault.NotFound)
 	})
@@ -158,7 +149,7 @@ func TestRestoreAdopts(t *testing.T) {
 	if err := b.containers.ExecStart(t.Context(), id, container.ExecStartOptions{Detach: true}, nil); err != nil {
 		t.Fatal(err)
 	}
-	b.eventually("the exec ends", func() bool {
+	eventually.True(b.t, "the exec ends", func() bool {
 		x, err := b.containers.ExecInspect(t.Context(), id)
 		return err == nil && x.ExitCode != nil && *x.ExitCode == 5
 	})
@@ -203,7 +194,7 @@ func TestRestoreCleansTheHalfMade(t *testing.T) {
 	}
 	b.up()
 	for _, path := range []string{"containers/" + half, "layers/" + half, "layers/" + layer, "containers/" + gone, "layers/" + gone} {
-		b.eventually(path+" is gone", func() bool { return !exists(filepath.Join(b.o.DataRoot, path)) })
+		eventually.True(b.t, path+" is gone", func() bool { return !exists(filepath.Join(b.o.DataRoot, path)) })
 	}
 	if s := b.state("lost"); s.Status != "exited" || s.ExitCode != 255 || s.Error == "" {
 		t.Errorf("lost: %+v", s)
@@ -212,14 +203,14 @@ func TestRestoreCleansTheHalfMade(t *testing.T) {
 		t.Errorf("whole: %+v", s)
 	}
 	b.start("lost")
-	b.eventually("it runs again", func() bool { s := b.state("lost"); return s.Status == "exited" && s.ExitCode == 0 })
+	eventually.True(b.t, "it runs again", func() bool { s := b.state("lost"); return s.Status == "exited" && s.ExitCode == 0 })
 	for _, ref := range []string{"whole", "lost", "nolayer"} {
 		b.remove(ref)
 	}
 	entries, _ := os.ReadDir(filepath.Join(b.o.DataRoot, "layers"))
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), ".") {
-			b.eventually("layer "+e.Name()+" is gone", func() bool { return !exists(filepath.Join(b.o.DataRoot, "layers", e.Name())) })
+			eventually.True(b.t, "layer "+e.Name()+" is gone", func() bool { return !exists(filepath.Join(b.o.DataRoot, "layers", e.Name())) })
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"hoy/lib/fault"
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
@@ -90,7 +91,7 @@ func refused(t *testing.T, s *Store, err error, want string) {
 	if !ok || fault.KindOf(err) != fault.Invalid {
 		t.Errorf("got %v (kind %d), want %q", err, fault.KindOf(err), want)
 	}
-	eventually(t, "the store is empty", func() bool {
+	eventually.True(t, "the store is empty", func() bool {
 		n := 0
 		for _, d := range []string{"staging", "content/ingest", "content/blobs/sha256", "overlay/snapshots"} {
 			es, _ := os.ReadDir(filepath.Join(s.o.Root, d))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hoy/lib/failpoint"
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
@@ -138,7 +139,7 @@ func whole(t *testing.T, root string, names map[string]byte) {
 	for _, im := range all {
 		complete(t, s, im)
 	}
-	eventually(t, "nothing left that nobody needs", func() bool { return len(left(t, s)) == 0 })
+	eventually.True(t, "nothing left that nobody needs", func() bool { return len(left(t, s)) == 0 })
 }
 
 // empty removes all images: nothing is left of them, nor of pulls that were broken off.
@@ -158,7 +159,7 @@ func empty(t *testing.T, root string) {
 	if _, _, err := s.Prune(t.Context(), PruneOptions{}); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "an empty store", func() bool {
+	eventually.True(t, "an empty store", func() bool {
 		files := leftovers(t, s)
 		for _, dir := range []string{"content/blobs/sha256", "overlay/snapshots"} {
 			found, _ := filepath.Glob(filepath.Join(root, dir, "*"))

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"hoy/lib/fault"
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
@@ -21,15 +21,6 @@ func put(t *testing.T, s *Store, content string, tags ...string) *Image {
 		t.Fatal(err)
 	}
 	return l[len(l)-1].Image
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within 10 s: %s", what)
-		}
-	}
 }
 
 func gone(path string) func() bool {
@@ -94,7 +85,7 @@ func TestRemove(t *testing.T) {
 				t.Errorf("left %q, want %q", all[0].RepoTags, tc.left)
 			}
 			if len(all) == 0 {
-				eventually(t, "the layer is gone", gone(filepath.Dir(im.Layers[0])))
+				eventually.True(t, "the layer is gone", gone(filepath.Dir(im.Layers[0])))
 			}
 		})
 	}
@@ -118,7 +109,7 @@ func TestPinnedLayersStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the third is gone", gone(filepath.Dir(other.Layers[0])))
+	eventually.True(t, "the third is gone", gone(filepath.Dir(other.Layers[0])))
 	for _, im := range []*Image{kept, held} {
 		if _, err := os.Stat(filepath.Join(im.Layers[0], "content")); err != nil {
 			t.Error(err)
@@ -126,7 +117,7 @@ func TestPinnedLayersStay(t *testing.T) {
 	}
 	release()
 	s.collectSoon()
-	eventually(t, "the held one is gone", gone(filepath.Dir(held.Layers[0])))
+	eventually.True(t, "the held one is gone", gone(filepath.Dir(held.Layers[0])))
 	if _, err := os.Stat(filepath.Join(kept.Layers[0], "content")); err != nil {
 		t.Error(err)
 	}
@@ -190,7 +181,7 @@ func TestReopen(t *testing.T) {
 	if err != nil || got.ID != im.ID || !slices.Equal(got.Layers, im.Layers) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	eventually(t, "the half-made blob is gone", gone(filepath.Join(root, "content/blobs/sha256", left.Digest.Encoded())))
+	eventually.True(t, "the half-made blob is gone", gone(filepath.Join(root, "content/blobs/sha256", left.Digest.Encoded())))
 	for _, d := range []string{"staging", "content/ingest"} {
 		if es, err := os.ReadDir(filepath.Join(root, d)); err != nil || len(es) > 0 {
 			t.Errorf("%s: %d entries, %v", d, len(es), err)

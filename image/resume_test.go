@@ -10,13 +10,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"hoy/lib/fault"
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
@@ -208,15 +208,6 @@ func (s *Store) users(d digest.Digest) int {
 	return 0
 }
 
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
 // TestPullsShare pulls two images with one layer at the same time: it comes once, also
 // when the one who has begun to fetch it goes away.
 func TestPullsShare(t *testing.T) {
@@ -247,12 +238,12 @@ func TestPullsShare(t *testing.T) {
 			})
 		}
 		pull(ctx, "1", leaves)
-		until(t, "the first fetches", func() bool { return s.users(d) == 1 })
+		eventually.True(t, "the first fetches", func() bool { return s.users(d) == 1 })
 		pull(t.Context(), "2", false)
-		until(t, "the second takes part", func() bool { return s.users(d) == 2 })
+		eventually.True(t, "the second takes part", func() bool { return s.users(d) == 2 })
 		if leaves {
 			cancel()
-			until(t, "the first is gone", func() bool { return s.users(d) == 1 })
+			eventually.True(t, "the first is gone", func() bool { return s.users(d) == 1 })
 		}
 		close(held)
 		all.Wait()

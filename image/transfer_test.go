@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/lib/fault"
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
@@ -298,7 +299,7 @@ func TestGate(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	left, entered := make(chan error), make(chan int, 3)
 	go func() { left <- g.enter(ctx) }()
-	until(t, "one waits", func() bool { g.mu.Lock(); defer g.mu.Unlock(); return len(g.waiting) == 1 })
+	eventually.True(t, "one waits", func() bool { g.mu.Lock(); defer g.mu.Unlock(); return len(g.waiting) == 1 })
 	for i := range 3 {
 		go func() {
 			if err := g.enter(context.Background()); err != nil {
@@ -306,7 +307,7 @@ func TestGate(t *testing.T) {
 			}
 			entered <- i
 		}()
-		until(t, "it waits", func() bool { g.mu.Lock(); defer g.mu.Unlock(); return len(g.waiting) == 2+i })
+		eventually.True(t, "it waits", func() bool { g.mu.Lock(); defer g.mu.Unlock(); return len(g.waiting) == 2+i })
 	}
 	cancel()
 	if err := <-left; !errors.Is(err, context.Canceled) {

@@ -15,6 +15,7 @@ import (
 	"hoy/keeper"
 	"hoy/lib/fault"
 	"hoy/linux/spawn"
+	"hoy/test/eventually"
 )
 
 // terminal is a plan that runs a shell script on a new terminal, whose master is
@@ -294,7 +295,7 @@ func TestSpectatorDoesNotHoldUpTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	send(t, write, "go\n")
-	eventually(t, "40000 lines", func() bool { return strings.HasSuffix(b.logged("c", "stdout"), "40000\n") })
+	eventually.True(t, "40000 lines", func() bool { return strings.HasSuffix(b.logged("c", "stdout"), "40000\n") })
 	got := bufio.NewReader(late)
 	for i := range 40000 {
 		if l, err := got.ReadString('\n'); err != nil || l != fmt.Sprintln(i+1) {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/keeper"
+	"hoy/test/eventually"
 )
 
 // killingUntilExit kills the keeper again and again until the process has ended.
@@ -198,7 +199,7 @@ func TestClientThatGoesIsLetGo(t *testing.T) {
 		readAll(t, mine) // to the end, which shutdown(2) makes
 		mine.Close()
 	}
-	eventually(t, "as many descriptors as before", func() bool { return descriptors(t) <= before })
+	eventually.True(t, "as many descriptors as before", func() bool { return descriptors(t) <= before })
 	if err := b.c.CloseStdin(b.ctx(), "c"); err != nil {
 		t.Fatal(err)
 	}

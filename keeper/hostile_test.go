@@ -14,6 +14,7 @@ import (
 
 	"hoy/keeper"
 	"hoy/linux/spawn"
+	"hoy/test/eventually"
 )
 
 // dial connects to the keeper as an engine does.
@@ -103,7 +104,7 @@ func TestHostileDatagrams(t *testing.T) {
 	expect(t, mine, "still there\n")
 	closeWrite(mine)
 	b.exit()
-	eventually(t, "the keeper to have closed what it was sent", func() bool { return b.nulls() <= before })
+	eventually.True(t, "the keeper to have closed what it was sent", func() bool { return b.nulls() <= before })
 }
 
 // nulls is how many descriptors of /dev/null the keeper has.
@@ -170,7 +171,7 @@ func TestMemory(t *testing.T) {
 	}
 	took := time.Since(start)
 	for i := range n {
-		eventually(t, "the log", func() bool {
+		eventually.True(t, "the log", func() bool {
 			fi, err := os.Stat(filepath.Join(b.root, fmt.Sprint("c", i, "-json.log")))
 			return err == nil && fi.Size() > 0
 		})

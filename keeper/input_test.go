@@ -11,6 +11,7 @@ import (
 	"hoy/keeper"
 	"hoy/lib/fault"
 	"hoy/linux/spawn"
+	"hoy/test/eventually"
 )
 
 // as is shell for a user.
@@ -62,7 +63,7 @@ func TestStdinAcrossCrashes(t *testing.T) {
 			}
 			b.c.Close()
 			unix.Kill(pid, unix.SIGKILL)
-			eventually(b.t, "the keeper's end", func() bool { return !alive(pid) })
+			eventually.True(b.t, "the keeper's end", func() bool { return !alive(pid) })
 			b.start()
 		},
 	}
@@ -88,7 +89,7 @@ func TestStdinAcrossCrashes(t *testing.T) {
 			}
 			input("first\n")
 			closeWrite(mine)
-			eventually(t, "both have read", func() bool {
+			eventually.True(t, "both have read", func() bool {
 				return b.logged("open", "stdout") == "first\n" && b.logged("ended", "stdout") == "one\n"
 			})
 			crash(b)
@@ -99,7 +100,7 @@ func TestStdinAcrossCrashes(t *testing.T) {
 			if e := b.exit(); e.ID != "ended" || e.Code != 4 {
 				t.Errorf("%+v", e)
 			}
-			eventually(t, "input after the crash", func() bool { return b.logged("open", "stdout") == "first\nsecond\n" })
+			eventually.True(t, "input after the crash", func() bool { return b.logged("open", "stdout") == "first\nsecond\n" })
 			if err := b.c.CloseStdin(b.ctx(), "open"); err != nil {
 				t.Fatal(err)
 			}

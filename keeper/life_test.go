@@ -15,18 +15,9 @@ import (
 	"hoy/keeper"
 	"hoy/lib/fault"
 	"hoy/linux/spawn"
+	"hoy/test/eventually"
 	"hoy/test/keeperbin"
 )
-
-// eventually polls until f is true.
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still waiting for %s", what)
-		}
-	}
-}
 
 func alive(pid int) bool { return unix.Kill(pid, 0) == nil }
 
@@ -142,9 +133,9 @@ func TestExitWhileNobodyWatches(t *testing.T) {
 	}
 	b.c.Close()
 	unix.Kill(pid, unix.SIGKILL)
-	eventually(t, "the keeper's end", func() bool { return !alive(pid) })
+	eventually.True(t, "the keeper's end", func() bool { return !alive(pid) })
 	unix.Kill(p.Pid, unix.SIGTERM)
-	eventually(t, "the process's end", func() bool { return !alive(p.Pid) })
+	eventually.True(t, "the process's end", func() bool { return !alive(p.Pid) })
 	b.start()
 	if e := b.exit(); e.Code != 255 || !strings.Contains(e.Error, "exit code is lost") {
 		t.Errorf("%+v", e)
@@ -185,7 +176,7 @@ func TestKeeperEndsWhenNobodyNeedsIt(t *testing.T) {
 	}
 	b.exit()
 	b.c.Close()
-	eventually(t, "the keeper's end", func() bool { return !alive(pid) })
+	eventually.True(t, "the keeper's end", func() bool { return !alive(pid) })
 	es, err := os.ReadDir(b.o.ExecRoot)
 	if err != nil || len(es) != 1 || es[0].Name() != "keeper.log" {
 		t.Errorf("left %v, %v", es, err)
@@ -220,7 +211,7 @@ func TestKilledKeeperKeepsTerminalsAndInput(t *testing.T) {
 	plan, master := terminal(t, "stty -echo; echo ready; read a; echo a $a; read b; echo b $b; read c; exit 3")
 	b.spawn(keeper.SpawnRequest{ID: "tty", Plan: plan, Console: master, OpenStdin: true, Log: b.logConfig("tty")})
 	master.Close()
-	eventually(t, "the terminal has no echo", func() bool { return b.logged("tty", "stdout") == "ready\r\n" })
+	eventually.True(t, "the terminal has no echo", func() bool { return b.logged("tty", "stdout") == "ready\r\n" })
 	b.spawn(keeper.SpawnRequest{ID: "fifo", Plan: shell(t, "cat; exit 4"), OpenStdin: true, Log: b.logConfig("fifo")})
 	for _, word := range []string{"one", "two"} {
 		for _, id := range []string{"tty", "fifo"} {

@@ -18,6 +18,7 @@ import (
 	"hoy/keeper"
 	"hoy/lib/fault"
 	"hoy/linux/netlink"
+	"hoy/test/eventually"
 )
 
 // sandbox is a container's network namespace.
@@ -169,7 +170,7 @@ func TestNamesOutliveTheEngine(t *testing.T) {
 	b.name("n", entry("d", "db", "10.0.0.3"))
 	s.knows("after an upgrade", "db", "10.0.0.3")
 	b.killKeeper()
-	eventually(t, "held anew", func() bool { return reheld.Load() == 10 })
+	eventually.True(t, "held anew", func() bool { return reheld.Load() == 10 })
 	s.knows("after kill -9", "web", web)
 	if held, err := b.c.NetworkHolds(b.ctx()); err != nil || len(held) != 1 || held[0] != (keeper.HeldNetwork{ID: "c", Generation: 1}) {
 		t.Errorf("%+v, %v", held, err)

@@ -14,13 +14,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"hoy/lib/failpoint"
 	"hoy/linux/netlink"
 	"hoy/network/firewall"
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
@@ -122,7 +122,7 @@ func (e *engine) end(id string) error {
 	e.n.Detach(id)
 	delete(e.containers, id)
 	if s != nil {
-		eventually(func() bool {
+		eventually.Is(func() bool {
 			return !slices.ContainsFunc(s.Endpoints, func(p Endpoint) bool { return slices.Contains(linkNames(), p.Link) })
 		})
 	}
@@ -223,18 +223,6 @@ func linkNames() (names []string) {
 	return names
 }
 
-// eventually waits for what the kernel does in its own time: it removes namespaces, with
-// their links, behind everybody's back.
-func eventually(ok func() bool) bool {
-	for range 200 {
-		if ok() {
-			return true
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
-	return false
-}
-
 // inNamespace says which links and default routes a namespace has.
 func inNamespace(ns *os.File) string {
 	names, _ := netlink.Names(ns)
@@ -264,7 +252,7 @@ func TestFailpointChild(t *testing.T) {
 	for _, s := range steps() {
 		before := e.describe()
 		if err := s.do(e); err != nil {
-			if !eventually(func() bool { return e.describe() == before }) {
+			if !eventually.Is(func() bool { return e.describe() == before }) {
 				t.Errorf("%s: %v\nbefore:\n%s\nafter:\n%s", s.name, err, before, e.describe())
 			}
 			fmt.Println("failed at", s.name)
@@ -372,7 +360,7 @@ func (e *engine) agrees(t *testing.T) {
 		t.Errorf("forwarded are %v, published %v", got, published)
 	}
 	slices.Sort(want)
-	if !eventually(func() bool { return slices.Equal(linkNames(), want) }) {
+	if !eventually.Is(func() bool { return slices.Equal(linkNames(), want) }) {
 		t.Errorf("links %v, want %v", linkNames(), want)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"hoy/lib/fault"
 	"hoy/linux/netlink"
 	"hoy/network/ipam"
+	"hoy/test/eventually"
 )
 
 func subnet(s string) []Subnet { return []Subnet{{Prefix: netip.MustParsePrefix(s)}} }
@@ -285,7 +286,7 @@ func TestReboot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !eventually(func() bool { return len(linkNames()) == 1 }) {
+	if !eventually.Is(func() bool { return len(linkNames()) == 1 }) {
 		t.Errorf("links left: %v", linkNames())
 	}
 	n, err := Open(context.Background(), Options{Root: root, EngineID: "test", Bridge: "hoytest0", Keeper: newHolder(), Firewall: rules(t)})
@@ -369,7 +370,7 @@ func TestNeighboursLearn(t *testing.T) {
 			reaches(t, a, r.IPv6)
 		}
 		for _, addr := range []netip.Addr{r.IPv4, r.IPv6} {
-			if !eventually(func() bool { return strings.Contains(run(t, a.NetNS, "ip", "neigh", "show", addr.String()), mac) }) {
+			if !eventually.Is(func() bool { return strings.Contains(run(t, a.NetNS, "ip", "neigh", "show", addr.String()), mac) }) {
 				t.Errorf("%s is at %s: %s", addr, mac, run(t, a.NetNS, "ip", "neigh", "show", addr.String()))
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/lib/fault"
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
@@ -136,16 +137,6 @@ func (r *running) line(t *testing.T) string {
 	return strings.TrimSpace(s)
 }
 
-// eventually asks until it is so.
-func eventually(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !so(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-	}
-}
-
 // hosts runs f for this machine's mode, and for v1 alone where it is hybrid.
 func hosts(t *testing.T, f func(t *testing.T, h *Host)) {
 	for _, unified := range []bool{true, false} {
@@ -215,7 +206,7 @@ func TestMemoryLimitKills(t *testing.T) {
 		if out := c.line(t); out != "ended" {
 			t.Fatalf("200 MB in a group of 32: %s", out)
 		}
-		eventually(t, "the kill is counted", func() bool { n, err := g.OOMKills(); return err == nil && n > 0 })
+		eventually.True(t, "the kill is counted", func() bool { n, err := g.OOMKills(); return err == nil && n > 0 })
 		s, err := g.Stats()
 		if err != nil || s.Memory.Limit != 32*mega || s.Memory.Failed == 0 {
 			t.Errorf("counters %+v, %v", s.Memory, err)
@@ -240,12 +231,12 @@ func TestWatchOOM(t *testing.T) {
 			t.Fatal(err)
 		}
 		start(t, g, "eat")
-		eventually(t, "the watcher is called", func() bool { return len(called) > 0 })
-		eventually(t, "the kill is counted", func() bool { n, err := g.OOMKills(); return err == nil && n == 1 })
+		eventually.True(t, "the watcher is called", func() bool { return len(called) > 0 })
+		eventually.True(t, "the kill is counted", func() bool { n, err := g.OOMKills(); return err == nil && n == 1 })
 		stop()
 		<-called
 		start(t, g, "eat").line(t)
-		eventually(t, "the second kill is counted", func() bool { n, err := g.OOMKills(); return err == nil && n == 2 })
+		eventually.True(t, "the second kill is counted", func() bool { n, err := g.OOMKills(); return err == nil && n == 2 })
 		if len(called) > 0 {
 			t.Error("called after stop")
 		}
@@ -269,7 +260,7 @@ func TestQuotaThrottles(t *testing.T) {
 	hosts(t, func(t *testing.T, h *Host) {
 		g := create(t, h, resources(func(r *specs.LinuxResources) { r.CPU.Quota, r.CPU.Period = new(int64(1000)), new(uint64(10000)) }))
 		start(t, g, "spin")
-		eventually(t, "the task is throttled", func() bool {
+		eventually.True(t, "the task is throttled", func() bool {
 			s, err := g.Stats()
 			return err == nil && s.CPU.Throttled > 2 && s.CPU.Periods >= s.CPU.Throttled && s.CPU.ThrottledTime > 0 && s.CPU.Usage > 0
 		})

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/linux/spawn"
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
@@ -117,9 +118,7 @@ func TestSilentFileSystem(t *testing.T) {
 		}
 	}
 	abort()
-	for deadline := time.Now().Add(patience); len(children(t)) > 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("children are left: %v", children(t))
-		}
+	if !eventually.Is(func() bool { return len(children(t)) == 0 }) {
+		t.Errorf("children are left: %v", children(t))
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/linux/nft"
+	"hoy/test/eventually"
 	"hoy/test/lan"
 	"hoy/test/rootful"
 )
@@ -393,11 +394,7 @@ func TestFlushed(t *testing.T) {
 	go func() { ended <- f.Watch(ctx) }()
 	for range 3 {
 		run(t, "nft", "flush ruleset")
-		for end := time.Now().Add(lan.Patience); !nft.Exists("hoy-hoy0"); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("the table does not come back")
-			}
-		}
+		eventually.True(t, "the table comes back", func() bool { return nft.Exists("hoy-hoy0") })
 	}
 	w.Peer.Expect(t, "192.0.2.1:8080", "web sees 192.0.2.2")
 	stop()

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hoy/test/eventually"
 	"hoy/test/lan"
 	"hoy/test/rootful"
 )
@@ -38,20 +39,12 @@ func startFirewalld(t *testing.T) {
 				t.Log(out.String())
 			}
 		})
-		for end := time.Now().Add(lan.Patience); c.Args[0] == "dbus-daemon"; time.Sleep(10 * time.Millisecond) {
-			if _, err := os.Stat("/run/dbus/system_bus_socket"); err == nil {
-				break
-			}
-			if time.Now().After(end) {
-				t.Fatal("the message bus does not start")
-			}
-		}
+		eventually.True(t, "the message bus", func() bool {
+			_, err := os.Stat("/run/dbus/system_bus_socket")
+			return err == nil || c.Args[0] != "dbus-daemon"
+		})
 	}
-	for end := time.Now().Add(lan.Patience); exec.Command("firewall-cmd", "--state").Run() != nil; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("firewalld does not start")
-		}
-	}
+	eventually.True(t, "firewalld", func() bool { return exec.Command("firewall-cmd", "--state").Run() == nil })
 }
 
 func linkAddressOf(t *testing.T, h lan.Host) (mac string) {

@@ -13,10 +13,12 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"hoy/test/eventually"
 )
 
-// patience is how long a scenario waits for what should happen at once.
-const patience = 20 * time.Second
+// patience is how long a scenario waits.
+const patience = eventually.Patience
 
 // words are the commands of scenarios:
 //
@@ -199,7 +201,9 @@ func (s *scenario) background(ts *testscript.TestScript, args []string) {
 		s.input = ""
 	}
 	ts.Check(s.behind.Start())
-	time.Sleep(300 * time.Millisecond) // until the engine has its request
+	if !eventually.Is(waiting(s.behind.Process.Pid)) {
+		ts.Fatalf("it never waits for the engine: %s", shown(args))
+	}
 }
 
 func (s *scenario) finish(ts *testscript.TestScript) {

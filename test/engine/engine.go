@@ -24,12 +24,13 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
 // wait is how long a test waits for something that should happen at once; in an emulated
 // machine an engine's first start takes half a minute.
-const wait = 60 * time.Second
+const wait = eventually.Patience
 
 // Engine is a running hoyd with its keeper.
 type Engine struct {
@@ -320,10 +321,8 @@ func tail(s string) string {
 // Eventually polls f until it says true.
 func (e *Engine) Eventually(what string, f func() bool) {
 	e.t.Helper()
-	for deadline := time.Now().Add(wait); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			e.t.Fatalf("in vain waited for: %s\nengine:\n%s", what, tail(e.Log()))
-		}
+	if !eventually.Is(f) {
+		e.t.Fatalf("in vain waited for: %s\nengine:\n%s", what, tail(e.Log()))
 	}
 }
 

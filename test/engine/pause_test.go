@@ -71,7 +71,8 @@ func TestPause(t *testing.T) {
 		t.Errorf("paused, after a restart of the engine: %s", s)
 	}
 	e.Hoy("unpause", "con")
-	if s := e.status("con"); s != "running true false 0" || !e.grows("con") {
+	e.Eventually("it goes on", func() bool { return e.grows("con") })
+	if s := e.status("con"); s != "running true false 0" {
 		t.Errorf("unpaused: %s", s)
 	}
 	events := e.Hoy("events", "--since", "1", "--until", "0s", "--filter", "container=con", "--format", "{{.Action}}")

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	hoynet "hoy/linux/netlink"
+	"hoy/test/eventually"
 )
 
 // Host is a network namespace: a container, a peer, a router, or the host itself.
@@ -184,7 +185,7 @@ func seen(a net.Addr) string {
 
 // Patience is how long an answer may take that must come, and Silence how long one is
 // waited for that must not.
-const Patience, Silence = 20 * time.Second, 250 * time.Millisecond
+const Patience, Silence = eventually.Patience, 250 * time.Millisecond
 
 // Ask connects, and returns the line that the server says; "" is silence or refusal.
 func (h Host) Ask(proto, to string, wait time.Duration, from ...string) string {

@@ -14,13 +14,14 @@ import (
 // attached is a container that we are attached to: opened before it starts, so that
 // nothing of its output and of its end is missed.
 type attached struct {
-	a      *app
-	c      *client.Client
-	id     string
-	opts   client.AttachOptions
-	wire   wiring
-	stream *client.Stream // nil when no stream is attached
-	ended  <-chan result
+	a       *app
+	c       *client.Client
+	id      string
+	opts    client.AttachOptions
+	wire    wiring
+	running bool           // it was when we attached
+	stream  *client.Stream // nil when no stream is attached
+	ended   <-chan result
 }
 
 // open attaches and registers a wait, at once, each on a connection of its own.
@@ -61,26 +62,29 @@ func (t *attached) tty(ctx context.Context) (stop func()) {
 	return t.a.watchSize(func(rows, cols uint16) error { return t.c.ContainerResize(ctx, t.id, rows, cols) })
 }
 
-// holdRunning is hold for a container that was running. It may have ended while we
-// attached: then what it printed is here at once if we were in time, and otherwise the
-// stream waits for its next start.
-func (t *attached) holdRunning(ctx context.Context) error {
-	holding, give := context.WithCancel(ctx)
-	defer give()
-	if now, _, err := t.c.ContainerInspect(ctx, t.id, false); err == nil && now.State != nil && !now.State.Running {
-		defer time.AfterFunc(time.Second, give).Stop()
+// copy copies until the output ended or the user detached. A container that was running
+// may have ended while we attached: then what it printed is here at once if we were in
+// time, and otherwise the stream waits for its next start.
+func (t *attached) copy(ctx context.Context) error {
+	late := ctx
+	if t.running {
+		if now, _, err := t.c.ContainerInspect(ctx, t.id, false); err == nil && now.State != nil && !now.State.Running {
+			var stop context.CancelFunc
+			late, stop = context.WithTimeout(ctx, time.Second)
+			defer stop()
+		}
 	}
-	err := t.hold(holding)
-	if holding.Err() == nil || ctx.Err() != nil {
-		return err
+	err := t.wire.copy(late, t.stream)
+	if late.Err() != nil && ctx.Err() == nil {
+		return nil
 	}
-	return t.exit(<-t.ended)
+	return err
 }
 
 // hold copies until the container ended or the user detached, and returns the exit.
 func (t *attached) hold(ctx context.Context) error {
 	for t.stream != nil {
-		err := t.wire.copy(ctx, t.stream)
+		err := t.copy(ctx)
 		if errors.Is(err, errDetached) {
 			fmt.Fprintln(t.a.Err, "\r\n"+errDetached.Error())
 			return nil
@@ -124,6 +128,7 @@ func (t *attached) reopen(ctx context.Context) error {
 		o := t.opts
 		o.Logs = false
 		t.stream, err = t.c.ContainerAttach(ctx, t.id, o)
+		t.running = true
 		return err
 	})
 }

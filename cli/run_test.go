@@ -256,3 +256,39 @@ func TestNoEngine(t *testing.T) {
 		t.Errorf("code %d, stderr %q", code, e.String())
 	}
 }
+
+// TestAttachEnded attaches again to a container whose output has ended, and it ends before
+// that: nobody tells the new stream.
+func TestAttachEnded(t *testing.T) {
+	f := newFake(t)
+	running := make(chan bool, 3)
+	running <- true // seen by attach
+	running <- true // after its first stream has begun
+	running <- true // before the second
+	ended := make(chan struct{})
+	f.mux.HandleFunc("GET /containers/c/json", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-running:
+			io.WriteString(w, `{"Id":"c","State":{"Running":true},"Config":{},"HostConfig":{}}`)
+		default:
+			io.WriteString(w, `{"Id":"c","State":{"Running":false},"Config":{},"HostConfig":{}}`)
+		}
+	})
+	f.mux.HandleFunc("POST /containers/c/wait", func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		<-ended
+		io.WriteString(w, `{"StatusCode":6}`)
+	})
+	first := true
+	f.streams("POST /containers/c/attach", false, func(c net.Conn, in io.Reader) {
+		if first {
+			first = false
+			return
+		}
+		close(ended)
+		io.Copy(io.Discard, in)
+	})
+	if code, _, errs := f.hoy("", "attach", "c"); code != 6 {
+		t.Errorf("code %d, want that of the container, 6: %s", code, errs)
+	}
+}

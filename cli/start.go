@@ -122,7 +122,7 @@ func (a *app) attach(ctx context.Context, c *client.Client, name string, stdin, 
 	if conf.Tty && conf.AttachStdin && !isTerminal(a.In) {
 		return errNoTTY
 	}
-	t := &attached{a: a, c: c, id: now.ID, wire: a.wiring(&conf, keys),
+	t := &attached{a: a, c: c, id: now.ID, wire: a.wiring(&conf, keys), running: true,
 		opts: client.AttachOptions{Stdin: conf.AttachStdin, Stdout: true, Stderr: true, DetachKeys: keys}}
 	defer t.close()
 	if err := t.open(ctx, container.WaitConditionNotRunning); err != nil {
@@ -145,5 +145,5 @@ func (a *app) attach(ctx context.Context, c *client.Client, name string, stdin, 
 		}
 	}
 	defer t.tty(ctx)()
-	return t.holdRunning(ctx)
+	return t.hold(ctx)
 }

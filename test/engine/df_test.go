@@ -22,10 +22,10 @@ func TestDiskUsage(t *testing.T) {
 	rootful.Check(t)
 	e := Start(t)
 	e.ImportBusybox()
-	e.Hoy("run", "-d", "--name", "runs", "-v", "data:/data", "busybox", "sh", "-c", "head -c 1000000 /dev/zero >/data/f; head -c 3000000 /dev/zero >/g; sleep 1000")
+	e.Hoy("run", "-d", "--name", "runs", "-v", "data:/data", "busybox", "sh", "-c", "head -c 1000000 /dev/zero >/data/f; head -c 3000000 /dev/zero >/g; : >/written; sleep 1000")
 	e.Hoy("run", "--name", "ended", "-v", "/anonymous", "busybox", "sh", "-c", "head -c 2000000 /dev/zero >/f; head -c 500000 /dev/zero >/anonymous/f")
 	e.Hoy("tag", "busybox", "second:1")
-	e.Eventually("the files", func() bool { return e.Try("exec", "runs", "test", "-s", "/g").Code == 0 })
+	e.Eventually("the files", func() bool { return e.Try("exec", "runs", "test", "-e", "/written").Code == 0 })
 	sums := e.Hoy("system", "df", "--format", "{{.Type}}|{{.TotalCount}}|{{.Active}}|{{.Size}}|{{.Reclaimable}}")
 	for _, want := range []string{"Images|1|1|", "Containers|2|1|5.", "Local Volumes|2|2|1.5MB|0B (0%)", "Build Cache|0|0|0B|0B"} {
 		if !strings.Contains(sums, want) {

@@ -146,6 +146,9 @@ func (s *Store) open() error {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return err
 	}
+	if err := undamaged(root); err != nil {
+		return err
+	}
 	db, err := bolt.Open(filepath.Join(root, "meta.db"), 0o600, &bolt.Options{
 		FreelistType: bolt.FreelistMapType, NoFreelistSync: true, Timeout: 3 * time.Second,
 	})

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,8 +84,8 @@ func processes(command string) (pids []string) {
 	return pids
 }
 
-// TestPowerLoss has the records of a cache be of a boot that has ended without a word: the
-// next build finds none, and works.
+// TestPowerLoss has the records of a cache be of a boot that has ended without a word, or
+// be cut off: the next build finds none, and works.
 func TestPowerLoss(t *testing.T) {
 	if dir := os.Getenv("HOY_BUILD_IN"); dir != "" {
 		h := &bench{t: t, dir: dir}
@@ -96,6 +97,21 @@ func TestPowerLoss(t *testing.T) {
 		h.close()
 		return
 	}
+	for name, lose := range map[string]func(root string) error{
+		"another boot": func(root string) error {
+			return errors.Join(os.WriteFile(filepath.Join(root, "unsynced"), []byte("of another boot\n"), 0o600),
+				os.WriteFile(filepath.Join(root, "metadata.db"), make([]byte, 64<<10), 0o600))
+		},
+		"cut off": func(root string) error { return os.Truncate(filepath.Join(root, "metadata.db"), 16<<10) },
+		"overwritten": func(root string) error {
+			return os.WriteFile(filepath.Join(root, "history.db"), make([]byte, 64<<10), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { powerLoss(t, lose) })
+	}
+}
+
+func powerLoss(t *testing.T, lose func(root string) error) {
 	rootful.Check(t)
 	h := &bench{t: t, dir: t.TempDir()}
 	c := exec.Command(os.Args[0], "-test.run=^TestPowerLoss$")
@@ -107,10 +123,7 @@ func TestPowerLoss(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(root, "unsynced")); !os.IsNotExist(err) {
 		t.Errorf("an engine that has ended leaves its mark: %v", err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "unsynced"), []byte("of another boot\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(root, "metadata.db"), make([]byte, 64<<10), 0o600); err != nil {
+	if err := lose(root); err != nil {
 		t.Fatal(err)
 	}
 	h.open()

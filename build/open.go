@@ -143,7 +143,7 @@ func kitVersion() string {
 // workerOptions put the image store into BuildKit's terms.
 func (b *Builder) workerOptions(steps *stepExecutor) (base.WorkerOpt, error) {
 	var o base.WorkerOpt
-	records, err := openRecords(b.o.Root)
+	records, err := openRecords(b.o.Root, b.o.Log)
 	if err != nil {
 		return o, err
 	}

@@ -3,6 +3,7 @@ package build
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -10,6 +11,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"hoy/lib/atomicfile"
+	"hoy/lib/boltfile"
 )
 
 // The cache's records are not synced as they are written: a build changes them some
@@ -20,7 +22,8 @@ import (
 // It is written before them, and goes when they are synced and closed. An engine that was
 // killed has left it, but the kernel has all that was written. If the machine has gone down
 // meanwhile, what is on disk may be of different times: it is removed, and all is built anew.
-func openRecords(root string) (*metadata.Store, error) {
+// So it is when a record is cut off or overwritten.
+func openRecords(root string, log *slog.Logger) (*metadata.Store, error) {
 	mark := filepath.Join(root, "unsynced")
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -30,9 +33,13 @@ func openRecords(root string) (*metadata.Store, error) {
 	if err != nil && !os.IsNotExist(err) {
 		return nil, err
 	}
-	if err == nil && !bytes.Equal(was, boot) {
-		for _, name := range []string{"metadata.db", "cache.db", "history.db"} {
-			if err := os.Remove(filepath.Join(root, name)); err != nil && !os.IsNotExist(err) {
+	damage := damaged(root)
+	if damage != nil {
+		log.Error("the build cache is begun anew", "error", damage)
+	}
+	if damage != nil || err == nil && !bytes.Equal(was, boot) {
+		for _, name := range recordFiles {
+			if err := os.RemoveAll(filepath.Join(root, name)); err != nil {
 				return nil, err
 			}
 		}
@@ -48,6 +55,18 @@ func openRecords(root string) (*metadata.Store, error) {
 		tx.DB().NoSync = true
 		return nil
 	})
+}
+
+var recordFiles = [...]string{"metadata.db", "cache.db", "history.db"}
+
+// damaged says which of the records is no database any more.
+func damaged(root string) error {
+	for _, name := range recordFiles {
+		if err := boltfile.Check(filepath.Join(root, name)); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // syncRecords syncs what openRecords has opened, before it is closed; synced takes the

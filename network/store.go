@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"hoy/lib/atomicfile"
 	"hoy/lib/fault"
@@ -34,20 +35,33 @@ func (n *Networks) path() string { return filepath.Join(n.opts.Root, "networks.j
 func (n *Networks) load() ([]*Network, error) {
 	var r record
 	b, err := os.ReadFile(n.path())
-	if err == nil {
-		err = json.Unmarshal(b, &r)
-	}
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("cannot read the networks: %w", err)
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, n.setAside(err)
+	}
+	switch {
 	case r.Version > 2:
 		return nil, fault.New(fault.Invalid, "cannot read the networks: %s has version %d, which a later hoy has written", n.path(), r.Version)
 	case r.Version == 1:
 		return r.first(), nil
 	}
 	return r.Networks, nil
+}
+
+// setAside renames a record that says nothing any more: the engine goes on with the
+// predefined networks, and who has networks of their own reads there what they were.
+func (n *Networks) setAside(why error) error {
+	aside := n.path() + ".damaged-" + time.Now().UTC().Format("20060102T150405.000")
+	if err := os.Rename(n.path(), aside); err != nil {
+		return fmt.Errorf("cannot set aside the damaged record of the networks: %w", err)
+	}
+	n.opts.Log.Error("the record of the networks is damaged: all but the predefined ones are to be made anew", "file", n.path(), "renamed", aside, "error", why)
+	return nil
 }
 
 // first are the networks of a record of the first version.

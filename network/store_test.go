@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -38,9 +39,33 @@ func TestFirstRecord(t *testing.T) {
 }
 
 func TestRecordOfALaterHoy(t *testing.T) {
-	for text, says := range map[string]string{`{"version": 3}`: "which a later hoy has written", `{"version"`: "cannot read the networks"} {
-		if _, err := Open(context.Background(), Options{Root: writeRecord(t, text), Bridge: "none"}); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v", text, err)
+	_, err := Open(context.Background(), Options{Root: writeRecord(t, `{"version": 3}`), Bridge: "none"})
+	if err == nil || !strings.Contains(err.Error(), "which a later hoy has written") {
+		t.Errorf("opened: %v", err)
+	}
+}
+
+// TestDamagedRecord has a record be cut off, empty or something else: the predefined
+// networks are there, and what there was is kept.
+func TestDamagedRecord(t *testing.T) {
+	for _, text := range []string{`{"version": 2, "networks": [{"name": "mine"`, "", "\x00\x00\x00"} {
+		root := writeRecord(t, text)
+		var log strings.Builder
+		n, err := Open(context.Background(), Options{Root: root, Bridge: "none", Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		if l := n.List(); len(l) != 2 {
+			t.Errorf("%q: %d networks", text, len(l))
+		}
+		n.Close()
+		aside, _ := filepath.Glob(filepath.Join(root, "networks.json.damaged-*"))
+		if len(aside) != 1 || !strings.Contains(log.String(), aside[0]) {
+			t.Fatalf("%q: set aside are %q, told is %s", text, aside, log.String())
+		}
+		if b, err := os.ReadFile(aside[0]); err != nil || string(b) != text {
+			t.Errorf("%q: kept is %q, %v", text, b, err)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package volume
 import (
 	"crypto/rand"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -142,8 +144,13 @@ func (s *Store) place(tmp string, v Volume, durable bool) error {
 // move renames a directory to the volume's name; what is there already stays.
 func (s *Store) move(dir, name string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, filepath.Join(s.root, name), unix.RENAME_NOREPLACE)
+	at := filepath.Join(s.root, name)
 	if err == unix.EEXIST {
-		return fault.New(fault.Conflict, "%s is in the way: it is no volume of this engine", filepath.Join(s.root, name))
+		// Its files stay as they are: without the record nobody knows whose file system they are on.
+		if _, why := readRecord(at); why != nil && !errors.Is(why, fs.ErrNotExist) {
+			return fault.New(fault.Conflict, "%s is in the way: its record %s cannot be read (%w)", at, recordFile, why)
+		}
+		return fault.New(fault.Conflict, "%s is in the way: it is no volume of this engine", at)
 	}
 	return os.NewSyscallError("renameat2", err)
 }

@@ -127,6 +127,14 @@ func Open(root string) (*Store, error) {
 }
 
 func read(dir string) (Volume, error) {
+	v, err := readRecord(dir)
+	if err != nil {
+		return v, err
+	}
+	return v, unfinished(dir)
+}
+
+func readRecord(dir string) (Volume, error) {
 	b, err := os.ReadFile(filepath.Join(dir, recordFile))
 	if err != nil {
 		return Volume{}, err
@@ -140,7 +148,7 @@ func read(dir string) (Volume, error) {
 	}
 	r.Name = filepath.Base(dir)
 	r.Mountpoint = filepath.Join(dir, dataDir)
-	return r.Volume, unfinished(dir)
+	return r.Volume, nil
 }
 
 // unfinished empties a volume whose first copy was interrupted.

@@ -224,3 +224,31 @@ func TestOpenCleans(t *testing.T) {
 		t.Errorf("%v left, %d volumes; want the volume and what is not ours", es, len(s.List()))
 	}
 }
+
+// TestDamagedRecord has the record of a volume be cut off: it is no volume until that is
+// mended, nobody gets another in its place, and its files stay.
+func TestDamagedRecord(t *testing.T) {
+	rootful.Check(t)
+	root := t.TempDir()
+	t.Run("made", func(t *testing.T) { write(t, create(t, open(t, root), Request{Name: "mine"}), "f", "kept") })
+	record := filepath.Join(root, "mine", recordFile)
+	whole, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(record, int64(len(whole)/2)); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, root)
+	if _, err := s.Create(Request{Name: "mine"}); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), recordFile) {
+		t.Errorf("created: %v", err)
+	}
+	if err := os.WriteFile(record, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := open(t, root).Get("mine"); err != nil {
+		t.Error(err)
+	} else if b, err := os.ReadFile(filepath.Join(v.Mountpoint, "f")); string(b) != "kept" {
+		t.Errorf("%q, %v", b, err)
+	}
+}

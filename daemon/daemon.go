@@ -2,6 +2,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -68,7 +69,7 @@ type Daemon struct {
 // restores the containers and listens. When it fails, nothing stays.
 func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	o.complete()
-	if err := needRoot(); err != nil {
+	if err := cmp.Or(needRoot(), needMount("/")); err != nil {
 		return nil, err
 	}
 	log, level, err := o.logger(os.Stderr)

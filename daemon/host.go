@@ -179,6 +179,17 @@ func needRoot() error {
 	return nil
 }
 
+// needMount says that a container's root could not take the place of root, the engine's:
+// pivot_root(2) and mount propagation want a mount.
+func needMount(root string) error {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, root, 0, 0, &st)
+	if err == nil && st.Attributes_mask&^st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
+		return fault.New(fault.Invalid, "%s is not the root of a mount, as in a chroot, and no container could start: bind the directory to itself first (mount --bind DIR DIR; chroot DIR)", root)
+	}
+	return nil
+}
+
 // ignoring drops an error that is expected.
 func ignoring(err, expected error) error {
 	if errors.Is(err, expected) {

@@ -29,7 +29,7 @@ type Streams struct {
 // Exit codes as docker has them; a container's own code is passed on.
 const (
 	codeFailure  = 1   // most commands
-	codeEngine   = 125 // run, create, start, exec: the engine or the flags; flags of any command
+	codeEngine   = 125 // run: the engine; flags of any command
 	codeInvoke   = 126 // the command in the container cannot be invoked
 	codeNotFound = 127 // the command in the container does not exist
 	codePipe     = 141 // nobody reads our output: 128+SIGPIPE, as other programs end
@@ -131,7 +131,9 @@ func (a *app) run(args []string) error {
 	f.SetInterspersed(false)
 	f.SetOutput(io.Discard)
 	a.global.register(f)
-	if err := f.Parse(args); err != nil {
+	if err := f.Parse(args); errors.Is(err, pflag.ErrHelp) {
+		a.global.help = true
+	} else if err != nil {
 		return &usage{"hoy", err.Error(), codeEngine}
 	}
 	if a.global.version {
@@ -139,7 +141,7 @@ func (a *app) run(args []string) error {
 		return nil
 	}
 	if level := a.global.level; !strings.Contains(" debug info warn error fatal ", " "+level+" ") {
-		return &usage{"hoy", fmt.Sprintf("unable to parse logging level: %s: it is one of debug, info, warn, error, fatal", level), codeEngine}
+		return &usage{"hoy", fmt.Sprintf("unable to parse logging level: %s: it is one of debug, info, warn, error, fatal", level), codeFailure}
 	}
 	rest := f.Args()
 	if a.global.help {
@@ -184,7 +186,7 @@ func (a *app) engine() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := client.Options{Endpoint: e, Header: a.choice().Header()}
+	o := client.Options{Endpoint: e, Header: a.choice().Header(), APIVersion: os.Getenv("DOCKER_API_VERSION")}
 	if implicit && !a.silent {
 		o.Launch = client.Launcher(a.Err)
 	}

@@ -18,17 +18,18 @@ import (
 
 // fake is an engine of which a test says what it answers, on a real socket.
 type fake struct {
-	t      *testing.T
-	socket string
-	mux    *http.ServeMux
-	server *http.Server
+	t       *testing.T
+	socket  string
+	mux     *http.ServeMux
+	server  *http.Server
+	version string // of the API that it speaks
 
 	mu   sync.Mutex
 	asks []string
 }
 
 func newFake(t *testing.T) *fake {
-	f := &fake{t: t, socket: filepath.Join(t.TempDir(), "s"), mux: http.NewServeMux()}
+	f := &fake{t: t, socket: filepath.Join(t.TempDir(), "s"), mux: http.NewServeMux(), version: version.API}
 	f.listen()
 	return f
 }
@@ -54,7 +55,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.asks = append(f.asks, r.Method+" "+r.URL.RequestURI())
 	f.mu.Unlock()
-	http.StripPrefix("/v"+version.API, f.mux).ServeHTTP(w, r)
+	http.StripPrefix("/v"+f.version, f.mux).ServeHTTP(w, r)
 }
 
 func (f *fake) asked() []string {

@@ -292,3 +292,40 @@ func TestAttachEnded(t *testing.T) {
 		t.Errorf("code %d, want that of the container, 6: %s", code, errs)
 	}
 }
+
+// TestOldStreams runs with an API version whose engine calls all output raw.
+func TestOldStreams(t *testing.T) {
+	t.Setenv("DOCKER_API_VERSION", "1.41")
+	f := newFake(t)
+	f.version = "1.41"
+	ended := make(chan struct{})
+	f.json("POST /containers/create", 201, map[string]any{"Id": "c0ffee"})
+	f.streams("POST /containers/c0ffee/attach", true, func(c net.Conn, in io.Reader) {
+		c.Write(frame(1, "out\n"))
+		close(ended)
+	})
+	f.mux.HandleFunc("POST /containers/c0ffee/wait", func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		<-ended
+		io.WriteString(w, `{"StatusCode":0}`)
+	})
+	f.json("POST /containers/c0ffee/start", 204, nil)
+	if code, out, errs := f.hoy("", "run", "x"); code != 0 || out != "out\n" {
+		t.Errorf("code %d, stdout %q, stderr %q", code, out, errs)
+	}
+}
+
+// TestAPIVersion asks by the version that the user has said, and by no other.
+func TestAPIVersion(t *testing.T) {
+	f := newFake(t)
+	f.version = "1.99"
+	f.refuse("GET /containers/json", 400, "client version 1.99 is too new. Maximum supported API version is 1.56")
+	t.Setenv("DOCKER_API_VERSION", "1.99")
+	if code, _, errs := f.hoy("", "ps"); code != 1 || !strings.Contains(errs, "too new") || len(f.asked()) != 1 {
+		t.Errorf("code %d, stderr %q, asked %q", code, errs, f.asked())
+	}
+	t.Setenv("DOCKER_API_VERSION", "new")
+	if code, _, errs := f.hoy("", "ps"); code != 1 || errs != "hoy: invalid API version \"new\": write one like 1.56\n" {
+		t.Errorf("code %d, stderr %q", code, errs)
+	}
+}

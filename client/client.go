@@ -28,6 +28,9 @@ type Options struct {
 	Launch func(context.Context) error
 	// Header goes with every request; what HTTP itself needs stays ours.
 	Header map[string]string
+	// APIVersion is the one that requests carry, whatever the engine speaks; "": the newest
+	// that both do.
+	APIVersion string
 	// Trace is told of each answer, in one line; nil: nobody is.
 	Trace func(string)
 }
@@ -50,6 +53,7 @@ type Client struct {
 
 	mu       sync.Mutex
 	version  string // API version, lowered once if the engine is older
+	pinned   bool   // the version is not ours to lower
 	idle     []*conn
 	launched bool
 }
@@ -63,7 +67,15 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{endpoint: o.Endpoint, launch: o.Launch, trace: o.Trace, header: header, version: version.API}, nil
+	c := &Client{endpoint: o.Endpoint, launch: o.Launch, trace: o.Trace, header: header, version: version.API}
+	if o.APIVersion == "" {
+		return c, nil
+	}
+	c.version, c.pinned = strings.TrimPrefix(o.APIVersion, "v"), true
+	if !regexp.MustCompile(`^[0-9]+\.[0-9]+$`).MatchString(c.version) {
+		return nil, fmt.Errorf("invalid API version %q: write one like %s", o.APIVersion, version.API)
+	}
+	return c, nil
 }
 
 // Host returns the address of the engine as the user would write it.
@@ -169,7 +181,7 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 		}
 		refusal := readError(resp)
 		older := tooNew(refusal)
-		if older == "" || older == asked {
+		if older == "" || older == asked || c.pinned {
 			return nil, refusal
 		}
 		c.mu.Lock()

@@ -233,8 +233,8 @@ func (c *Client) ContainerLogs(ctx context.Context, ref string, o LogOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	t := resp.Header.Get("Content-Type")
-	return &Logs{resp.Body, t == muxStream, t == muxStream || t == rawStream}, nil
+	mux, known := c.framed(resp)
+	return &Logs{resp.Body, mux, known}, nil
 }
 
 // ExecCreate prepares a command in a running container and returns its id.

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 )
 
 // Stream is a connection taken over after the answer: what follows is the
@@ -55,8 +57,18 @@ func (c *Client) hijack(ctx context.Context, path string, q url.Values, in any) 
 	if err != nil {
 		return nil, err
 	}
+	s := &Stream{cn: resp.Body.(*body).cn}
+	s.Mux, s.Known = c.framed(resp)
+	return s, nil
+}
+
+// framed tells whether output comes in frames, and whether the engine has said so: before
+// API 1.42 all output is raw by its name.
+func (c *Client) framed(resp *http.Response) (mux, known bool) {
 	t := resp.Header.Get("Content-Type")
-	return &Stream{cn: resp.Body.(*body).cn, Mux: t == muxStream, Known: t == muxStream || t == rawStream}, nil
+	_, minor, _ := strings.Cut(c.APIVersion(), ".")
+	n, _ := strconv.Atoi(minor)
+	return t == muxStream, t == muxStream || t == rawStream && n >= 42
 }
 
 // DialStdio copies between an engine and two streams until the engine closes; it is

@@ -134,17 +134,14 @@ func (b *statsBoard) remove(ref string) {
 	b.rows = slices.DeleteFunc(b.rows, func(l *statsLine) bool { return l.ref == ref })
 }
 
-// statsRowOf computes what people want to see. A container that does not run has dashes.
+// statsRowOf computes what people want to see.
 func statsRowOf(ref string, s *container.StatsResponse, full bool) statsRow {
-	r := statsRow{Container: ref, ID: s.ID, Name: strings.TrimPrefix(s.Name, "/"), PIDs: "--", MemUsage: "-- / --"}
+	r := statsRow{Container: ref, ID: s.ID, Name: strings.TrimPrefix(s.Name, "/"), PIDs: fmt.Sprint(s.PidsStats.Current)}
 	if !full {
 		r.ID = shortID(s.ID)
 	}
 	m, used := &s.MemoryStats, memoryUse(&s.MemoryStats)
-	if !s.Read.IsZero() {
-		r.PIDs = fmt.Sprint(s.PidsStats.Current)
-		r.MemUsage = units.BytesSize(float64(used)) + " / " + units.BytesSize(float64(m.Limit))
-	}
+	r.MemUsage = units.BytesSize(float64(used)) + " / " + units.BytesSize(float64(m.Limit))
 	percent := 0.0
 	if m.Limit != 0 {
 		percent = 100 * float64(used) / float64(m.Limit)

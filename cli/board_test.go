@@ -26,7 +26,7 @@ func TestStatsRow(t *testing.T) {
 	if got := statsRowOf("web", s, true); got.MemUsage != "25MiB / 100MiB" || got.ID != s.ID {
 		t.Errorf("%+v", got)
 	}
-	none := statsRow{"0B / 0B", "0.00%", "web", "0123456789ab", "0.00%", "-- / --", "web", "0B / 0B", "--"}
+	none := statsRow{"0B / 0B", "0.00%", "web", "0123456789ab", "0.00%", "0B / 0B", "web", "0B / 0B", "0"}
 	if got := statsRowOf("web", &container.StatsResponse{ID: s.ID, Name: "/web"}, false); got != none {
 		t.Errorf("one that does not run: %+v", got)
 	}

@@ -30,7 +30,7 @@ func newBuilderPrune(a *app) *cobra.Command {
 				if o.All {
 					warning = "WARNING! This will remove all build cache."
 				}
-				if err := a.confirm(warning, "builder prune"); err != nil {
+				if err := a.confirm(warning); err != nil {
 					return err
 				}
 			}

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// confirm asks whether to go on, and returns an error that says so when not.
-func (a *app) confirm(warning, what string) error {
+// confirm asks whether to go on. If not it returns an exit without a word and without a
+// failure, as docker's.
+func (a *app) confirm(warning string) error {
 	fmt.Fprintf(a.Out, "%s\nAre you sure you want to continue? [y/N] ", warning)
 	answer, _ := bufio.NewReader(a.In).ReadString('\n') // no answer is a no
 	switch strings.ToLower(strings.TrimSpace(answer)) {
@@ -15,5 +16,5 @@ func (a *app) confirm(warning, what string) error {
 		return nil
 	}
 	fmt.Fprintln(a.Out)
-	return &exit{codeFailure, fmt.Errorf("%s has been cancelled", what)}
+	return &exit{}
 }

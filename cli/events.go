@@ -90,7 +90,10 @@ func (a *app) events(ctx context.Context, c *client.Client, since, until string,
 // object, and the object's attributes in order of their names.
 func printEvent(w io.Writer, m events.Message, p *format.Printer) error {
 	if p != nil {
-		return p.Row(m)
+		if err := p.Row(m); err != nil {
+			return &exit{64, err}
+		}
+		return nil
 	}
 	var b strings.Builder
 	switch {

@@ -64,10 +64,7 @@ func (a *app) exec(ctx context.Context, c *client.Client, o *execFlags, name str
 	}
 	start := container.ExecStartRequest{Tty: o.Tty, ConsoleSize: o.ConsoleSize}
 	if o.detach {
-		if err := c.ExecDetached(ctx, id, start); err != nil {
-			return &exit{startFailure(err), err}
-		}
-		return nil
+		return c.ExecDetached(ctx, id, start)
 	}
 	s, err := c.ExecAttach(ctx, id, start)
 	if err != nil {

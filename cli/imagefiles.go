@@ -112,7 +112,7 @@ func newImagePrune(a *app) *cobra.Command {
 				warning = "WARNING! This will remove all images without at least one container associated to them."
 			}
 			if !force {
-				if err := a.confirm(warning, "image prune"); err != nil {
+				if err := a.confirm(warning); err != nil {
 					return err
 				}
 			}

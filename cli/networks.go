@@ -122,7 +122,7 @@ func newNetworkRm(a *app) *cobra.Command {
 			return a.each(args, func(name string) error {
 				err := c.NetworkRemove(ctx, name)
 				if force && client.StatusOf(err) == http.StatusNotFound {
-					return nil
+					return errQuiet
 				}
 				return err
 			})

@@ -56,7 +56,7 @@ func TestOutput(t *testing.T) {
 	var got strings.Builder
 	for _, line := range []string{
 		"ps", "ps -a --no-trunc", "ps -s", "ps -q", "ps -aq --no-trunc", "ps --format table~{{.Names}}\\t{{.Ports}}\\t{{.Label~\"com.example.some-thing\"}}",
-		"ps --format {{.ID}}:{{.Names}}:{{.Networks}}:{{.Mounts}}:{{.LocalVolumes}}:{{.State}}", "ps --format {{.Names|upper}}~{{json~.Labels}}", "ps --format {{.Nope}}",
+		"ps --format {{.ID}}:{{.Names}}:{{.Networks}}:{{.Mounts}}:{{.LocalVolumes}}:{{.State}}", "ps --format {{.Names|upper}}~{{json~.Labels}}", "ps --format {{.Nope}}", "ps -h", "help nosuch", "help container nosuch", "--log-level nosuch ps",
 		"images", "images --digests --no-trunc", "images -q", "image ls --format {{.Repository}}={{.Tag}}={{.Size}}={{.Containers}}",
 		"volume ls", "volume ls -q", "volume ls --format json", "network ls", "network ls -q --no-trunc", "version", "version --format {{.Server.Version}}/{{.Client.APIVersion}}", "info", "info -f {{.ServerVersion}}~{{join~.Plugins.Network~\"+\"}}",
 		"inspect web", "inspect -f {{.State.ExitCode}}~{{.Name}} web", "inspect -f {{json~.Config.Cmd}} web", "inspect -f {{.NewField.Deep}} web", "inspect -f {{.Nope}} web", "inspect -f {{.Id web", "inspect --type container web nope", "inspect nope", "inspect --type sofa web",
@@ -133,7 +133,7 @@ func TestMoment(t *testing.T) {
 	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	for in, want := range map[string]string{
 		"": "", "10m": "1767354600.000000000", "1h30m": "1767349800.000000000", "2026-01-02T12:00:00Z": "1767355200.000000000",
-		"2026-01-02T12:00:00.5Z": "1767355200.500000000", "2026-01-02": "1767312000.000000000", "2026-01-02T12:00": "1767355200.000000000", "1767355200": "1767355200", "1767355200.5": "1767355200.5",
+		"2026-01-02T12:00:00.5Z": "1767355200.500000000", "2026-01-02": "1767312000.000000000", "2026-01-02T12:00": "1767355200.000000000", "1767355200": "1767355200", "1767355200.5": "1767355200.5", "0": "0",
 	} {
 		if got, err := moment(in, now); err != nil || got != want {
 			t.Errorf("moment(%q) = %q, %v; want %q", in, got, err, want)

@@ -41,7 +41,7 @@ func (a *app) pruning(about, what, title string, all *bool,
 	cmd := &cobra.Command{Use: "prune [OPTIONS]", Short: about, Args: args(0, 0),
 		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
 			if !force {
-				if err := a.confirm(pruneWarning(what, all != nil && *all), what); err != nil {
+				if err := a.confirm(pruneWarning(what, all != nil && *all)); err != nil {
 					return err
 				}
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"hoy/cli/format"
@@ -44,6 +45,13 @@ type psRow struct {
 
 // Label returns one label.
 func (r psRow) Label(name string) string { return r.labels[name] }
+
+// shownPlatform is a platform that templates print as os/arch[/variant].
+type shownPlatform ocispec.Platform
+
+func (p *shownPlatform) String() string {
+	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
+}
 
 var psHeads = [...][2]string{
 	{"ID", "CONTAINER ID"}, {"Image", "IMAGE"}, {"Command", "COMMAND"}, {"CreatedAt", "CREATED AT"}, {"RunningFor", "CREATED"},
@@ -149,7 +157,7 @@ func psRowOf(s *container.Summary, now time.Time, full bool) psRow {
 		r.HealthStatus = string(s.Health.Status)
 	}
 	if s.ImageManifestDescriptor != nil && s.ImageManifestDescriptor.Platform != nil {
-		r.Platform = s.ImageManifestDescriptor.Platform
+		r.Platform = (*shownPlatform)(s.ImageManifestDescriptor.Platform)
 	}
 	if !full {
 		r.ID, r.Command = shortID(s.ID), ellipsis(s.Command, 20)

@@ -155,9 +155,9 @@ func TestRunPulls(t *testing.T) {
 		{"create --platform linux/arm64 x", false, 0, []string{created + "?platform=linux%2Farm64", "/images/create?fromImage=x&platform=linux%2Farm64&tag=latest", created + "?platform=linux%2Farm64"}, "Unable to find image 'x:latest' locally\n" + pulled},
 		{"create x", true, 0, []string{created}, ""},
 		{"create --pull always x", true, 0, []string{pull, created}, pulled},
-		{"create --pull never x", false, 125, []string{created}, "hoy: Error response from daemon: No such image: x\n"},
-		{"create " + id, false, 125, []string{created}, "hoy: Error response from daemon: No such image: " + id + "\n"},
-		{"create --mount type=image,source=gone,target=/i x", false, 125, []string{created}, "hoy: Error response from daemon: No such image: gone\n"},
+		{"create --pull never x", false, 1, []string{created}, "Error response from daemon: No such image: x\n"},
+		{"create " + id, false, 1, []string{created}, "Error response from daemon: No such image: " + id + "\n"},
+		{"create --mount type=image,source=gone,target=/i x", false, 1, []string{created}, "Error response from daemon: No such image: gone\n"},
 	} {
 		f, _ := registryEngine(t, pulling)
 		here := c.here

@@ -54,7 +54,7 @@ func newCreate(a *app) *cobra.Command {
 			if err != nil {
 				return &usage{"hoy create", err.Error(), codeEngine}
 			}
-			id, err := a.create(ctx, c, "create", &o, req)
+			id, err := a.create(ctx, c, &o, req)
 			if err == nil {
 				fmt.Fprintln(a.Out, id)
 			}
@@ -78,7 +78,7 @@ func (a *app) env(c *client.Client) options.Env {
 	return e
 }
 
-// engineError is a failure of run or create: named as docker names it, code 125.
+// engineError is a failure of run: named as docker names it, code 125.
 func engineError(err error) error {
 	var ended *exit
 	if errors.As(err, &ended) { // by a signal
@@ -92,23 +92,20 @@ func engineError(err error) error {
 }
 
 // create makes the container and writes its id to --cidfile.
-func (a *app) create(ctx context.Context, c *client.Client, verb string, o *options.Create, r *container.CreateRequest) (string, error) {
+func (a *app) create(ctx context.Context, c *client.Client, o *options.Create, r *container.CreateRequest) (string, error) {
 	cid, err := newIDFile(o.CIDFile)
 	if err != nil {
-		return "", engineError(err)
+		return "", err
 	}
 	defer cid.close()
 	created, err := a.createPulling(ctx, c, o, r)
 	if err != nil {
-		return "", engineError(err)
+		return "", err
 	}
 	for _, w := range created.Warnings {
 		fmt.Fprintln(a.Err, "WARNING:", w)
 	}
-	if err := cid.write(created.ID); err != nil {
-		return "", engineError(err)
-	}
-	return created.ID, nil
+	return created.ID, cid.write(created.ID)
 }
 
 // createPulling makes the container, and brings in its image where it has to come from a
@@ -187,7 +184,7 @@ func (i *idFile) close() {
 func (a *app) runContainer(ctx context.Context, c *client.Client, o *runFlags, args []string) error {
 	r, err := o.Request(args, a.env(c))
 	if err == nil && o.detach && o.Attached() {
-		err = errors.New("conflicting options: cannot specify both --attach and --detach")
+		return &usage{"hoy run", "conflicting options: cannot specify both --attach and --detach", codeFailure}
 	}
 	if err != nil {
 		return &usage{"hoy run", err.Error(), codeEngine}
@@ -197,9 +194,9 @@ func (a *app) runContainer(ctx context.Context, c *client.Client, o *runFlags, a
 	} else if r.Tty && r.AttachStdin && !isTerminal(a.In) {
 		return errNoTTY
 	}
-	id, err := a.create(ctx, c, "run", &o.Create, r)
+	id, err := a.create(ctx, c, &o.Create, r)
 	if err != nil {
-		return err
+		return engineError(err)
 	}
 	if o.detach || !r.AttachStdin && !r.AttachStdout && !r.AttachStderr {
 		if err := c.ContainerStart(ctx, id, ""); err != nil {

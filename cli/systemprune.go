@@ -27,7 +27,7 @@ func newSystemPrune(a *app) *cobra.Command {
 				return errors.New(`ERROR: The "until" filter is not supported with "--volumes"`)
 			}
 			if !o.force {
-				if err := a.confirm(o.warning(), "system prune"); err != nil {
+				if err := a.confirm(o.warning()); err != nil {
 					return err
 				}
 			}

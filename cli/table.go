@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // entry is a command: its name within its group, and as a short form at the top.
@@ -139,6 +141,9 @@ func (a *app) root(args []string) *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if errors.Is(err, pflag.ErrHelp) { // -h where it has no meaning of its own
+			return err
+		}
 		return &usage{cmd.CommandPath(), err.Error(), codeEngine}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -185,6 +190,7 @@ func (a *app) addOne(root *cobra.Command, first, second string) bool {
 }
 
 func (a *app) addAll(root *cobra.Command) {
+	root.SetHelpCommand(a.helpCommand(root))
 	for _, g := range groups {
 		c := a.groupCommand(g.name)
 		for _, e := range entries() {
@@ -250,6 +256,21 @@ func (a *app) groupCommand(name string) *cobra.Command {
 	}
 	c.Flags().Bool("help", false, "Print usage")
 	return c
+}
+
+// helpCommand is help, which fails for what is no command.
+func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{Use: "help [COMMAND]", Short: "Help about any command", Hidden: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, rest, err := root.Find(args)
+			if err == nil && len(rest) > 0 && c.HasSubCommands() {
+				return a.unknown(c, strings.TrimPrefix(c.CommandPath(), "hoy"), rest[0])
+			}
+			if err != nil {
+				return err
+			}
+			return c.Help()
+		}}
 }
 
 // notBuilt is a command of docker that hoy will have.

@@ -16,10 +16,10 @@ import (
 // the head of a column made of one label.
 type Heads map[string]string
 
-// Label is the head of {{.Label "com.example.some-thing"}}: SOME THING.
+// Label is the head of {{.Label "com.example.some-thing"}}: some thing.
 func (Heads) Label(name string) string {
 	name = name[strings.LastIndexByte(name, '.')+1:]
-	return strings.ToUpper(strings.NewReplacer("-", " ", "_", " ").Replace(name))
+	return strings.NewReplacer("-", " ", "_", " ").Replace(name)
 }
 
 // Parse compiles a template with docker's functions.
@@ -27,6 +27,9 @@ func Parse(text string) (*template.Template, error) {
 	t, err := template.New("").Funcs(functions()).Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("template parsing error: %w", err)
+	}
+	for _, d := range t.Templates() { // those that it defines, and itself
+		showPlainly(d.Root)
 	}
 	return t, nil
 }
@@ -49,6 +52,7 @@ func functions() template.FuncMap {
 		"upper":    strings.ToUpper,
 		"pad":      pad,
 		"truncate": truncate,
+		"plain":    plain,
 	}
 }
 

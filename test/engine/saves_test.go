@@ -180,7 +180,7 @@ func TestImageListAndPrune(t *testing.T) {
 	if out := e.Hoy("image", "prune", "-af", "--filter", "label=b"); !strings.Contains(out, "untagged: one:1") || strings.Contains(out, "three") {
 		t.Errorf("prune by label: %s", out)
 	}
-	if r := e.TryIn(strings.NewReader("n\n"), "image", "prune", "-a"); r.Code != 1 || !strings.Contains(r.Stderr, "image prune has been cancelled") {
+	if r := e.TryIn(strings.NewReader("n\n"), "image", "prune", "-a"); r.Code != 0 || r.Stderr != "" {
 		t.Errorf("answered no: %+v", r)
 	}
 	e.Hoy("image", "prune", "-af")

@@ -8,6 +8,7 @@
 // A scenario is a testscript file, scenarios/SUBJECT/NAME.txtar, that ends with its
 // transcript. Its commands, besides testscript's own, are those of words. What it
 // makes has names that begin with $C, which is SUBJECT-NAME, and is removed at its end.
+// The same scenarios run with hoy's own command line in docker's place.
 package docker
 
 import (
@@ -49,22 +50,41 @@ func TestMain(m *testing.M) {
 
 // TestTranscripts runs every scenario against one engine that has the image busybox.
 func TestTranscripts(t *testing.T) {
-	if *reference != "" {
-		rootful.Need(t) // the reference engine leaves things behind, in these namespaces
-	} else {
-		rootful.Check(t)
-	}
 	client, err := exec.LookPath("docker")
 	if err != nil {
 		t.Fatal("docker's command line is missing: install Debian's package docker-cli or docker.io, or use make test")
 	}
-	host, dir := target(t)
-	r := &run{host: host, dir: dir, client: client, record: *reference != ""}
+	r := &run{client: client, record: *reference != ""}
 	if !r.record {
-		if r.differences, err = readDifferences("differences.txt"); err != nil {
-			t.Fatal(err)
-		}
+		r.differ(t, "differences.txt", false)
 	}
+	r.scenarios(t)
+}
+
+// TestCommandLine runs the scenarios with hoy's command line, called docker. It builds by
+// BuildKit, whose words are others, so that those of builds are left out.
+func TestCommandLine(t *testing.T) {
+	if *reference != "" {
+		t.Skip("records from docker's own command line")
+	}
+	client := filepath.Join(t.TempDir(), "docker")
+	if err := os.Symlink(engine.Bin(t, "hoy"), client); err != nil {
+		t.Fatal(err)
+	}
+	r := &run{client: client, hoy: true, without: []string{"build"}}
+	r.differ(t, "differences.txt", true)
+	r.differ(t, "commandline.txt", false)
+	r.scenarios(t)
+}
+
+// scenarios runs every scenario of every subject.
+func (r *run) scenarios(t *testing.T) {
+	if r.record {
+		rootful.Need(t) // the reference engine leaves things behind, in these namespaces
+	} else {
+		rootful.Check(t)
+	}
+	r.host, r.dir = target(t)
 	r.prepare(t)
 	subjects, err := os.ReadDir("scenarios")
 	if err != nil {
@@ -73,6 +93,9 @@ func TestTranscripts(t *testing.T) {
 	distinct(t)
 	t.Run("scenarios", func(t *testing.T) {
 		for _, s := range subjects {
+			if slices.Contains(r.without, s.Name()) {
+				continue
+			}
 			t.Run(s.Name(), func(t *testing.T) {
 				if !slices.Contains(alone, s.Name()) {
 					t.Parallel()
@@ -121,10 +144,22 @@ func target(t *testing.T) (host, dir string) {
 
 // run is one pass over the scenarios.
 type run struct {
-	host, dir   string // of the engine
-	client      string // docker's command line
+	host, dir   string   // of the engine
+	client      string   // docker's command line, or hoy's
+	hoy         bool     // it is hoy's
+	without     []string // subjects
 	record      bool
 	differences *differences
+}
+
+// differ reads differences that are allowed, cared if another test holds them.
+func (r *run) differ(t *testing.T, file string, cared bool) {
+	if r.differences == nil {
+		r.differences = &differences{hoy: r.hoy}
+	}
+	if err := r.differences.read(file, cared); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // prepare gives the engine the image.

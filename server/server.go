@@ -105,7 +105,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
-	if isGRPC(hr) {
+	refused := refuseBrowser(hr)
+	if refused == nil && isGRPC(hr) {
 		s.Builds.ServeHTTP(w, hr)
 		return
 	}
@@ -117,6 +118,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	r := &request{Request: hr, server: s, w: w}
 	defer s.calm.Reset(calmAfter)
 	defer s.recover(r)
+	if refused != nil {
+		r.answer(failure{refused})
+		return
+	}
 	r.answer(s.respond(r))
 }
 

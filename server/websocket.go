@@ -39,7 +39,7 @@ func (r *request) websocket() container.Hijack {
 		}
 		r.started = true
 		conns := make(chan *websocketConn, 1)
-		// No check of the origin, as with docker: who may use the socket may do everything.
+		// The origin has been looked at, see refuseBrowser.
 		s := websocket.Server{Handler: func(ws *websocket.Conn) {
 			ws.PayloadType = websocket.BinaryFrame
 			c := &websocketConn{Conn: ws, closed: make(chan struct{})}

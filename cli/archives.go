@@ -74,7 +74,7 @@ func newImport(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.VarP(changes, "change", "c", "Apply a Dockerfile instruction, like 'CMD [\"sh\"]'")
 	f.StringVarP(&o.Message, "message", "m", "", "Comment of the image")
-	f.StringVar(&o.Platform, "platform", "", "Platform of the image, os/arch[/variant]")
+	f.StringVar(&o.Platform, "platform", os.Getenv("DOCKER_DEFAULT_PLATFORM"), "Platform of the image, os/arch[/variant]")
 	return cmd
 }
 

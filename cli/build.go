@@ -29,7 +29,9 @@ func newBuild(a *app) *cobra.Command {
 }
 
 func (a *app) build(ctx context.Context, c *client.Client, o *options.Build, context string) error {
-	request, outputs, err := o.Request(options.System())
+	e := options.System()
+	e.Proxies = a.config().ProxyVariables(c.Host())
+	request, outputs, err := o.Request(e)
 	if err != nil {
 		return err
 	}

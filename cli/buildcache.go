@@ -34,7 +34,7 @@ func newBuilderPrune(a *app) *cobra.Command {
 					return err
 				}
 			}
-			o.Filters, o.Reserved, o.MaxUsed, o.MinFree = filters.f, int64(reserved), int64(most), int64(free)
+			o.Filters, o.Reserved, o.MaxUsed, o.MinFree = a.pruneFilters(filters.f), int64(reserved), int64(most), int64(free)
 			r, err := c.BuildPrune(ctx, o)
 			if err != nil {
 				return err

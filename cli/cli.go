@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -197,6 +198,12 @@ func (a *app) choice() client.Choice {
 	return c
 }
 
+// config is config.json.
+func (a *app) config() client.Config { return a.choice().Config() }
+
+// detachKeys are those that were given, or else those of config.json.
+func (a *app) detachKeys(given string) string { return cmp.Or(given, a.config().DetachKeys) }
+
 // engine returns the client, choosing the engine at first use.
 func (a *app) engine() (*client.Client, error) {
 	if a.client != nil {
@@ -206,7 +213,11 @@ func (a *app) engine() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := client.Options{Endpoint: e, Header: a.choice().Header(), APIVersion: os.Getenv("DOCKER_API_VERSION")}
+	header, err := a.choice().Header()
+	if err != nil {
+		return nil, err
+	}
+	o := client.Options{Endpoint: e, Header: header, APIVersion: os.Getenv("DOCKER_API_VERSION")}
 	if implicit && !a.silent {
 		o.Launch = client.Launcher(a.Err)
 	}

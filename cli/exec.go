@@ -30,7 +30,7 @@ func newExec(a *app) *cobra.Command {
 			if o.Env, err = options.System().Variables(o.envFile.Values(), o.env.Values()); err != nil {
 				return &usage{"hoy exec", err.Error(), codeEngine}
 			}
-			o.Cmd = args[1:]
+			o.Cmd, o.DetachKeys = args[1:], a.detachKeys(o.DetachKeys)
 			return a.exec(ctx, c, &o, args[0])
 		}),
 	}

@@ -116,9 +116,9 @@ func newImagePrune(a *app) *cobra.Command {
 					return err
 				}
 			}
-			f := client.Filters{"dangling": {strconv.FormatBool(!all)}}
-			for k, v := range filters.f {
-				f[k] = v
+			f := a.pruneFilters(filters.f)
+			if f["dangling"] == nil {
+				f["dangling"] = []string{strconv.FormatBool(!all)}
 			}
 			report, err := c.ImagePrune(ctx, f)
 			if err != nil {

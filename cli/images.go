@@ -78,8 +78,11 @@ func (a *app) images(ctx context.Context, c *client.Client, o *imagesFlags) erro
 		table = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
 	}
 	userFormat := o.format
-	if o.quiet && (userFormat == "" || userFormat == "table") {
+	switch {
+	case o.quiet && (userFormat == "" || userFormat == "table"):
 		userFormat = "{{.ID}}"
+	case userFormat == "":
+		userFormat = a.config().ImagesFormat
 	}
 	p, err := format.New(a.Out, userFormat, table, heads(imageHeads[:]))
 	if err != nil {

@@ -15,16 +15,20 @@ import (
 
 	"hoy/cli/format"
 	"hoy/client"
-	"hoy/lib/version"
 )
 
 // information is the engine's with ours beside it, as docker's templates name it.
 type information struct {
 	*system.Info
-	ClientInfo struct {
-		Context string
-		Version string
-	}
+	ClientInfo clientInfo
+}
+
+// clientInfo is our side. Programs beside us, as docker's plugins are, we have none.
+type clientInfo struct {
+	Debug bool
+	clientVersion
+	Plugins  []struct{ Name, Version string }
+	Warnings []string
 }
 
 func newInfo(a *app) *cobra.Command {
@@ -32,11 +36,7 @@ func newInfo(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "info [OPTIONS]", Short: "Display system-wide information", Args: args(0, 0),
 		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
 			got, failed := c.Info(ctx)
-			i := information{Info: &got}
-			i.ClientInfo.Version, i.ClientInfo.Context = version.Version, "default"
-			if a.global.choice.Context != "" {
-				i.ClientInfo.Context = a.global.choice.Context
-			}
+			i := information{&got, clientInfo{Debug: a.global.debug, clientVersion: a.ourVersion(c.APIVersion()), Plugins: []struct{ Name, Version string }{}}}
 			if text == "" {
 				fmt.Fprintf(a.Out, "Client: hoy\n Version:    %s\n Context:    %s\n Debug Mode: %v\n\nServer:\n", i.ClientInfo.Version, i.ClientInfo.Context, a.global.debug)
 				if failed == nil {

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
@@ -45,11 +47,7 @@ func (a *app) pruning(about, what, title string, all *bool,
 					return err
 				}
 			}
-			f := client.Filters{}
-			for k, v := range filters.f {
-				f[k] = v
-			}
-			gone, size, err := prune(ctx, c, f, all != nil && *all)
+			gone, size, err := prune(ctx, c, a.pruneFilters(filters.f), all != nil && *all)
 			if err != nil {
 				return err
 			}
@@ -62,6 +60,22 @@ func (a *app) pruning(about, what, title string, all *bool,
 	cmd.Flags().Var(&filters, "filter", "Remove those only that a condition holds for, like label=a")
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Do not ask")
 	return cmd
+}
+
+// pruneFilters are those that were given, and those of config.json that do not contradict
+// them.
+func (a *app) pruneFilters(given client.Filters) client.Filters {
+	f := client.Filters{}
+	for k, v := range given {
+		f[k] = slices.Clone(v)
+	}
+	opposite := map[string]string{"label": "label!", "label!": "label"}
+	for _, s := range a.config().PruneFilters {
+		if k, v, ok := strings.Cut(s, "="); ok && !slices.Contains(given[opposite[k]], v) {
+			f[k] = append(f[k], v)
+		}
+	}
+	return f
 }
 
 const networkPrune = "network prune"

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,6 +99,9 @@ func newPs(a *app) *cobra.Command {
 func (a *app) ps(ctx context.Context, c *client.Client, o *psFlags) error {
 	if o.latest && o.last < 0 {
 		o.last = 1
+	}
+	if !o.quiet {
+		o.format = cmp.Or(o.format, a.config().PsFormat)
 	}
 	wantSize := o.size || strings.Contains(o.format, ".Size")
 	list, err := c.ContainerList(ctx, client.ListOptions{All: o.all, Size: wantSize, Limit: max(o.last, 0), Filters: o.filters.f, Fields: o.fields()})

@@ -68,6 +68,7 @@ func newCreate(a *app) *cobra.Command {
 // env is what the flags may refer to; of an engine that we reach by a socket, that too.
 func (a *app) env(c *client.Client) options.Env {
 	e := options.System()
+	e.Proxies = a.config().ProxyVariables(c.Host())
 	if path, ok := strings.CutPrefix(c.Host(), "unix://"); ok {
 		e.Socket = path
 	}
@@ -212,6 +213,7 @@ func (a *app) runContainer(ctx context.Context, c *client.Client, o *runFlags, a
 var errNoTTY = errors.New("the input device is not a TTY: cannot attach stdin to a TTY-enabled container because stdin is not a terminal; leave out -t")
 
 func (a *app) runAttached(ctx context.Context, c *client.Client, o *runFlags, r *container.CreateRequest, id string) error {
+	o.keys = a.detachKeys(o.keys)
 	t := &attached{a: a, c: c, id: id, wire: a.wiring(r.Config, o.keys),
 		opts: client.AttachOptions{Stdin: r.AttachStdin, Stdout: r.AttachStdout, Stderr: r.AttachStderr, DetachKeys: o.keys}}
 	defer t.close()

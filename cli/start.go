@@ -28,7 +28,7 @@ func newStart(a *app) *cobra.Command {
 			case len(args) > 1:
 				return &usage{"hoy start", "you cannot start and attach multiple containers at once", codeFailure}
 			}
-			return a.startAttached(ctx, c, args[0], interactive, keys)
+			return a.startAttached(ctx, c, args[0], interactive, a.detachKeys(keys))
 		}),
 	}
 	f := c.Flags()
@@ -95,7 +95,7 @@ func newAttach(a *app) *cobra.Command {
 		Short: "Attach local standard input, output, and error streams to a running container",
 		Args:  args(1, 1),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
-			return a.attach(ctx, c, args[0], !noStdin, sigProxy, keys)
+			return a.attach(ctx, c, args[0], !noStdin, sigProxy, a.detachKeys(keys))
 		}),
 	}
 	f := c.Flags()

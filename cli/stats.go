@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -46,6 +47,7 @@ func newStats(a *app) *cobra.Command {
 }
 
 func (a *app) stats(ctx context.Context, c *client.Client, o *statsFlags, names []string) error {
+	o.format = cmp.Or(o.format, a.config().StatsFormat)
 	if _, err := format.New(io.Discard, o.format, statsTable, statsHeads()); err != nil {
 		return err
 	}

@@ -57,10 +57,7 @@ func (o *systemPruneFlags) warning() string {
 // systemPrune removes containers first, which free the rest.
 func (a *app) systemPrune(ctx context.Context, c *client.Client, o *systemPruneFlags) error {
 	filters := func(more ...string) client.Filters {
-		f := client.Filters{}
-		for k, v := range o.filters.f {
-			f[k] = v
-		}
+		f := a.pruneFilters(o.filters.f)
 		for i := 0; i < len(more); i += 2 {
 			f[more[i]] = []string{more[i+1]}
 		}

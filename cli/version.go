@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -29,7 +30,17 @@ type clientVersion struct {
 	GoVersion         string
 	Os                string
 	Arch              string
+	BuildTime         string `json:",omitempty"`
 	Context           string
+}
+
+// ourVersion is our side.
+func (a *app) ourVersion(api string) clientVersion {
+	return clientVersion{
+		Version: version.Version, APIVersion: api, DefaultAPIVersion: version.API, GitCommit: version.Commit,
+		GoVersion: runtime.Version(), Os: runtime.GOOS, Arch: runtime.GOARCH, BuildTime: version.Built,
+		Context: cmp.Or(a.global.choice.Context, "default"),
+	}
 }
 
 func newVersion(a *app) *cobra.Command {
@@ -37,14 +48,7 @@ func newVersion(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "version [OPTIONS]", Short: "Show the version information", Args: args(0, 0),
 		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
 			server, failed := c.Version(ctx)
-			context := a.global.choice.Context
-			if context == "" {
-				context = "default"
-			}
-			v := versions{Client: clientVersion{
-				Version: version.Version, APIVersion: c.APIVersion(), DefaultAPIVersion: version.API, GitCommit: version.Commit,
-				GoVersion: runtime.Version(), Os: runtime.GOOS, Arch: runtime.GOARCH, Context: context,
-			}}
+			v := versions{Client: a.ourVersion(c.APIVersion())}
 			if failed == nil {
 				v.Server = &server
 			}

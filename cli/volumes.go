@@ -28,11 +28,15 @@ func (l *listFlags) register(c *cobra.Command) {
 	f.StringVar(&l.format, "format", "", "Format: table, 'table TEMPLATE', json, or a Go template")
 }
 
-// printer is the printer of a listing whose --quiet shows one field.
-func (l *listFlags) printer(a *app, table, quiet string, h format.Heads) (*format.Printer, error) {
+// printer is the printer of a listing whose --quiet shows one field. usual is config.json's
+// format.
+func (l *listFlags) printer(a *app, table, quiet, usual string, h format.Heads) (*format.Printer, error) {
 	text := l.format
-	if l.quiet && (text == "" || text == "table") {
+	switch {
+	case l.quiet && (text == "" || text == "table"):
 		text = quiet
+	case text == "":
+		text = usual
 	}
 	return format.New(a.Out, text, table, h)
 }
@@ -61,7 +65,7 @@ func newVolumeLs(a *app) *cobra.Command {
 			for _, w := range r.Warnings {
 				fmt.Fprintln(a.Err, "WARNING:", w)
 			}
-			p, err := l.printer(a, "{{.Driver}}\t{{.Name}}", "{{.Name}}", format.Heads{"Name": "VOLUME NAME", "Driver": "DRIVER", "Scope": "SCOPE", "Labels": "LABELS", "Mountpoint": "MOUNTPOINT", "Links": "LINKS", "Size": "SIZE", "Status": "STATUS", "Group": "GROUP", "Availability": "AVAILABILITY"})
+			p, err := l.printer(a, "{{.Driver}}\t{{.Name}}", "{{.Name}}", a.config().VolumesFormat, format.Heads{"Name": "VOLUME NAME", "Driver": "DRIVER", "Scope": "SCOPE", "Labels": "LABELS", "Mountpoint": "MOUNTPOINT", "Links": "LINKS", "Size": "SIZE", "Status": "STATUS", "Group": "GROUP", "Availability": "AVAILABILITY"})
 			if err != nil {
 				return err
 			}

@@ -148,15 +148,28 @@ func TestHeader(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"HttpHeaders":{"X-Meta-Team":"core","user-agent":"else"}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	header := Choice{ConfigDir: dir, Getenv: func(string) string { return "" }}.Header()
+	var variable string
+	choice := Choice{ConfigDir: dir, Getenv: func(string) string { return variable }}
+	header, err := choice.Header()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var got http.Header
 	c := serve(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
-	c, err := New(Options{Endpoint: c.endpoint, Header: header})
+	c, err = New(Options{Endpoint: c.endpoint, Header: header})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := c.call(t.Context(), http.MethodGet, "/x", nil, nil, nil); err != nil || got.Get("X-Meta-Team") != "core" || !strings.HasPrefix(got.Get("User-Agent"), "hoy/") {
 		t.Errorf("%v, %v", got, err)
+	}
+	variable = `A=1, "B=2,3"`
+	if h, err := choice.Header(); err == nil {
+		t.Errorf("%s: %v", variable, h)
+	}
+	variable = `A=1,"B=2,3"`
+	if h, err := choice.Header(); err != nil || len(h) != 2 || h["A"] != "1" || h["B"] != "2,3" {
+		t.Errorf("%s: %v, %v", variable, h, err)
 	}
 	for k, v := range map[string]string{"a b": "", "A": "1\r\nB: 2", "": "x"} {
 		if _, err := New(Options{Endpoint: c.endpoint, Header: map[string]string{k: v}}); err == nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Choice is what the user said about which engine to use; empty fields are unsaid.
@@ -75,7 +77,7 @@ func (c Choice) Dir() string {
 func (c Choice) endpoint(host string) (Endpoint, error) {
 	e := Endpoint{Host: host}
 	verify := c.TLSVerify || c.Getenv("DOCKER_TLS_VERIFY") != ""
-	if err := e.check(); err != nil || !c.TLS && !verify {
+	if err := e.check(); err != nil || !c.TLS && !verify && c.Getenv("DOCKER_TLS") == "" {
 		return e, err
 	}
 	dir := c.Getenv("DOCKER_CERT_PATH")
@@ -114,23 +116,68 @@ func tlsConfig(ca, cert, key string, skipVerify bool) (*tls.Config, error) {
 	return conf, nil
 }
 
-// configFile is what we read of docker's config.json.
-type configFile struct {
+// Config is what we read of docker's config.json, besides credentials.
+type Config struct {
 	CurrentContext string
 	HTTPHeaders    map[string]string `json:"HttpHeaders"`
+	DetachKeys     string
+	PruneFilters   []string
+	Proxies        map[string]Proxies // by the engine's address, or "default"
+
+	PsFormat, ImagesFormat, NetworksFormat, VolumesFormat, StatsFormat string
+}
+
+// Proxies are those that containers and builds are told of.
+type Proxies struct{ HTTPProxy, HTTPSProxy, FTPProxy, AllProxy, NoProxy string }
+
+// ProxyVariables are the variables, NAME=value, by which containers and builds of an engine
+// are told of proxies.
+func (c Config) ProxyVariables(host string) (l []string) {
+	p, ok := c.Proxies[host]
+	if !ok {
+		p = c.Proxies["default"]
+	}
+	for _, v := range [...][2]string{{"HTTP_PROXY", p.HTTPProxy}, {"HTTPS_PROXY", p.HTTPSProxy}, {"FTP_PROXY", p.FTPProxy}, {"ALL_PROXY", p.AllProxy}, {"NO_PROXY", p.NoProxy}} {
+		if v[1] != "" {
+			l = append(l, v[0]+"="+v[1], strings.ToLower(v[0])+"="+v[1])
+		}
+	}
+	return l
 }
 
 // readConfig reads it; one that is missing or cannot be read says nothing.
-func readConfig(dir string) (conf configFile) {
+func readConfig(dir string) (conf Config) {
 	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil || json.Unmarshal(b, &conf) != nil {
-		return configFile{}
+		return Config{}
 	}
 	return conf
 }
 
-// Header are the headers that config.json has for every request.
-func (c Choice) Header() map[string]string { return readConfig(c.Dir()).HTTPHeaders }
+// Header are the headers of every request: those of DOCKER_CUSTOM_HEADERS, key=value pairs
+// as a line of CSV, or else config.json's.
+func (c Choice) Header() (map[string]string, error) {
+	text := c.Getenv("DOCKER_CUSTOM_HEADERS")
+	if text == "" {
+		return c.Config().HTTPHeaders, nil
+	}
+	pairs, err := csv.NewReader(strings.NewReader(text)).Read()
+	if err != nil {
+		return nil, fmt.Errorf("DOCKER_CUSTOM_HEADERS is no list of key=value pairs: %w", err)
+	}
+	h := map[string]string{}
+	for _, p := range pairs {
+		k, v, ok := strings.Cut(p, "=")
+		if !ok {
+			return nil, fmt.Errorf("DOCKER_CUSTOM_HEADERS is no list of key=value pairs: %q is none", p)
+		}
+		h[strings.TrimSpace(k)] = v
+	}
+	return h, nil
+}
+
+// Config reads config.json.
+func (c Choice) Config() Config { return readConfig(c.Dir()) }
 
 // loadContext reads a context as docker stores it: in a folder named by the SHA-256
 // of the context's name.

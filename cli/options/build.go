@@ -256,7 +256,7 @@ func (o *Build) method() (c Call, err error) {
 // not set; SOURCE_DATE_EPOCH goes along if we have it, as with docker.
 func (o *Build) buildArgs(e Env) (map[string]*string, error) {
 	args := map[string]*string{}
-	for _, s := range o.args.v {
+	for _, s := range e.withProxies(o.args.v) {
 		k, v, has := strings.Cut(s, "=")
 		if !has {
 			v, has = e.Lookup(k)

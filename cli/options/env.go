@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -19,6 +20,8 @@ type Env struct {
 	// Socket is the path of the engine's socket on the engine's machine; "" if we reach it
 	// in another way.
 	Socket string
+	// Proxies are variables, NAME=value, for containers and builds that are not given them.
+	Proxies []string
 	// UID and GID are the caller's; 0 also where there are none.
 	UID, GID int
 	// Console returns the size of our terminal, rows and columns; 0, 0 if none.
@@ -35,6 +38,18 @@ func System() Env {
 		GID:     max(os.Getgid(), 0),
 		Console: func() (uint, uint) { return 0, 0 },
 	}
+}
+
+// withProxies adds the proxies to variables.
+func (e Env) withProxies(given []string) []string {
+	l := slices.Clone(given)
+	for _, p := range e.Proxies {
+		name, _, _ := strings.Cut(p, "=")
+		if !slices.ContainsFunc(given, func(s string) bool { return s == name || strings.HasPrefix(s, name+"=") }) {
+			l = append(l, p)
+		}
+	}
+	return l
 }
 
 // checkEnv refuses a variable without a name. NAME alone is completed by expand.

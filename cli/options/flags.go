@@ -1,6 +1,10 @@
 package options
 
-import "github.com/spf13/pflag"
+import (
+	"os"
+
+	"github.com/spf13/pflag"
+)
 
 // Register puts the flags of create on f.
 func (o *Create) Register(f *pflag.FlagSet) {
@@ -29,7 +33,7 @@ func (o *Create) Register(f *pflag.FlagSet) {
 
 func (o *Create) general(f *pflag.FlagSet) {
 	f.StringVar(&o.Name, "name", "", "Name of the container")
-	f.StringVar(&o.Platform, "platform", "", "Platform of the image, os/arch[/variant], if it has several")
+	f.StringVar(&o.Platform, "platform", os.Getenv("DOCKER_DEFAULT_PLATFORM"), "Platform of the image, os/arch[/variant], if it has several")
 	f.Var(newOneOf(&o.Pull, "missing", "always", "missing", "never"), "pull", "Pull the image: always, missing, never")
 	f.BoolVarP(&o.Quiet, "quiet", "q", false, "Do not show the progress of a pull")
 	f.StringVar(&o.CIDFile, "cidfile", "", "Write the container's id to this file")

@@ -65,7 +65,7 @@ func (o *Create) conflicts() error {
 }
 
 func (o *Create) config(args []string, e Env) (*container.Config, error) {
-	env, err := e.Variables(o.envFile.v, o.env.v)
+	env, err := e.Variables(o.envFile.v, e.withProxies(o.env.v))
 	if err != nil {
 		return nil, err
 	}

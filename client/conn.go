@@ -54,14 +54,19 @@ func (c *Client) send(ctx context.Context, r request, api string) (*http.Respons
 			return nil, err
 		}
 		began := time.Now()
-		resp, err := cn.roundTrip(ctx, r, api)
+		stop := context.AfterFunc(ctx, func() { cn.SetDeadline(time.Unix(1, 0)) })
+		resp, err := cn.roundTrip(r, api)
+		if err == nil && r.hijack {
+			stop()
+		}
 		if err == nil {
 			if c.trace != nil {
 				c.trace(fmt.Sprintf("%s %s: %s after %s", r.method, r.path, resp.Status, time.Since(began).Round(time.Microsecond)))
 			}
-			resp.Body = &body{ReadCloser: resp.Body, c: c, cn: cn, keep: !resp.Close && !r.hijack && !r.duplex()}
+			resp.Body = &body{ReadCloser: resp.Body, c: c, cn: cn, stop: stop, ctx: ctx, keep: !resp.Close && !r.hijack && !r.duplex()}
 			return resp, nil
 		}
+		stop()
 		cn.Close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -75,9 +80,7 @@ func (c *Client) send(ctx context.Context, r request, api string) (*http.Respons
 // errUnsent marks a failure before the engine can have seen the request.
 var errUnsent = errors.New("request not sent")
 
-func (cn *conn) roundTrip(ctx context.Context, r request, api string) (*http.Response, error) {
-	stop := context.AfterFunc(ctx, func() { cn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+func (cn *conn) roundTrip(r request, api string) (*http.Response, error) {
 	if _, err := cn.Write(r.head(api)); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnsent, err)
 	}
@@ -212,9 +215,12 @@ func (c *Client) connect(ctx context.Context) (*conn, error) {
 	return &conn{Conn: nc, r: bufio.NewReaderSize(nc, 32<<10)}, nil
 }
 
-// body gives its connection back when it was read to its end.
+// body gives its connection back when it was read to its end. Reading it ends with the
+// context of the request, as waiting for it does.
 type body struct {
 	io.ReadCloser
+	ctx    context.Context
+	stop   func() bool // the context's watch over the connection
 	c      *Client
 	cn     *conn
 	keep   bool
@@ -226,6 +232,8 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
 		b.ended = true
+	} else if err != nil && b.ctx.Err() != nil {
+		err = b.ctx.Err()
 	}
 	return n, err
 }
@@ -241,7 +249,7 @@ func (b *body) Close() error {
 		_, err := io.ReadFull(b.ReadCloser, rest[:])
 		b.ended = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 	}
-	if !b.keep || !b.ended {
+	if !b.stop() || !b.keep || !b.ended {
 		return b.cn.Close()
 	}
 	b.c.mu.Lock()

@@ -73,7 +73,7 @@ func lock(root string) (*os.File, error) {
 		f.Close()
 		return nil, fault.New(fault.Conflict, "%s is in use by another engine, process %s", root, strings.TrimSpace(string(owner)))
 	}
-	if err := errors.Join(f.Truncate(0), write(f, strconv.Itoa(os.Getpid())+"\n")); err != nil {
+	if err := write(f, strconv.Itoa(os.Getpid())+"\n"); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("cannot lock %s: %w", root, err)
 	}
@@ -91,9 +91,12 @@ func flock(f *os.File) error {
 	}
 }
 
+// write replaces what is in f, in the block that it has: on a full disk there is no other.
 func write(f *os.File, s string) error {
-	_, err := f.WriteAt([]byte(s), 0)
-	return err
+	if _, err := f.WriteAt([]byte(s), 0); err != nil {
+		return err
+	}
+	return f.Truncate(int64(len(s)))
 }
 
 // writePidfile refuses when the file names another living process, as dockerd does.

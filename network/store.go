@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -86,6 +87,9 @@ func (n *Networks) save(networks []*Network) error {
 	b, err := json.Marshal(record{Version: 2, Networks: networks})
 	if err != nil {
 		return err
+	}
+	if was, err := os.ReadFile(n.path()); err == nil && bytes.Equal(was, b) {
+		return nil // a full disk, or one that cannot be written, shall keep no engine from its start
 	}
 	if err := os.MkdirAll(n.opts.Root, 0o700); err != nil {
 		return fmt.Errorf("cannot make the networks' directory: %w", err)

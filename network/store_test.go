@@ -89,3 +89,23 @@ func TestDefaultNetworkOptions(t *testing.T) {
 	serveHere(t)
 	reaches(t, a, netip.MustParseAddr("fd00:9::5"))
 }
+
+// TestRecordIsWrittenWhenItChanges opens networks twice: nothing has changed, and the
+// record, which a full disk has no room for, stays the same file.
+func TestRecordIsWrittenWhenItChanges(t *testing.T) {
+	root := t.TempDir()
+	var files [2]os.FileInfo
+	for i := range files {
+		n, err := Open(context.Background(), Options{Root: root, Bridge: "none"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Close()
+		if files[i], err = os.Stat(filepath.Join(root, "networks.json")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !os.SameFile(files[0], files[1]) {
+		t.Error("the record was replaced")
+	}
+}

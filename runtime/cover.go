@@ -95,7 +95,9 @@ func (b *builder) lookMade(t target) (uint32, error) {
 }
 
 // openNull copies the mount of the host's /dev/null. The container's own may be
-// anything by the time it is used (CVE-2025-31133).
+// anything by the time it is used (CVE-2025-31133). It is the host's file: a container
+// whose root is the host's must not change its mode, which a read-only mount prevents;
+// a device can be written all the same.
 func (b *builder) openNull() error {
 	for _, c := range b.covers {
 		if c.kind != maskFile {
@@ -106,7 +108,7 @@ func (b *builder) openNull() error {
 			return err
 		}
 		b.keep(b.null)
-		return nil
+		return mount.SetAttr(b.null, false, unix.MOUNT_ATTR_RDONLY, 0, 0, nil)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
@@ -35,7 +36,7 @@ func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hi
 		return fault.New(fault.Conflict, "container %s %w", ref, errRestarting)
 	}
 	config := k.rec().Config
-	if !o.Logs {
+	if o.Stream && !o.Logs {
 		// A client starts the container as soon as it is told that it is attached.
 		k.attaching.RLock()
 		defer k.attaching.RUnlock()
@@ -45,12 +46,14 @@ func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hi
 		return err
 	}
 	if o.Logs {
-		if err := c.replay(ctx, k, o, s); err != nil || !o.Stream {
+		if err := c.replay(ctx, k, o, s); err != nil {
 			s.close()
 			return err
 		}
-	} else if !o.Stream {
-		s.close()
+	}
+	if !o.Stream {
+		go s.finish()
+		c.event(k, events.ActionAttach)
 		return nil
 	}
 	a, err := s.attachment()
@@ -102,6 +105,28 @@ func (s *Stream) close() {
 	if s.Conn != nil {
 		s.Conn.Close()
 	}
+}
+
+// lingers is how long a client may take to hang up when it has all that there is for it.
+const lingers = time.Minute
+
+// finish tells the client that nothing more comes, and closes the connection when the
+// client has. Closed before, with input that nobody has read, it would be reset: the
+// client would see that instead of the end, and over TCP might not get all that was
+// written (RFC 9112, 9.6).
+func (s *Stream) finish() {
+	if s.File != nil {
+		s.Conn, _ = net.FileConn(s.File)
+		s.File.Close()
+		s.File = nil
+	}
+	defer s.close()
+	half, ok := s.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	s.Conn.SetReadDeadline(time.Now().Add(lingers))
+	io.Copy(io.Discard, s.Conn)
 }
 
 // Write writes to the client, past the keeper.
@@ -160,6 +185,6 @@ func relay(client net.Conn, inner *net.UnixConn) {
 		}
 	}()
 	io.Copy(client, inner)
-	client.Close()
 	inner.Close()
+	(&Stream{Conn: client}).finish()
 }

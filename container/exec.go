@@ -147,8 +147,9 @@ func (c *Containers) ExecStart(ctx context.Context, id string, o ExecStartOption
 	a.Stdin, a.Stdout, a.Stderr = x.config.AttachStdin, x.config.AttachStdout, x.config.AttachStderr
 	a.Mux, a.DetachKeys = mux, x.keys
 	if err := c.execStart(ctx, x, p, o, []keeper.Attachment{a}); err != nil {
-		a.Conn.Write(frame(mux, 1, []byte(err.Error()+"\r\n"))) // as docker: on standard output
-		a.Conn.Close()
+		rest := &Stream{File: a.Conn}
+		rest.Write(frame(mux, 1, []byte(err.Error()+"\r\n"))) // as docker: on standard output
+		go rest.finish()
 	}
 	return nil
 }

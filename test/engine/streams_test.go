@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -216,5 +217,45 @@ func TestHungUpBeforeStart(t *testing.T) {
 	e.Hoy("start", "con")
 	if out, err := io.ReadAll(stays.r); err != nil || !strings.HasSuffix(string(out), "hello\n") {
 		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// TestUnreadInput: a client that sends what nobody reads gets all that there is for it, and
+// then its end, not a reset connection.
+func TestUnreadInput(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy("run", "--name", "con", "busybox", "sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done")
+	e.Hoy("run", "-d", "--name", "runs", "busybox", "sleep", "1000")
+	var exec struct{ ID string }
+	resp, err := e.HTTP().Post("http://hoy/containers/runs/exec", "application/json", strings.NewReader(`{"AttachStdin":true,"AttachStdout":true,"Cmd":["nosuch"]}`))
+	if err == nil {
+		err = json.NewDecoder(resp.Body).Decode(&exec)
+		resp.Body.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct{ path, end string }{
+		"what was logged":          {"/containers/con/attach?logs=1&stdout=1", "20000\n"},
+		"why a command cannot run": {"/exec/" + exec.ID + "/start", "executable file not found in $PATH\r\n"},
+	} {
+		conn, err := net.Dial("unix", strings.TrimPrefix(e.Host, "unix://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST /v1.50%s HTTP/1.1\r\nHost: hoy\r\nContent-Type: application/json\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{}", c.path)
+		r := bufio.NewReader(conn)
+		if _, err := http.ReadResponse(r, nil); err != nil {
+			t.Fatal(err)
+		}
+		_, sent := io.WriteString(conn, "unread")
+		conn.SetReadDeadline(time.Now().Add(wait))
+		out, err := io.ReadAll(r)
+		if err != nil || sent != nil || !strings.HasSuffix(string(out), c.end) {
+			t.Errorf("%s: %v, %v: …%q", what, err, sent, out[max(0, len(out)-100):])
+		}
 	}
 }

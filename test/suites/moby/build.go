@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -26,31 +27,8 @@ func (o *options) build() error {
 	if err := json.Unmarshal(out, &m); err != nil {
 		return err
 	}
-	for _, p := range o.packages {
-		if _, err := os.Stat(o.program(p)); err == nil {
-			continue
-		}
-		fmt.Println("building", p)
-		dir := o.folder(p)
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-		if err := os.CopyFS(dir, os.DirFS(filepath.Join(m.Dir, "integration", p))); err != nil {
-			return err
-		}
-		// Where the programs look for their sources, to show what did not hold.
-		sources := filepath.Join(dir, filepath.Dir(name))
-		if err := os.MkdirAll(sources, 0o755); err != nil {
-			return err
-		}
-		if err := os.Symlink(m.Dir, filepath.Join(dir, name)); err != nil {
-			return err
-		}
-		c := command(m.Dir, "go", "test", "-trimpath", "-c", "-o", o.program(p), "./integration/"+p)
-		c.Env = append(os.Environ(), "CGO_ENABLED=1")
-		if out, err := c.CombinedOutput(); err != nil {
-			return fmt.Errorf("cannot build moby's tests of %s: %w\n%s", p, err, out)
-		}
+	if err := o.buildTests(m.Dir); err != nil {
+		return err
 	}
 	for _, p := range []string{"hello", "wget"} {
 		c := command("", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(o.cache, p), "./test/suites/moby/"+p)
@@ -60,6 +38,50 @@ func (o *options) build() error {
 		}
 	}
 	return o.link()
+}
+
+// buildTests makes the programs that are missing. moby is the module's directory.
+func (o *options) buildTests(moby string) error {
+	missing := slices.DeleteFunc(slices.Clone(o.packages), func(p string) bool {
+		_, err := os.Stat(o.program(p))
+		return err == nil
+	})
+	if len(missing) == 0 {
+		return nil
+	}
+	source, err := o.source(moby)
+	if err != nil {
+		return err
+	}
+	for _, p := range missing {
+		fmt.Println("building", p)
+		if err := o.copyFolder(p, moby); err != nil {
+			return err
+		}
+		c := command(source, "go", "test", "-trimpath", "-c", "-o", o.program(p), "./integration/"+p)
+		c.Env = append(os.Environ(), "CGO_ENABLED=1")
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("cannot build moby's tests of %s: %w\n%s", p, err, out)
+		}
+	}
+	return nil
+}
+
+// copyFolder copies what the tests of a package read.
+func (o *options) copyFolder(p, moby string) error {
+	dir := o.folder(p)
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(moby, "integration", p))); err != nil {
+		return err
+	}
+	// Where the programs look for their sources, to show what did not hold.
+	sources := filepath.Join(dir, filepath.Dir(name))
+	if err := os.MkdirAll(sources, 0o755); err != nil {
+		return err
+	}
+	return os.Symlink(moby, filepath.Join(dir, name))
 }
 
 // wrapper starts hoyd as the tests mean it: the bridge has the name that dockerd's has, and

@@ -71,7 +71,7 @@ func (s *Store) write(v Volume, durable bool, fill func(dir *os.File) error) err
 func (s *Store) build(v Volume, durable bool, fill func(dir *os.File) error) (tmp string, undo *cleanup.Stack, err error) {
 	undo = &cleanup.Stack{}
 	tmp = filepath.Join(s.root, "."+rand.Text())
-	if err := os.Mkdir(tmp, 0o701); err != nil {
+	if err := os.Mkdir(tmp, 0o700); err != nil {
 		return tmp, undo, err
 	}
 	undo.Add(func() { os.RemoveAll(tmp) })

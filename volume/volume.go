@@ -102,7 +102,12 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(root, 0o701); err != nil {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot open volumes: %w", err)
+	}
+	// A container's root may leave set-user-ID programs here, and files that all may read
+	// who are inside: no other user of the machine gets at them (CVE-2021-41091).
+	if err := os.Chmod(root, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot open volumes: %w", err)
 	}
 	es, err := os.ReadDir(root)

@@ -3,6 +3,7 @@ package volume
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -250,5 +251,33 @@ func TestDamagedRecord(t *testing.T) {
 		t.Error(err)
 	} else if b, err := os.ReadFile(filepath.Join(v.Mountpoint, "f")); string(b) != "kept" {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// TestVolumesAreNotOtherUsers has another user of the machine name a file of a volume that
+// all inside may read, also where an earlier engine has made the folder.
+func TestVolumesAreNotOtherUsers(t *testing.T) {
+	rootful.Check(t)
+	root, err := os.MkdirTemp("", "volumes") // not t.TempDir: nobody but its user enters that
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	v := create(t, open(t, root), Request{Name: "mine"})
+	write(t, v, "f", "secret")
+	path := filepath.Join(v.Mountpoint, "f")
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{root, filepath.Dir(v.Mountpoint)} { // as they were
+		if err := os.Chmod(dir, 0o701); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(t, root)
+	c := exec.Command("/bin/cat", path)
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := c.CombinedOutput(); err == nil {
+		t.Errorf("nobody reads %q", out)
 	}
 }

@@ -46,6 +46,9 @@ func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hi
 		return err
 	}
 	if o.Logs {
+		if s.File != nil {
+			headRead(s.File)
+		}
 		if err := c.replay(ctx, k, o, s); err != nil {
 			s.close()
 			return err

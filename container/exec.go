@@ -147,6 +147,7 @@ func (c *Containers) ExecStart(ctx context.Context, id string, o ExecStartOption
 	a.Stdin, a.Stdout, a.Stderr = x.config.AttachStdin, x.config.AttachStdout, x.config.AttachStderr
 	a.Mux, a.DetachKeys = mux, x.keys
 	if err := c.execStart(ctx, x, p, o, []keeper.Attachment{a}); err != nil {
+		headRead(a.Conn)
 		rest := &Stream{File: a.Conn}
 		rest.Write(frame(mux, 1, []byte(err.Error()+"\r\n"))) // as docker: on standard output
 		go rest.finish()
@@ -235,6 +236,9 @@ func (c *Containers) spawnExec(ctx context.Context, x *exec, p *process, o ExecS
 		if err := writeJSON(c.execPath(x.id), x.record()); err != nil {
 			return nil, err
 		}
+	}
+	for _, client := range clients {
+		headRead(client.Conn)
 	}
 	made, err := c.o.Keeper.Spawn(ctx, keeper.SpawnRequest{
 		ID: x.id, Generation: 1, Plan: prepared.Plan, Console: prepared.Console,

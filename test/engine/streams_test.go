@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -228,18 +229,9 @@ func TestUnreadInput(t *testing.T) {
 	e.ImportBusybox()
 	e.Hoy("run", "--name", "con", "busybox", "sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done")
 	e.Hoy("run", "-d", "--name", "runs", "busybox", "sleep", "1000")
-	var exec struct{ ID string }
-	resp, err := e.HTTP().Post("http://hoy/containers/runs/exec", "application/json", strings.NewReader(`{"AttachStdin":true,"AttachStdout":true,"Cmd":["nosuch"]}`))
-	if err == nil {
-		err = json.NewDecoder(resp.Body).Decode(&exec)
-		resp.Body.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	for what, c := range map[string]struct{ path, end string }{
 		"what was logged":          {"/containers/con/attach?logs=1&stdout=1", "20000\n"},
-		"why a command cannot run": {"/exec/" + exec.ID + "/start", "executable file not found in $PATH\r\n"},
+		"why a command cannot run": {e.exec(t, "runs", "nosuch"), "executable file not found in $PATH\r\n"},
 	} {
 		conn, err := net.Dial("unix", strings.TrimPrefix(e.Host, "unix://"))
 		if err != nil {
@@ -258,4 +250,54 @@ func TestUnreadInput(t *testing.T) {
 			t.Errorf("%s: %v, %v: …%q", what, err, sent, out[max(0, len(out)-100):])
 		}
 	}
+}
+
+// TestHeadAlone: who is late to read the head of an answer finds nothing but the head:
+// docker-py reads it through a buffer and loses what else is in there.
+func TestHeadAlone(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy("run", "-d", "--name", "con", "busybox", "sh", "-c", "echo hello; sleep 1000")
+	e.Eventually("the output", func() bool { return e.Hoy("logs", "con") == "hello" })
+	for what, path := range map[string]string{
+		"a command":                e.exec(t, "con", "echo", "hello"),
+		"why a command cannot run": e.exec(t, "con", "/nosuch"),
+		"what was logged":          "/containers/con/attach?logs=1&stream=1&stdout=1",
+	} {
+		conn, err := net.Dial("unix", strings.TrimPrefix(e.Host, "unix://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST /v1.50%s HTTP/1.1\r\nHost: hoy\r\nContent-Type: application/json\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{}", path)
+		time.Sleep(200 * time.Millisecond) // a slow client, longer than what it asks for takes
+		head := make([]byte, 8<<10)
+		n, err := conn.Read(head)
+		if err != nil || !strings.HasSuffix(string(head[:n]), "\r\n\r\n") {
+			t.Errorf("%s: read %q (%v)", what, head[:n], err)
+		}
+		if n, err := conn.Read(head); err != nil || n <= 8 {
+			t.Errorf("%s: the stream has %q (%v)", what, head[:n], err)
+		}
+	}
+}
+
+// exec makes an exec in a container and returns the path that starts it.
+func (e *Engine) exec(t *testing.T, con string, args ...string) string {
+	t.Helper()
+	asked, err := json.Marshal(map[string]any{"AttachStdin": true, "AttachStdout": true, "Cmd": args})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := e.HTTP().Post("http://hoy/containers/"+con+"/exec", "application/json", bytes.NewReader(asked))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var made struct{ ID string }
+	if err := json.NewDecoder(resp.Body).Decode(&made); err != nil || made.ID == "" {
+		t.Fatalf("%s: %v", resp.Status, err)
+	}
+	return "/exec/" + made.ID + "/start"
 }

@@ -28,3 +28,13 @@ func statusOf(err error) int {
 	}
 	return http.StatusInternalServerError
 }
+
+// ofRegistry is an error of what a registry was asked for. One that cannot be reached, or
+// has a fault, is 500 as dockerd's, not 503: testcontainers takes that for the engine's own
+// lack, and goes on trying for a quarter of an hour.
+func ofRegistry(err error) error {
+	if fault.Is(err, fault.Unavailable) {
+		return fault.As(fault.Internal, err)
+	}
+	return err
+}

@@ -26,7 +26,7 @@ func imagePull(r *request) response {
 		return failure{err}
 	}
 	return progress(func(r *request, say Progress) error {
-		return r.server.Images.Pull(r.Context(), named, o, say)
+		return ofRegistry(r.server.Images.Pull(r.Context(), named, o, say))
 	})
 }
 
@@ -45,7 +45,7 @@ func imagePush(r *request) response {
 		return failure{err}
 	}
 	return progress(func(r *request, say Progress) error {
-		return r.server.Images.Push(r.Context(), named, o, say)
+		return ofRegistry(r.server.Images.Push(r.Context(), named, o, say))
 	})
 }
 

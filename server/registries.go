@@ -59,7 +59,7 @@ func login(r *request) response {
 		a.Username, a.Password = name, password
 	}
 	token, err := r.server.Registries.Login(r.Context(), a)
-	return result(apiregistry.AuthResponse{Status: "Login Succeeded", IdentityToken: token}, err)
+	return result(apiregistry.AuthResponse{Status: "Login Succeeded", IdentityToken: token}, ofRegistry(err))
 }
 
 func imageSearch(r *request) response {
@@ -95,7 +95,8 @@ func imageSearch(r *request) response {
 	if automated { // nothing is said to be any more
 		return ok([]apiregistry.SearchResult{})
 	}
-	return result(r.server.Registries.Search(r.Context(), o))
+	found, err := r.server.Registries.Search(r.Context(), o)
+	return result(found, ofRegistry(err))
 }
 
 func distributionInspect(r *request) response {
@@ -103,5 +104,6 @@ func distributionInspect(r *request) response {
 	if err != nil {
 		return failure{err}
 	}
-	return result(r.server.Registries.Inspect(r.Context(), r.vars[0], a))
+	d, err := r.server.Registries.Inspect(r.Context(), r.vars[0], a)
+	return result(d, ofRegistry(err))
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/distribution/reference"
 	apiregistry "github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -87,6 +88,28 @@ func TestDistributionInspect(t *testing.T) {
 	for header, want := range map[string]int{"": 200, base64.URLEncoding.EncodeToString([]byte("{}")): 200, base64.URLEncoding.EncodeToString([]byte("null")): 200, "!": 400, "e30x": 400} {
 		if resp, text := call(t, socket, "GET", "/distribution/example.com/a/b:c/json", nil, "X-Registry-Auth", header); resp.StatusCode != want {
 			t.Errorf("%q: %d %s", header, resp.StatusCode, text)
+		}
+	}
+}
+
+// TestARegistryOutOfReach is the engine's failure to its clients, as with dockerd: a client
+// that is told 503 tries again.
+func TestARegistryOutOfReach(t *testing.T) {
+	away := fault.New(fault.Unavailable, "nobody answers")
+	b := &backend{
+		login:  func(apiregistry.AuthConfig) (string, error) { return "", away },
+		search: func(SearchOptions) ([]apiregistry.SearchResult, error) { return nil, away },
+		remote: func(string, apiregistry.AuthConfig) (*apiregistry.DistributionInspect, error) { return nil, away },
+		transfer: func(string, reference.Named, ImageTransferOptions, Progress) error {
+			return away
+		},
+	}
+	socket, _ := serve(t, b)
+	for _, request := range []string{"POST /auth", "GET /images/search?term=x", "GET /distribution/x/json", "POST /images/create?fromImage=x", "POST /images/x/push"} {
+		method, path, _ := strings.Cut(request, " ")
+		resp, body := call(t, socket, method, path, strings.NewReader("{}"), "Content-Type", "application/json")
+		if resp.StatusCode != 500 || body != `{"message":"nobody answers"}`+"\n" {
+			t.Errorf("%s: %d %s", request, resp.StatusCode, body)
 		}
 	}
 }

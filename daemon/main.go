@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"hoy/lib/version"
 )
@@ -59,6 +60,9 @@ func serve(args []string, dockerd bool, stdout, stderr io.Writer) error {
 		fmt.Fprintln(stdout, "configuration OK")
 		return nil
 	}
+	// What containers and builds are given must be readable inside, whoever has started
+	// this; dockerd has the same.
+	unix.Umask(0o022)
 	ctx := context.Background()
 	d, err := New(ctx, o)
 	if err != nil {

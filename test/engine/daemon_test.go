@@ -249,3 +249,22 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 }
+
+// TestUmaskOfWhoStartsIt starts the engine with the umask of a careful administrator: users
+// in containers read what is theirs all the same, in images that are built as well.
+func TestUmaskOfWhoStartsIt(t *testing.T) {
+	old := unix.Umask(0o077)
+	e := withBusybox(t)
+	unix.Umask(old)
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "Dockerfile"), []byte("FROM busybox\nWORKDIR /w/x\nCOPY Dockerfile /d/e/\n"))
+	if err := os.Chmod(filepath.Join(dir, "Dockerfile"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e.Hoy("build", "-q", "-t", "built", dir)
+	e.holds([][3]string{
+		{"run --rm -u 1000 busybox", "cat /etc/hosts /etc/resolv.conf /etc/hostname >/dev/null && echo read", "read"},
+		{"run --rm -u 1000 built", "ls /w/x && head -n1 /d/e/Dockerfile", "FROM busybox"},
+	})
+	e.Hoy("rmi", "built")
+}

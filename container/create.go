@@ -154,15 +154,12 @@ func (c *Containers) pinDonors(h *apicontainer.HostConfig) error {
 	return nil
 }
 
-// nameHost gives the container the host name it will have.
+// nameHost gives the container the host name it will have; with another's network it is
+// that one's, which may come to be before the start.
 func (c *Containers) nameHost(rec *record) error {
 	mode := rec.Host.NetworkMode
 	switch {
-	case rec.Config.Hostname != "":
-	case mode.IsContainer():
-		if _, err := c.index.get(mode.ConnectedContainer()); err != nil {
-			return err
-		}
+	case rec.Config.Hostname != "" || mode.IsContainer():
 	case mode.IsHost() || rec.Host.UTSMode.IsHost():
 		name, err := os.Hostname()
 		if err != nil {

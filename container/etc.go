@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	apicontainer "github.com/moby/moby/api/types/container"
 	"golang.org/x/sys/unix"
 
 	"hoy/container/spec"
@@ -114,10 +115,7 @@ func (c *Containers) hosts(rec *record, endpoints []network.Endpoint) ([]byte, e
 		return nil, err
 	}
 	extra = append(extra, linked...)
-	names := []string{rec.Config.Hostname}
-	if d := rec.Config.Domainname; d != "" {
-		names = []string{rec.Config.Hostname + "." + d, rec.Config.Hostname}
-	}
+	names := ownNames(rec.Config)
 	for _, e := range endpoints {
 		for _, a := range []netip.Prefix{e.Address, e.Address6} {
 			if a.IsValid() {
@@ -126,6 +124,19 @@ func (c *Containers) hosts(rec *record, endpoints []network.Endpoint) ([]byte, e
 		}
 	}
 	return network.Hosts(extra, rec.noIPv6()), nil
+}
+
+// ownNames are a container's host name with its domain, wherever that was given, and
+// without.
+func ownNames(c *apicontainer.Config) []string {
+	name := c.Hostname
+	if c.Domainname != "" {
+		name += "." + c.Domainname
+	}
+	if bare, _, found := strings.Cut(name, "."); found {
+		return []string{name, bare}
+	}
+	return []string{name}
 }
 
 // extraHosts are the names that the container was given, and that of its host.

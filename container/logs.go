@@ -14,7 +14,7 @@ import (
 )
 
 // Logs reads the container's log, which works whether it runs or not. Following
-// ends when the container does.
+// ends when the container does; the error is context.Canceled when ctx ends it before.
 func (c *Containers) Logs(ctx context.Context, ref string, o LogOptions, w LogSink) error {
 	k, err := c.index.get(ref)
 	if err != nil {
@@ -34,7 +34,7 @@ func (c *Containers) Logs(ctx context.Context, ref string, o LogOptions, w LogSi
 	w.Begin(k.rec().Config.Tty)
 	out := logWriter{o: o, w: w}
 	err = jsonlog.Read(ctx, c.logPath(k.id), read, out.entry)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
 	return errors.Join(err, w.Flush())

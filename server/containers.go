@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -224,8 +225,8 @@ func containerWait(r *request) response {
 				return json.NewEncoder(r.w).Encode(status)
 			default:
 			}
-			// No body tells the client that it did not see the end.
-			panic(http.ErrAbortHandler)
+			r.cut()
+			return nil
 		}
 	})
 }
@@ -256,7 +257,11 @@ func containerLogs(r *request) response {
 	return streamed(func(r *request) error {
 		ctx, cancel := r.streaming()
 		defer cancel()
-		return r.server.Containers.Logs(ctx, r.vars[0], o, &logSink{r: r})
+		err := r.server.Containers.Logs(ctx, r.vars[0], o, &logSink{r: r})
+		if errors.Is(err, context.Canceled) {
+			r.cut()
+		}
+		return err
 	})
 }
 

@@ -215,3 +215,10 @@ func (r *request) streaming() (context.Context, context.CancelFunc) {
 	stop := context.AfterFunc(r.server.streams, cancel)
 	return ctx, func() { stop(); cancel() }
 }
+
+// cut ends the answer before its end, so that the client sees that it was cut off: the
+// engine ends, and what was followed goes on.
+func (r *request) cut() {
+	r.flush()
+	panic(http.ErrAbortHandler)
+}

@@ -1,9 +1,12 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -229,7 +232,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestShutdownEndsStreams but finishes operations.
+// TestShutdownEndsStreams but finishes operations. A client sees that its stream was cut off.
 func TestShutdownEndsStreams(t *testing.T) {
 	started, finish := make(chan bool), make(chan bool)
 	b := &backend{
@@ -237,23 +240,32 @@ func TestShutdownEndsStreams(t *testing.T) {
 			started <- true
 			return nil, make(chan events.Message), nil
 		},
+		logs: func(ctx context.Context, _ container.LogOptions, w container.LogSink) error {
+			w.Begin(true)
+			w.Write(1, []byte("line"))
+			started <- true
+			<-ctx.Done()
+			return ctx.Err()
+		},
 		start: func(context.Context, string) error { started <- true; <-finish; return nil },
 	}
 	socket, s := serve(t, b)
-	stream, operation := make(chan string, 1), make(chan int, 1)
-	go func() {
-		_, body := call(t, socket, "GET", "/events", nil)
-		stream <- body
-	}()
+	stream, operation := make(chan string, 2), make(chan int, 1)
+	for _, path := range []string{"/events", "/containers/a/logs?follow=1&stdout=1"} {
+		go func() { stream <- cutOff(t, socket, path) }()
+	}
 	go func() {
 		resp, _ := call(t, socket, "POST", "/containers/a/start", nil)
 		operation <- resp.StatusCode
 	}()
-	<-started
-	<-started
+	for range 3 {
+		<-started
+	}
 	down := make(chan error, 1)
 	go func() { down <- s.Shutdown(context.Background()) }()
-	<-stream
+	if got := []string{<-stream, <-stream}; !slices.Contains(got, "") || !slices.Contains(got, "line") {
+		t.Errorf("the streams: %q", got)
+	}
 	finish <- true
 	if status := <-operation; status != http.StatusNoContent {
 		t.Errorf("the operation answered %d", status)
@@ -261,6 +273,27 @@ func TestShutdownEndsStreams(t *testing.T) {
 	if err := <-down; err != nil {
 		t.Error(err)
 	}
+}
+
+// cutOff returns what comes of an answer that does not come to its end.
+func cutOff(t *testing.T, socket, path string) string {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Error(err)
+		return err.Error()
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: engine\r\n\r\n", path)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Error(err)
+		return err.Error()
+	}
+	text, err := io.ReadAll(resp.Body)
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%s ends with %v", path, err)
+	}
+	return string(text)
 }
 
 func TestMobysClient(t *testing.T) {

@@ -103,7 +103,7 @@ func (r *request) sendEvents(past []apievents.Message, live <-chan apievents.Mes
 		case <-end:
 			return nil
 		case <-gone:
-			return nil
+			r.cut()
 		}
 	}
 }

@@ -10,11 +10,12 @@ import (
 // where it does not, as many do with /etc/hosts, they need not be made at every
 // start, and the container's layer stays empty. docker has a layer for the same
 // purpose above the image's; as there, what is in it is no change by the container.
+// /.dockerenv is by what programs, systemd among them, know that they are in a container.
 const pointsDir = ".points"
 
 var (
 	pointDirs  = [...]string{"dev", "etc", "proc", "sys"}
-	pointFiles = [...]string{"etc/hostname", "etc/hosts", "etc/resolv.conf"}
+	pointFiles = [...]string{".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf"}
 )
 
 // makePoints makes that layer, or completes it.

@@ -165,23 +165,28 @@ func (m *mountPoint) bind(r spec.MountRequest) error {
 // the request says so. A bind that holds the engine's own directory, or lies in it, must
 // follow the host's unmounts, or it would keep alive what the engine has unmounted.
 func (c *Containers) propagate(mounts []mountPoint) error {
-	root := filepath.Dir(c.o.Root)
 	for i := range mounts {
 		m := &mounts[i]
 		if m.Type != mount.TypeBind {
 			continue
 		}
-		near := within(root, m.Source) || within(m.Source, root)
+		near := c.near(m.Source)
 		switch {
 		case m.Propagation == "" && near:
 			m.Propagation = mount.PropagationRSlave
 		case m.Propagation == "":
 			m.Propagation = mount.PropagationRPrivate
 		case near && m.Propagation != mount.PropagationRSlave && m.Propagation != mount.PropagationRShared:
-			return fault.New(fault.Invalid, `invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within the daemon root, daemon root: %q, bind mount source: %q, propagation: %q`, root, m.Source, m.Propagation)
+			return fault.New(fault.Invalid, `invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within the daemon root, daemon root: %q, bind mount source: %q, propagation: %q`, filepath.Dir(c.o.Root), m.Source, m.Propagation)
 		}
 	}
 	return nil
+}
+
+// near tells whether path holds the engine's own directory, or lies in it.
+func (c *Containers) near(path string) bool {
+	root := filepath.Dir(c.o.Root)
+	return within(root, path) || within(path, root)
 }
 
 // within tells whether path is dir or below it.

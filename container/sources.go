@@ -76,9 +76,35 @@ func (l *launch) prepareMount(m mountPoint) error {
 		if err != nil {
 			return fault.New(fault.Invalid, "cannot mount %s on %s: %w", m.Source, m.Destination, err)
 		}
+		if err := l.c.spreads(m); err != nil {
+			return err
+		}
 		return l.relabel(m)
 	}
 	return nil
+}
+
+// spreads refuses a propagation that a bind's source cannot have, as docker does: mounts
+// spread from and to a mount that is shared only. One that the engine may have chosen
+// itself (see propagate) is had where it can be.
+func (c *Containers) spreads(m mountPoint) error {
+	var kind string
+	switch m.Propagation {
+	case mount.PropagationShared, mount.PropagationRShared:
+		kind = "shared"
+	case mount.PropagationSlave, mount.PropagationRSlave:
+		if c.near(m.Source) {
+			return nil
+		}
+		kind = "shared or slave"
+	default:
+		return nil
+	}
+	p, err := linuxmount.SiteOf(m.Source)
+	if err != nil || p.Shared || p.Slave && kind != "shared" {
+		return err
+	}
+	return fault.New(fault.Invalid, "path %s is mounted on %s but it is not a %s mount", m.Source, p.Point, kind)
 }
 
 func (l *launch) prepareVolume(m mountPoint) error {

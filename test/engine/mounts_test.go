@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"hoy/test/rootful"
 )
 
@@ -69,6 +71,40 @@ func TestVolumesFrom(t *testing.T) {
 	}
 	e.Hoy("volume", "rm", "named", "other", "third")
 	e.nothingLeft()
+}
+
+// TestPropagation has mounts appear in a bind whose source lets them, and refuses what a
+// source cannot have.
+func TestPropagation(t *testing.T) {
+	e := withBusybox(t)
+	dir := t.TempDir()
+	mount := func(source, target, kind string, flags uintptr) {
+		if err := unix.Mount(source, target, kind, flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mount("tmpfs", dir, "tmpfs", 0)
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	mount("", dir, "", unix.MS_PRIVATE)
+	e.refused(map[string]string{
+		"-v " + dir + ":/d:rslave": "path " + dir + " is mounted on " + dir + " but it is not a shared or slave mount",
+		"-v " + dir + ":/d:shared": "path " + dir + " is mounted on " + dir + " but it is not a shared mount",
+	})
+	mount("", dir, "", unix.MS_SHARED)
+	e.Hoy("run", "-d", "--name", "con", "-v", dir+":/d:rslave", "busybox", "sleep", "1000")
+	sub := filepath.Join(dir, "sub")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mount("tmpfs", sub, "tmpfs", 0)
+	writeFile(t, filepath.Join(sub, "f"), nil)
+	if got := e.Hoy("exec", "con", "ls", "/d/sub"); got != "f" {
+		t.Errorf("a mount below the source shows %q", got)
+	}
+	e.Hoy("rm", "-f", "con")
+	if err := unix.Unmount(sub, 0); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestVolumeSubpath mounts parts of a volume, and nothing outside of it.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/build"
-	"github.com/moby/moby/api/types/system"
 	"github.com/spf13/cobra"
 
 	"hoy/cli/format"
@@ -91,35 +90,23 @@ func byUse(a, b build.CacheRecord) int {
 	return strings.Compare(a.ID, b.ID)
 }
 
-func (a *app) usageOfBuildCache(u *system.DiskUsage) error {
-	b := u.BuildCacheUsage
-	if b == nil {
-		b = &build.DiskUsage{}
-	}
-	fmt.Fprintf(a.Out, "Build cache usage: %s\n\n", humanSize(b.TotalSize))
-	return a.cacheTable(b.Items, "{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}", func(r *cacheRow) {
-		r.ID = shortID(r.ID)
-		if r.InUse == "true" {
-			r.ID += "*"
-		}
-	})
-}
-
-func (a *app) cacheTable(items []build.CacheRecord, columns string, change func(*cacheRow)) error {
-	p, err := format.New(a.Out, "", columns, cacheHeads)
-	if err != nil {
-		return err
-	}
+// cacheRows are the rows of records, what was used longest ago first.
+func cacheRows(items []build.CacheRecord, now time.Time) []cacheRow {
+	rows := []cacheRow{}
 	items = slices.Clone(items)
 	slices.SortFunc(items, byUse)
 	for i := range items {
-		row := cacheRowOf(&items[i], time.Now())
-		change(&row)
-		if err := p.Row(row); err != nil {
-			return err
-		}
+		rows = append(rows, cacheRowOf(&items[i], now))
 	}
-	return p.Flush()
+	return rows
+}
+
+// mark shortens the id, and marks what is in use.
+func (r *cacheRow) mark() {
+	r.ID = shortID(r.ID)
+	if r.InUse == "true" {
+		r.ID += "*"
+	}
 }
 
 func newBuildxDu(a *app) *cobra.Command {
@@ -133,7 +120,7 @@ func newBuildxDu(a *app) *cobra.Command {
 			if b == nil {
 				b = &build.DiskUsage{}
 			}
-			err = a.cacheTable(b.Items, "{{.ID}}\t{{.Reclaimable}}\t{{.Size}}\t{{.LastUsedSince}}\t{{.Description}}", func(*cacheRow) {})
+			err = table(a, "", "{{.ID}}\t{{.Reclaimable}}\t{{.Size}}\t{{.LastUsedSince}}\t{{.Description}}", cacheHeads, cacheRows(b.Items, time.Now()))
 			if err == nil {
 				_, err = fmt.Fprintf(a.Out, "Reclaimable:\t%s\nTotal:\t\t%s\n", humanSize(b.Reclaimable), humanSize(b.TotalSize))
 			}

@@ -24,20 +24,16 @@ func newSystemDf(a *app) *cobra.Command {
 	var text string
 	cmd := &cobra.Command{Use: "df [OPTIONS]", Short: "Show what images, containers, volumes and the build cache take on disk", Args: args(0, 0),
 		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
-			if verbose && text != "" && text != "table" {
-				return errors.New("--verbose and --format exclude each other: --verbose has tables of its own")
-			}
 			u, err := c.DiskUsage(ctx)
-			if err != nil {
+			switch {
+			case err != nil:
 				return err
+			case !verbose:
+				return a.usageSums(u, text)
+			case text != "" && text != "table":
+				return a.usageDetails(u, text)
 			}
-			if verbose {
-				if err := a.usageTables(u); err != nil {
-					return err
-				}
-				return a.wholeUsage(ctx, c)
-			}
-			return a.usageSums(u, text)
+			return errors.Join(a.usageTables(u), a.wholeUsage(ctx, c))
 		})}
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "Show each image, container, volume and record of the build cache")
 	cmd.Flags().StringVar(&text, "format", "", "Format: table, 'table TEMPLATE', json, or a Go template")
@@ -82,19 +78,6 @@ func usageOf(what string, total, active, size, reclaimable int64) usageRow {
 
 func humanSize(n int64) string { return units.HumanSizeWithPrecision(float64(n), 4) }
 
-// usageTables prints what each thing takes.
-func (a *app) usageTables(u *system.DiskUsage) error {
-	for i, print := range []func(*system.DiskUsage) error{a.usageOfImages, a.usageOfContainers, a.usageOfVolumes, a.usageOfBuildCache} {
-		if i > 0 {
-			fmt.Fprintln(a.Out)
-		}
-		if err := print(u); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // wholeUsage shows hoy's own account of everything below the data root. The other
 // tables show sizes as docker does, of blobs and files; this one is disk blocks.
 func (a *app) wholeUsage(ctx context.Context, c *client.Client) error {
@@ -134,57 +117,81 @@ func (a *app) wholeUsage(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-func (a *app) usageOfImages(u *system.DiskUsage) error {
-	fmt.Fprint(a.Out, "Images space usage:\n\n")
-	heads := format.Heads{}
-	for _, h := range imageHeads {
-		heads[h[0]] = h[1]
-	}
-	p, err := format.New(a.Out, "", "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}", heads)
-	if err != nil || u.ImageUsage == nil {
+// usageDetails prints all rows by a template, as one object.
+func (a *app) usageDetails(u *system.DiskUsage, text string) error {
+	p, err := format.New(a.Out, text, "", nil)
+	if err != nil {
 		return err
 	}
-	for i := range u.ImageUsage.Items {
-		for _, r := range imageRows(&u.ImageUsage.Items[i], time.Now(), false) {
-			if err := p.Row(r); err != nil {
-				return err
+	return p.Row(usageDetailsOf(u, true))
+}
+
+// usageDetails are the rows of what takes space, as docker's templates name them.
+type usageDetails struct {
+	Images     []imageRow
+	Containers []psRow
+	Volumes    []volumeRow
+	BuildCache []cacheRow
+}
+
+// usageDetailsOf makes rows, full with whole ids and commands. Of an image's names it has
+// the first.
+func usageDetailsOf(u *system.DiskUsage, full bool) usageDetails {
+	d := usageDetails{[]imageRow{}, []psRow{}, []volumeRow{}, []cacheRow{}}
+	now := time.Now()
+	if u.ImageUsage != nil {
+		for i := range u.ImageUsage.Items {
+			d.Images = append(d.Images, imageRows(&u.ImageUsage.Items[i], now, full)[0])
+		}
+	}
+	if u.ContainerUsage != nil {
+		for _, c := range u.ContainerUsage.Items {
+			c.SizeRootFs = 0 // what it has of its image is the image's
+			d.Containers = append(d.Containers, psRowOf(&c, now, full))
+		}
+	}
+	if u.VolumeUsage != nil {
+		for _, v := range u.VolumeUsage.Items {
+			r := volumeRowOf(v)
+			if v.UsageData != nil {
+				r.Links, r.Size = strconv.FormatInt(v.UsageData.RefCount, 10), humanSize(v.UsageData.Size)
 			}
+			d.Volumes = append(d.Volumes, r)
 		}
 	}
-	return p.Flush()
+	if u.BuildCacheUsage != nil {
+		d.BuildCache = cacheRows(u.BuildCacheUsage.Items, now)
+	}
+	return d
 }
 
-func (a *app) usageOfContainers(u *system.DiskUsage) error {
-	fmt.Fprint(a.Out, "Containers space usage:\n\n")
-	p, err := format.New(a.Out, "", "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}", format.Heads{
-		"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "LocalVolumes": "LOCAL VOLUMES", "Size": "SIZE",
-		"RunningFor": "CREATED", "Status": "STATUS", "Names": "NAMES",
-	})
-	if err != nil || u.ContainerUsage == nil {
-		return err
+// usageTables prints a table for each kind.
+func (a *app) usageTables(u *system.DiskUsage) error {
+	d := usageDetailsOf(u, false)
+	var cache int64
+	if u.BuildCacheUsage != nil {
+		cache = u.BuildCacheUsage.TotalSize
 	}
-	for i := range u.ContainerUsage.Items {
-		r := psRowOf(&u.ContainerUsage.Items[i], time.Now(), false)
-		r.Size = humanSize(u.ContainerUsage.Items[i].SizeRw)
-		if err := p.Row(r); err != nil {
-			return err
-		}
+	for i := range d.BuildCache {
+		d.BuildCache[i].mark()
 	}
-	return p.Flush()
+	return errors.Join(
+		table(a, "Images space usage:", "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}", heads(imageHeads[:]), d.Images),
+		table(a, "\nContainers space usage:", "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}", heads(psHeads[:]), d.Containers),
+		table(a, "\nLocal Volumes space usage:", "{{.Name}}\t{{.Links}}\t{{.Size}}", volumeHeads, d.Volumes),
+		table(a, "\nBuild cache usage: "+humanSize(cache), "{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}", cacheHeads, d.BuildCache))
 }
 
-func (a *app) usageOfVolumes(u *system.DiskUsage) error {
-	fmt.Fprint(a.Out, "Local Volumes space usage:\n\n")
-	p, err := format.New(a.Out, "", "{{.Name}}\t{{.Links}}\t{{.Size}}", format.Heads{"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"})
-	if err != nil || u.VolumeUsage == nil {
+// table prints rows, below a title if it has one.
+func table[T any](a *app, title, columns string, h format.Heads, rows []T) error {
+	if title != "" {
+		fmt.Fprintf(a.Out, "%s\n\n", title)
+	}
+	p, err := format.New(a.Out, "", columns, h)
+	if err != nil {
 		return err
 	}
-	type row struct{ Name, Links, Size string }
-	for _, v := range u.VolumeUsage.Items {
-		r := row{v.Name, "N/A", "N/A"}
-		if v.UsageData != nil {
-			r.Links, r.Size = strconv.FormatInt(v.UsageData.RefCount, 10), humanSize(v.UsageData.Size)
-		}
+	for _, r := range rows {
 		if err := p.Row(r); err != nil {
 			return err
 		}

@@ -101,16 +101,16 @@ func (a *app) images(ctx context.Context, c *client.Client, o *imagesFlags) erro
 
 // unnamedRow is the row of an image without a name.
 func unnamedRow(s *image.Summary, now time.Time, full bool) imageRow {
-	size := func(n int64) string {
+	size := func(n int64, digits int) string {
 		if n < 0 {
 			return "N/A"
 		}
-		return units.HumanSizeWithPrecision(float64(n), 3)
+		return units.HumanSizeWithPrecision(float64(n), digits)
 	}
 	created := time.Unix(s.Created, 0)
 	r := imageRow{
 		ID: s.ID, CreatedAt: created.String(), CreatedSince: units.HumanDuration(now.Sub(created)) + " ago",
-		Size: size(s.Size), VirtualSize: size(s.Size), SharedSize: size(s.SharedSize), UniqueSize: "N/A",
+		Size: size(s.Size, 3), VirtualSize: size(s.Size, 3), SharedSize: size(s.SharedSize, 4), UniqueSize: "N/A",
 		Containers: "N/A", Repository: "<none>", Tag: "<none>", Digest: "<none>",
 	}
 	if s.Containers >= 0 {
@@ -123,7 +123,7 @@ func unnamedRow(s *image.Summary, now time.Time, full bool) imageRow {
 		r.ID = shortID(s.ID)
 	}
 	if s.SharedSize >= 0 && s.Size >= 0 {
-		r.UniqueSize = size(s.Size - s.SharedSize)
+		r.UniqueSize = size(s.Size-s.SharedSize, 4)
 	}
 	return r
 }

@@ -50,6 +50,12 @@ type volumeRow struct {
 // Label returns one label.
 func (r volumeRow) Label(name string) string { return r.labels[name] }
 
+var volumeHeads = format.Heads{"Name": "VOLUME NAME", "Driver": "DRIVER", "Scope": "SCOPE", "Labels": "LABELS", "Mountpoint": "MOUNTPOINT", "Links": "LINKS", "Size": "SIZE", "Status": "STATUS", "Group": "GROUP", "Availability": "AVAILABILITY"}
+
+func volumeRowOf(v volume.Volume) volumeRow {
+	return volumeRow{"N/A", v.Driver, "N/A", labelList(v.Labels), "N/A", v.Mountpoint, v.Name, v.Scope, "N/A", "N/A", v.Labels}
+}
+
 func newVolumeLs(a *app) *cobra.Command {
 	var l listFlags
 	var cluster bool
@@ -65,14 +71,13 @@ func newVolumeLs(a *app) *cobra.Command {
 			for _, w := range r.Warnings {
 				fmt.Fprintln(a.Err, "WARNING:", w)
 			}
-			p, err := l.printer(a, "{{.Driver}}\t{{.Name}}", "{{.Name}}", a.config().VolumesFormat, format.Heads{"Name": "VOLUME NAME", "Driver": "DRIVER", "Scope": "SCOPE", "Labels": "LABELS", "Mountpoint": "MOUNTPOINT", "Links": "LINKS", "Size": "SIZE", "Status": "STATUS", "Group": "GROUP", "Availability": "AVAILABILITY"})
+			p, err := l.printer(a, "{{.Driver}}\t{{.Name}}", "{{.Name}}", a.config().VolumesFormat, volumeHeads)
 			if err != nil {
 				return err
 			}
 			slices.SortFunc(r.Volumes, func(a, b volume.Volume) int { return strings.Compare(a.Name, b.Name) })
 			for _, v := range r.Volumes {
-				row := volumeRow{"N/A", v.Driver, "N/A", labelList(v.Labels), "N/A", v.Mountpoint, v.Name, v.Scope, "N/A", "N/A", v.Labels}
-				if err := p.Row(row); err != nil {
+				if err := p.Row(volumeRowOf(v)); err != nil {
 					return err
 				}
 			}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -54,6 +55,14 @@ func (a *app) complete(e entry, c *cobra.Command) {
 		"uts":          oneOf("host"),
 		"userns":       oneOf("host"),
 		"cgroupns":     oneOf("host", "private"),
+		"cap-add":      oneOf(capabilities()...),
+		"cap-drop":     oneOf(capabilities()...),
+		"security-opt": oneOf("apparmor=", "label=", "no-new-privileges", "seccomp=", "systempaths=unconfined", "writable-cgroups=true"),
+		"ulimit":       oneOf("core=", "cpu=", "data=", "fsize=", "locks=", "memlock=", "msgqueue=", "nice=", "nofile=", "nproc=", "rss=", "rtprio=", "rttime=", "sigpending=", "stack="),
+		"storage-opt":  oneOf("size="),
+		"env":          variables,
+		"link":         a.paths,
+		"type":         oneOf("container", "image", "network", "volume"),
 		"restart":      oneOf("no", "always", "on-failure", "unless-stopped"),
 		"format":       oneOf("json", "table"),
 		"log-driver":   oneOf("fluentd", "gelf", "journald", "json-file", "local", "none", "syslog"),
@@ -201,6 +210,24 @@ func (a *app) paths(cmd *cobra.Command, given []string, begun string) ([]string,
 // folders leaves it to the shell, which completes folders.
 func folders(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// variables completes by those of our environment, which -e NAME passes on.
+func variables(_ *cobra.Command, _ []string, begun string) (l []string, _ cobra.ShellCompDirective) {
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, begun) {
+			l = append(l, name)
+		}
+	}
+	return l, cobra.ShellCompDirectiveNoFileComp
+}
+
+// capabilities are the names that --cap-add and --cap-drop take.
+func capabilities() []string {
+	return strings.Fields(`ALL AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE
+		DAC_READ_SEARCH FOWNER FSETID IPC_LOCK IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN
+		NET_BIND_SERVICE NET_BROADCAST NET_RAW PERFMON SETFCAP SETGID SETPCAP SETUID SYSLOG SYS_ADMIN SYS_BOOT SYS_CHROOT
+		SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG WAKE_ALARM`)
 }
 
 // oneOf completes by these words, and lets anything else be typed.

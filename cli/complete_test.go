@@ -18,6 +18,7 @@ import (
 
 // TestComplete: what a shell is offered at each place of a command line.
 func TestComplete(t *testing.T) {
+	t.Setenv("OURS_ALONE", "1")
 	f := newFake(t)
 	f.mux.HandleFunc("GET /containers/json", func(w http.ResponseWriter, r *http.Request) {
 		list := []container.Summary{{Names: []string{"/web"}}, {Names: []string{"/db"}}}
@@ -49,6 +50,9 @@ func TestComplete(t *testing.T) {
 		"network inspect b|":                    "back bridge",
 		"run --network |":                       "back bridge",
 		"run --network=ba|":                     "back",
+		"run --link w|":                         "web:",
+		"run -e OURS_|":                         "OURS_ALONE",
+		"inspect --type |":                      "container image network volume",
 		"run --restart |":                       "always no on-failure unless-stopped",
 		"inspect |":                             "back bridge data db nginx nginx:latest redis:7 web",
 		"container st|":                         "start stats stop",

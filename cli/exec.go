@@ -68,7 +68,7 @@ func (a *app) exec(ctx context.Context, c *client.Client, o *execFlags, name str
 	}
 	s, err := c.ExecAttach(ctx, id, start)
 	if err != nil {
-		return &exit{startFailure(err), err}
+		return err
 	}
 	defer s.Close()
 	return a.execAttached(ctx, c, o, id, s)

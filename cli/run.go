@@ -200,10 +200,11 @@ func (a *app) runContainer(ctx context.Context, c *client.Client, o *runFlags, a
 		return engineError(err)
 	}
 	if o.detach || !r.AttachStdin && !r.AttachStdout && !r.AttachStderr {
-		if err := c.ContainerStart(ctx, id, ""); err != nil {
+		err := c.ContainerStart(ctx, id, "")
+		fmt.Fprintln(a.Out, id) // also if it has not started: it is there
+		if err != nil {
 			return startError(err)
 		}
-		fmt.Fprintln(a.Out, id)
 		return nil
 	}
 	return a.runAttached(ctx, c, o, r, id)

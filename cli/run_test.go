@@ -82,9 +82,13 @@ func TestRunFailures(t *testing.T) {
 				f.json("POST /containers/create", 201, map[string]any{"Id": "c0ffee"})
 				f.refuse("POST /containers/c0ffee/start", c.status, c.start)
 			}
+			id := ""
+			if c.start != "" {
+				id = "c0ffee\n"
+			}
 			code, out, errs := f.hoy("", "run", "-d", "nope")
-			if code != c.code || out != "" || errs != c.want {
-				t.Errorf("code %d, stdout %q, stderr %q; want %d, %q", code, out, errs, c.code, c.want)
+			if code != c.code || out != id || errs != c.want {
+				t.Errorf("code %d, stdout %q, stderr %q; want %d, %q, %q", code, out, errs, c.code, id, c.want)
 			}
 		})
 	}

@@ -71,19 +71,11 @@ func (a *app) startAttached(ctx context.Context, c *client.Client, name string, 
 	}
 	defer restore()
 	if err := c.ContainerStart(ctx, now.ID, keys); err != nil {
-		return &exit{startFailure(err), err}
+		return err
 	}
 	begin()
 	defer t.tty(ctx)()
 	return t.hold(ctx)
-}
-
-// startFailure is the code of start, which fails with 1 where run fails with 125.
-func startFailure(err error) int {
-	if code := startCode(err.Error()); code != codeEngine {
-		return code
-	}
-	return codeFailure
 }
 
 func newAttach(a *app) *cobra.Command {

@@ -181,8 +181,8 @@ func NewListFlag() *ListFlag { return new(list).of("list", nil) }
 // NewLabelFlag returns the flag --label.
 func NewLabelFlag() *ListFlag { return new(list).of("list", checkKey("label", "env=production")) }
 
-// NewOptFlag returns a flag of key=value pairs.
-func NewOptFlag() *ListFlag { return new(list).of("map", checkPair("option", "size=10m")) }
+// NewOptFlag returns a flag of options, key=value or a key alone.
+func NewOptFlag() *ListFlag { return new(list).of("map", checkKey("option", "size=10m")) }
 
 // Values returns what was given.
 func (l *list) Values() []string { return l.v }

@@ -21,6 +21,9 @@ func (r *request) hijack() container.Hijack {
 		if taken.Swap(true) {
 			return nil, fault.New(fault.Internal, "the connection is taken over already")
 		}
+		if r.ContentLength > 0 { // docker-modem repeats the query there: it is no input
+			io.Copy(io.Discard, r.Body)
+		}
 		conn, buffered, err := http.NewResponseController(r.w).Hijack()
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "cannot take over the connection: %w", err)

@@ -79,6 +79,7 @@ func TestHijackIsExact(t *testing.T) {
 		"frames":              {fmt.Sprintf(attach, "1.42", ask), types.MediaTypeMultiplexedStream, 101},
 		"frames without type": {fmt.Sprintf(attach, "1.41", ask), types.MediaTypeRawStream, 101},
 		"no upgrade":          {fmt.Sprintf(attach, "1.50", ""), types.MediaTypeRawStream, 200},
+		"a body besides":      {fmt.Sprintf(attach, "1.50", ask+"Content-Length: 3\r\n") + "{}\n", types.MediaTypeMultiplexedStream, 101},
 		"exec":                {fmt.Sprintf(exec, 3, "{}\n"), types.MediaTypeMultiplexedStream, 101},
 		"exec with terminal":  {fmt.Sprintf(exec, 12, `{"Tty":true}`), types.MediaTypeRawStream, 101},
 	} {

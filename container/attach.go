@@ -74,7 +74,8 @@ func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hi
 	return nil
 }
 
-// Resize sets the size of the container's terminal.
+// Resize sets the size of the container's terminal; without one it is no error, as with
+// dockerd: clients do not look first.
 func (c *Containers) Resize(ctx context.Context, ref string, rows, cols uint16) error {
 	k, err := c.index.get(ref)
 	if err != nil {
@@ -83,8 +84,10 @@ func (c *Containers) Resize(ctx context.Context, ref string, rows, cols uint16) 
 	if _, err := k.running(); err != nil {
 		return err
 	}
-	if err := c.o.Keeper.Resize(ctx, k.id, rows, cols); err != nil {
-		return err
+	if k.rec().Config.Tty {
+		if err := c.o.Keeper.Resize(ctx, k.id, rows, cols); err != nil {
+			return err
+		}
 	}
 	c.event(k, events.ActionResize, "height", fmt.Sprint(rows), "width", fmt.Sprint(cols))
 	return nil

@@ -60,5 +60,8 @@ func (c *Containers) ExecResize(ctx context.Context, id string, rows, cols uint1
 	if !runs {
 		return fault.New(fault.Conflict, "exec %s is not running", id)
 	}
+	if !x.config.Tty {
+		return nil
+	}
 	return c.o.Keeper.Resize(ctx, id, rows, cols)
 }

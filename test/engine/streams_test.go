@@ -301,3 +301,27 @@ func (e *Engine) exec(t *testing.T, con string, args ...string) string {
 	}
 	return "/exec/" + made.ID + "/start"
 }
+
+// TestResizeWithoutTerminal is no error, as with dockerd: dockerode's users do not look first.
+func TestResizeWithoutTerminal(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy("run", "-d", "--name", "con", "busybox", "sleep", "1000")
+	start := e.exec(t, "con", "sleep", "1000")
+	resp, err := e.HTTP().Post("http://hoy"+start, "application/json", strings.NewReader(`{"Detach":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	for _, path := range []string{"/containers/con", strings.TrimSuffix(start, "/start")} {
+		resp, err := e.HTTP().Post("http://hoy"+path+"/resize?h=10&w=10", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+}

@@ -46,6 +46,7 @@ func (c *Containers) exited(e keeper.Exit) {
 		c.containerExited(k, e)
 	} else {
 		c.strayExited(e)
+		c.o.Networks.Detach(e.ID) // of a container that cannot be read
 	}
 	if err := c.o.Keeper.Ack(context.Background(), e.ID, e.Generation); err != nil && !fault.Is(err, fault.NotFound) {
 		c.log.Warn("cannot acknowledge an exit", "id", e.ID, "error", err)

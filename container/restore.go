@@ -148,10 +148,33 @@ func (c *Containers) adopt(ctx context.Context) error {
 		if _, err := c.index.exec(h.ID); err == nil {
 			continue
 		}
+		if c.unreadable(h.ID) {
+			c.leave(h.ID)
+			continue
+		}
 		c.dismiss(h)
 	}
 	c.o.Volumes.Tidy()
 	return nil
+}
+
+// unreadable tells of a container whose record could not be read: it may be another
+// version's, or damaged. It keeps all it has for the engine that can read it.
+func (c *Containers) unreadable(id string) bool {
+	_, err := c.index.get(id)
+	_, there := os.Lstat(c.dir(id))
+	return err != nil && there == nil
+}
+
+// leave lets a container of which nothing else is known go on, with the addresses it has.
+func (c *Containers) leave(id string) {
+	run, err := loadRunning(c.runningPath(id))
+	if err == nil && run != nil && run.Sandbox != nil {
+		err = c.o.Networks.Adopt(*run.Sandbox)
+	}
+	if err != nil {
+		c.log.Error("cannot adopt the network of a container that cannot be read", "container", id, "error", err)
+	}
 }
 
 // adoptContainer brings a record's state up to date.
@@ -303,7 +326,7 @@ func (c *Containers) tidyLayers() error {
 	entries, _ := os.ReadDir(filepath.Join(c.o.ExecRoot, "containers"))
 	for _, e := range entries {
 		id := strings.TrimSuffix(e.Name(), ".json")
-		if k, err := c.index.get(id); err != nil || k.id != id {
+		if k, err := c.index.get(id); (err != nil || k.id != id) && !c.unreadable(id) {
 			os.Remove(filepath.Join(c.o.ExecRoot, "containers", e.Name()))
 			c.unshareShm(id)
 		}

@@ -162,6 +162,43 @@ func TestRestoreAdopts(t *testing.T) {
 	b.remove("ends")
 }
 
+// TestRestoreLeavesTheUnreadable: a container whose record cannot be read, as another
+// version's, goes on, and is there with what it had when an engine comes that can.
+func TestRestoreLeavesTheUnreadable(t *testing.T) {
+	b := newBed(t)
+	id := b.create("con", nil, "sleep", "1000")
+	b.start("con")
+	before, _ := b.containers.Inspect(t.Context(), "con", false)
+	b.down()
+	path := filepath.Join(b.o.DataRoot, "containers", id, "record.json")
+	record, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(`{"version":99}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.up()
+	b.create("other", nil, "sleep", "1000")
+	b.start("other")
+	other, _ := b.containers.Inspect(t.Context(), "other", false)
+	if ip := other.NetworkSettings.Networks["bridge"].IPAddress; ip == before.NetworkSettings.Networks["bridge"].IPAddress {
+		t.Errorf("both have %s", ip)
+	}
+	b.remove("other")
+	b.down()
+	if err := os.WriteFile(path, record, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.up()
+	after, err := b.containers.Inspect(t.Context(), "con", false)
+	if err != nil || !after.State.Running || after.State.Pid != before.State.Pid ||
+		after.NetworkSettings.Networks["bridge"].IPAddress != before.NetworkSettings.Networks["bridge"].IPAddress {
+		t.Errorf("%+v %+v, %v", after.State, after.NetworkSettings, err)
+	}
+	b.remove("con")
+}
+
 // TestRestoreCleansTheHalfMade leaves what a crash at each point of a create, start
 // and remove leaves, and lets the next engine find it.
 func TestRestoreCleansTheHalfMade(t *testing.T) {

@@ -103,7 +103,7 @@ func TestOnUnhealthy(t *testing.T) {
 	e.healthIs("restarted", "unhealthy")
 	e.Hoy("update", "--on-unhealthy", "stop", "restarted")
 	e.stateIs("restarted", "exited 7 0")
-	if r := e.Try("create", "--rm", "--on-unhealthy", "restart", "busybox", "true"); r.Code != 125 || !strings.Contains(r.Stderr, "AutoRemove") {
+	if r := e.Try("create", "--rm", "--on-unhealthy", "restart", "busybox", "true"); r.Code != 1 || !strings.Contains(r.Stderr, "AutoRemove") {
 		t.Errorf("--rm: %+v", r)
 	}
 	e.Hoy("rm", "stopped", "restarted")

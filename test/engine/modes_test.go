@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,11 +90,12 @@ func cgroupLines(t *testing.T) string {
 func removeParent(t *testing.T, group string) {
 	t.Helper()
 	for group != "." {
-		dirs, err := filepath.Glob("/sys/fs/cgroup/*/" + group)
-		if err != nil {
+		below, err1 := filepath.Glob("/sys/fs/cgroup/*/" + group)
+		unified, err2 := filepath.Glob("/sys/fs/cgroup/" + group) // with v1 that is a tmpfs, which may be read-only
+		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
 		}
-		for _, d := range append(dirs, "/sys/fs/cgroup/"+group) {
+		for _, d := range append(below, unified...) {
 			if err := os.Remove(d); err != nil && !os.IsNotExist(err) {
 				t.Error(err)
 			}

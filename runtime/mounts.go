@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 
@@ -241,6 +242,13 @@ func sameKind(target *os.File, directory bool) error {
 // attach resolves a.object, creating it where it is missing, and records a. From then
 // on, paths below it are resolved in it.
 func (b *builder) attach(a attachment, directory bool) error {
+	proc := a.fstype == "proc"
+	if path.Clean("/"+a.object) == procPath {
+		if err := a.checkProc(); err != nil {
+			return err
+		}
+		proc = true
+	}
 	t, err := b.trees.resolve(a.object)
 	if err != nil {
 		return err
@@ -249,12 +257,10 @@ func (b *builder) attach(a attachment, directory bool) error {
 	if at == "/" {
 		return fault.New(fault.Invalid, "the destination is the root directory")
 	}
+	if err := checkInProc(a.object, t); err != nil {
+		return err
+	}
 	if t.tree.root == nil {
-		if b.attachments[t.tree.made].fstype == "proc" {
-			if err := checkProc(a.object, t.inside); err != nil {
-				return err
-			}
-		}
 		a.in, a.inside = t.tree.made, t.inside
 	} else {
 		make := t.place.Create
@@ -273,7 +279,7 @@ func (b *builder) attach(a attachment, directory bool) error {
 		}
 	}
 	b.attachments = append(b.attachments, a)
-	b.trees = append(b.trees, &tree{at: at, root: a.source, made: len(b.attachments) - 1})
+	b.trees = append(b.trees, &tree{at: at, root: a.source, made: len(b.attachments) - 1, proc: proc})
 	return nil
 }
 

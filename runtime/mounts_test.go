@@ -1,8 +1,10 @@
 package runtime
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -202,6 +204,51 @@ func TestMountsInsideOfProcAndSys(t *testing.T) {
 		b.expect("from the host\n/sys/kernel: ", "cat", "/proc/uptime", ",", "ls", "/sys/kernel")
 		b.mount("bind", file, "/proc/self/attr/exec", "bind")
 		b.fails("cannot mount /proc/self/attr/exec: cannot mount on /proc/self/attr/exec: it is inside of /proc", "ids")
+	})
+}
+
+// hostProc has the host's procfs at the container's /proc.
+func (b *box) hostProc(options ...string) {
+	b.t.Helper()
+	for i, m := range b.spec.Mounts {
+		if m.Destination == "/proc" {
+			b.spec.Mounts[i] = specs.Mount{Type: "bind", Source: "/proc", Destination: "/proc", Options: append(options, "rbind")}
+			return
+		}
+	}
+	b.t.Fatal("the container has no /proc")
+}
+
+func TestHostProc(t *testing.T) {
+	inBothModes(t, func(t *testing.T, b *box) {
+		self := fmt.Sprintf("/proc/%d/comm", os.Getpid())
+		comm, err := os.ReadFile(self)
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused := "read-only file system"
+		if b.userNS { // where the host's root has no number
+			refused = "permission denied"
+		}
+		b.spec.Linux.Sysctl = map[string]string{"net.ipv4.ip_unprivileged_port_start": "80"}
+		for _, option := range []string{"rw", "ro"} {
+			b.hostProc(option)
+			b.expect(strings.TrimSpace(string(comm))+"\n80\n/proc/interrupts 20666 "+b.hostRoot()+" 1,3\nwrite /proc/sys/net/ipv4/ip_forward: "+refused,
+				"cat", self, "/proc/sys/net/ipv4/ip_unprivileged_port_start", ",", "stat", "/proc/interrupts", ",", "write", "/proc/sys/net/ipv4/ip_forward", "x")
+		}
+		b.mount("bind", b.hostDir(), "/proc/1", "bind")
+		b.fails("cannot mount /proc/1: cannot mount on /proc/1: it is inside of /proc", "ids")
+	})
+}
+
+func TestOnlyAProcfsIsMountedOnProc(t *testing.T) {
+	inBothModes(t, func(t *testing.T, b *box) {
+		for _, source := range []string{"/proc/1", b.hostDir()} {
+			b.hostProc()
+			b.spec.Mounts[slices.IndexFunc(b.spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/proc" })].Source = source
+			b.fails("cannot mount /proc: it is not a procfs", "ids")
+			b.spec.Mounts = defaultSpec().Mounts
+		}
 	})
 }
 

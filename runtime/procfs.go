@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -71,10 +72,57 @@ func checkProcOf(f, pidns *os.File) error {
 	if err := unix.Fstat(int(pidns.Fd()), &want); err != nil {
 		return fmt.Errorf("fstat: %w", err)
 	}
-	const rootInode = 1 // PROC_ROOT_INO
-	if fs.Type == unix.PROC_SUPER_MAGIC && unix.Fstat(int(f.Fd()), &root) == nil && root.Ino == rootInode &&
+	if fs.Type == unix.PROC_SUPER_MAGIC && unix.Fstat(int(f.Fd()), &root) == nil && root.Ino == procRootInode &&
 		unix.Fstatat(int(f.Fd()), "1/ns/pid", &first, 0) == nil && first.Ino == want.Ino && first.Dev == want.Dev {
 		return nil
 	}
 	return fault.New(fault.Conflict, "the container whose PID namespace is joined has no procfs of it at /proc")
+}
+
+// procPath is where a container has its procfs, and programs look for it.
+const procPath = "/proc"
+
+// procRootInode is PROC_ROOT_INO.
+const procRootInode = 1
+
+// checkProc refuses to mount on /proc what is no procfs, or only a part of one: programs
+// that configure the container, this one among them, take what is there for the kernel's
+// word (CVE-2019-16884). The host's own is allowed, as with runc.
+func (a *attachment) checkProc() error {
+	if a.fstype == "proc" {
+		return nil
+	}
+	if a.source != nil {
+		var fs unix.Statfs_t
+		if err := unix.Fstatfs(int(a.source.Fd()), &fs); err != nil {
+			return fmt.Errorf("fstatfs: %w", err)
+		}
+		var root unix.Stat_t
+		if err := unix.Fstat(int(a.source.Fd()), &root); err != nil {
+			return fmt.Errorf("fstat: %w", err)
+		}
+		if fs.Type == unix.PROC_SUPER_MAGIC && root.Ino == procRootInode {
+			return nil
+		}
+	}
+	return fault.New(fault.Invalid, "it is not a procfs")
+}
+
+// inProc are the files of procfs that something may be mounted on: what a container
+// tool replaces by the container's own figures.
+var inProc = map[string]bool{
+	"cpuinfo": true, "diskstats": true, "loadavg": true, "meminfo": true, "slabinfo": true,
+	"stat": true, "swaps": true, "uptime": true, "sys/kernel/ns_last_pid": true, "sys/crypto/fips_enabled": true,
+}
+
+// checkInProc refuses to mount on anything else in a procfs, for the same reason.
+func checkInProc(dest string, t target) error {
+	if !t.tree.proc {
+		return nil
+	}
+	inside := strings.TrimPrefix(strings.TrimPrefix(t.path(), t.tree.at), "/")
+	if inside != "" && !inProc[inside] {
+		return fault.New(fault.Invalid, "cannot mount on %s: it is inside of /proc", dest)
+	}
+	return nil
 }

@@ -208,25 +208,21 @@ func setAttr(s *spawn.Script, step, object string, what spawn.Arg, set uint64) {
 	s.Call(step, object, unix.SYS_MOUNT_SETATTR, what, s.Str(""), spawn.Int(unix.AT_EMPTY_PATH), attr, spawn.Int(size))
 }
 
-// sysctls writes the spec's kernel parameters, before /proc/sys becomes read-only.
+// sysctls writes the spec's kernel parameters, before /proc/sys becomes read-only. They
+// are those of the namespaces of who opens them, so that any procfs will do: the
+// container's own, which nothing can be in the way of yet, or, where that is a bind
+// and maybe read-only, the host's.
 func (b *builder) sysctls(s *spawn.Script, made map[int]spawn.Arg) {
-	proc := b.procfs()
+	dir, root := atCWD, "/proc/sys/"
+	if i := slices.IndexFunc(b.attachments, func(a attachment) bool { return a.fstype == "proc" }); i >= 0 {
+		dir, root = made[i], "sys/"
+	}
 	for _, key := range slices.Sorted(maps.Keys(b.spec.Linux.Sysctl)) {
 		value := b.spec.Linux.Sysctl[key]
-		path := "sys/" + strings.ReplaceAll(key, ".", "/")
-		f := s.Call("open kernel parameter", key, unix.SYS_OPENAT, made[proc], s.Str(path), spawn.Int(unix.O_WRONLY|unix.O_CLOEXEC))
+		path := root + strings.ReplaceAll(key, ".", "/")
+		f := s.Call("open kernel parameter", key, unix.SYS_OPENAT, dir, s.Str(path), spawn.Int(unix.O_WRONLY|unix.O_CLOEXEC))
 		s.Call("set kernel parameter", key, unix.SYS_WRITE, f.Result(), s.Str(value), spawn.Int(len(value)))
 	}
-}
-
-// procfs returns the number of the attachment that is /proc, -1 for none.
-func (b *builder) procfs() int {
-	for i, a := range b.attachments {
-		if a.fstype == "proc" && a.object == "/proc" {
-			return i
-		}
-	}
-	return -1
 }
 
 // pivot makes the attached root the process's root directory and lets go of the

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hoy/lib/fault"
 	"hoy/linux/mount"
 )
 
@@ -21,6 +20,7 @@ type tree struct {
 	at   string   // where it will be: absolute, clean, free of links
 	root *os.File // nil: the child makes it (procfs and the like)
 	made int      // then: the index of the attachment that makes it
+	proc bool     // it is a procfs that programs take for the kernel's word
 }
 
 // target is a resolved mount destination.
@@ -91,19 +91,4 @@ func reopen(f *os.File) (*os.File, error) {
 		return nil, &os.PathError{Op: "fcntl", Path: f.Name(), Err: err}
 	}
 	return os.NewFile(uintptr(fd), f.Name()), nil
-}
-
-// inProc are the files of procfs that something may be mounted on: what a container
-// tool replaces by the container's own figures. Anything else there could fool the
-// programs that configure the container (CVE-2019-16884).
-var inProc = map[string]bool{
-	"cpuinfo": true, "diskstats": true, "loadavg": true, "meminfo": true, "slabinfo": true,
-	"stat": true, "swaps": true, "uptime": true, "sys/kernel/ns_last_pid": true, "sys/crypto/fips_enabled": true,
-}
-
-func checkProc(dest, inside string) error {
-	if inside != "" && !inProc[inside] {
-		return fault.New(fault.Invalid, "cannot mount on %s: it is inside of /proc", dest)
-	}
-	return nil
 }

@@ -12,10 +12,12 @@ import (
 	"hoy/network"
 )
 
-// openBuilder makes the builder, which opens nothing before it is used. parts are those
-// of the engine that it stands on.
-func (d *Daemon) openBuilder(ctx context.Context, parts build.Options) error {
-	o := parts
+// openBuilder makes the builder, which opens nothing before it is used.
+func (d *Daemon) openBuilder(ctx context.Context, p *parts) error {
+	o := build.Options{Images: p.store, Runtime: p.runtime, Keeper: p.keeper, Networks: p.networks, Cgroups: p.groups, Gateway: p.gateway}
+	if !o.Gateway.IsValid() {
+		o.Gateway = p.gateway6
+	}
 	o.Root, o.ExecRoot, o.Log = filepath.Join(d.o.DataRoot, "build"), d.o.ExecRoot, d.log
 	o.Host, o.CgroupParent, o.UserMap, o.SeccompProfile = d.o.defaults(d.host), d.o.CgroupParent, d.o.UserMap, d.o.seccomp
 	o.Config = d.o.Builder

@@ -4,31 +4,30 @@ import (
 	"context"
 	"path/filepath"
 
-	"hoy/keeper"
 	"hoy/network"
 	"hoy/network/firewall"
 )
 
 // openNetworks opens the firewall's table and the networks.
-func (d *Daemon) openNetworks(ctx context.Context, kept *keeper.Client) (*network.Networks, error) {
+func (d *Daemon) openNetworks(ctx context.Context, p *parts) error {
 	o := &d.o
 	rules, err := firewall.Open(firewall.Options{Table: o.table(), Log: d.log})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	d.guard = &guard{Firewall: rules, table: o.table()}
-	nets, err := network.Open(ctx, network.Options{
-		Root: filepath.Join(o.DataRoot, "network"), Firewall: d.guard, Keeper: kept, EngineID: d.id, Bridge: o.Bridge, Foreign: o.foreignBridge(), BIP: o.BIP, BIP6: o.BIP6,
+	p.networks, err = network.Open(ctx, network.Options{
+		Root: filepath.Join(o.DataRoot, "network"), Firewall: d.guard, Keeper: p.keeper, EngineID: d.id, Bridge: o.Bridge, Foreign: o.foreignBridge(), BIP: o.BIP, BIP6: o.BIP6,
 		FixedCIDR: o.FixedCIDR, FixedCIDR6: o.FixedCIDR6, Gateway: o.Gateway, Gateway6: o.Gateway6, IPv6: o.IPv6,
 		NoICC: !o.ICC, NoMasq: !o.IPMasq, MTU: o.MTU, Bind: o.BindIP, Pools: o.Pools, UserMap: o.UserMap, Unguarded: o.Unguarded, Admit: o.Admit, Log: d.log,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	d.closing("networks", nets)
+	d.closing("networks", p.networks)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.closers.Add(stop)
-	return nets, d.guard.follow(following, d)
+	return d.guard.follow(following, d)
 }
 
 // foreignBridge tells whether the bridge is to be there already: dockerd makes none but its

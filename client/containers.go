@@ -49,7 +49,11 @@ func (c *Client) ContainerCreate(ctx context.Context, r container.CreateRequest,
 	if platform != "" {
 		q.Set("platform", platform)
 	}
-	return out, c.call(ctx, http.MethodPost, "/containers/create", q, r, &out)
+	body, err := sparse(r)
+	if err != nil {
+		return out, fmt.Errorf("cannot encode the container: %w", err)
+	}
+	return out, c.ask(ctx, request{method: http.MethodPost, path: "/containers/create", query: q, body: body}, &out)
 }
 
 // ContainerStart starts a container that is not running.

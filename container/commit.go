@@ -156,6 +156,7 @@ func commitConfig(own *apicontainer.Config, r CommitRequest) (dockerspec.DockerO
 	from := base
 	if r.Config != nil {
 		from = imageConfig(r.Config)
+		from.Env = mergeEnv(from.Env, base.Env) // which ENV PATH=/more:$PATH refers to
 	}
 	config, err := image.ChangesOn(from, r.Changes)
 	if err != nil {

@@ -16,20 +16,11 @@ import (
 // changes is a configuration that instructions change one after another.
 type changes struct {
 	config dockerspec.DockerOCIImageConfig
+	cmdSet bool // by one of the instructions
 }
 
-// maxChange bounds one instruction.
-const maxChange = 64 << 10
-
 func (c *changes) apply(line string) error {
-	if len(line) > maxChange {
-		return fault.New(fault.Invalid, "change of %d bytes is longer than %d", len(line), maxChange)
-	}
-	line = strings.TrimSpace(line)
-	if line == "" || line[0] == '#' {
-		return nil
-	}
-	word, rest := cutSpace(line)
+	word, rest := cutSpace(strings.TrimSpace(line))
 	do, ok := map[string]func(string) error{
 		"CMD": c.cmd, "ENTRYPOINT": c.entrypoint, "ENV": c.env, "EXPOSE": c.expose,
 		"HEALTHCHECK": c.healthcheck, "LABEL": c.label, "ONBUILD": c.onbuild,
@@ -65,12 +56,15 @@ func command(rest string) (args []string, shell bool) {
 
 func (c *changes) cmd(rest string) error {
 	c.config.Cmd = first(command(rest))
+	c.cmdSet = len(c.config.Cmd) != 0
 	return nil
 }
 
 func (c *changes) entrypoint(rest string) error {
 	c.config.Entrypoint = first(command(rest))
-	c.config.Cmd = nil // docker: an entrypoint drops the command that stood before it
+	if !c.cmdSet {
+		c.config.Cmd = nil // docker: an entrypoint drops the command that it was not given
+	}
 	return nil
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -81,14 +80,11 @@ func (t *attached) copy(ctx context.Context) error {
 	return err
 }
 
-// hold copies until the container ended or the user detached, and returns the exit.
+// hold copies until the container ended or the user detached, and returns the exit, or
+// errDetached.
 func (t *attached) hold(ctx context.Context) error {
 	for t.stream != nil {
 		err := t.copy(ctx)
-		if errors.Is(err, errDetached) {
-			fmt.Fprintln(t.a.Err, "\r\n"+errDetached.Error())
-			return nil
-		}
 		if err != nil {
 			return err
 		}

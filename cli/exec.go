@@ -87,10 +87,8 @@ func (a *app) execAttached(ctx context.Context, c *client.Client, o *execFlags, 
 	if o.Tty && isTerminal(a.Out) {
 		defer a.watchSize(func(rows, cols uint16) error { return c.ExecResize(ctx, id, rows, cols) })()
 	}
-	if err := w.copy(ctx, s); err == errDetached {
-		return nil
-	} else if err != nil {
-		return err
+	if err := w.copy(ctx, s); err != nil {
+		return a.left(err, false)
 	}
 	return a.execResult(ctx, c, id)
 }

@@ -241,7 +241,7 @@ func (a *app) runAttached(ctx context.Context, c *client.Client, o *runFlags, r 
 	}
 	begin()
 	defer t.tty(ctx)()
-	return t.hold(ctx)
+	return a.left(t.hold(ctx), true)
 }
 
 // wiring connects our streams as the container's configuration says.

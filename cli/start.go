@@ -75,7 +75,7 @@ func (a *app) startAttached(ctx context.Context, c *client.Client, name string, 
 	}
 	begin()
 	defer t.tty(ctx)()
-	return t.hold(ctx)
+	return a.left(t.hold(ctx), true)
 }
 
 func newAttach(a *app) *cobra.Command {
@@ -137,5 +137,5 @@ func (a *app) attach(ctx context.Context, c *client.Client, name string, stdin, 
 		}
 	}
 	defer t.tty(ctx)()
-	return t.hold(ctx)
+	return a.left(t.hold(ctx), false)
 }

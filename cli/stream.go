@@ -18,6 +18,20 @@ import (
 // errDetached says that the user typed the detach keys.
 var errDetached = errors.New("read escape sequence")
 
+// left says on the terminal that the user has left a container, which goes on, and
+// returns how the command ends by that. To leave what one has started is its good end;
+// to leave what runs anyhow, or a command in it, is code 1, as with docker.
+func (a *app) left(err error, good bool) error {
+	if !errors.Is(err, errDetached) {
+		return err
+	}
+	fmt.Fprintln(a.Err, "\r\n"+errDetached.Error())
+	if good {
+		return nil
+	}
+	return &exit{code: codeFailure}
+}
+
 // wiring says how a container's streams meet ours.
 type wiring struct {
 	in       io.Reader // nil: none

@@ -5,6 +5,7 @@ package terminal
 import (
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -34,14 +35,18 @@ func Signals() (<-chan os.Signal, func()) {
 	}
 }
 
-// Forwarded returns the name by which the engine knows a signal, "" for those that
-// are our own: of our children, of our pipes, of our window, of Go's scheduler.
+// Forwarded returns the name or number by which the engine knows a signal, "" for those
+// that are our own: of our children, of our pipes, of Go's scheduler.
 func Forwarded(s os.Signal) string {
 	switch s {
-	case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGWINCH:
+	case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG:
 		return ""
 	}
-	return strings.TrimPrefix(unix.SignalName(s.(syscall.Signal)), "SIG")
+	n := s.(syscall.Signal)
+	if name := unix.SignalName(n); name != "" {
+		return strings.TrimPrefix(name, "SIG")
+	}
+	return strconv.Itoa(int(n)) // of the realtime signals
 }
 
 // Resized returns a channel that receives when the window's size changed.

@@ -55,8 +55,22 @@ func newBuilderPrune(a *app) *cobra.Command {
 
 // cacheRow is a record of the build cache; its fields are docker's, by name.
 type cacheRow struct {
-	ID, Parent, CacheType, Size, CreatedSince, LastUsedSince, UsageCount, InUse, Shared, Description, Reclaimable string
+	CacheType, CreatedAt, CreatedSince, Description, ID, InUse, LastUsedAt, LastUsedSince, Parent, Reclaimable, Shared, Size, UsageCount string
 }
+
+// rawCache is a record as "raw" shows it.
+const rawCache = `build_cache_id: {{.ID}}
+parent_id: {{.Parent}}
+build_cache_type: {{.CacheType}}
+description: {{.Description}}
+created_at: {{.CreatedAt}}
+created_since: {{.CreatedSince}}
+last_used_at: {{.LastUsedAt}}
+last_used_since: {{.LastUsedSince}}
+usage_count: {{.UsageCount}}
+in_use: {{.InUse}}
+shared: {{.Shared}}
+`
 
 var cacheHeads = format.Heads{
 	"ID": "CACHE ID", "Parent": "PARENT", "CacheType": "CACHE TYPE", "Size": "SIZE", "CreatedSince": "CREATED", "LastUsedSince": "LAST USED",
@@ -66,12 +80,12 @@ var cacheHeads = format.Heads{
 func cacheRowOf(r *build.CacheRecord, now time.Time) cacheRow {
 	ago := func(t time.Time) string { return units.HumanDuration(now.Sub(t)) + " ago" }
 	row := cacheRow{
-		ID: r.ID, Parent: strings.Join(r.Parents, ", "), CacheType: r.Type, Size: units.HumanSizeWithPrecision(float64(r.Size), 3), CreatedSince: ago(r.CreatedAt),
+		ID: r.ID, Parent: strings.Join(r.Parents, ", "), CacheType: r.Type, Size: units.HumanSizeWithPrecision(float64(r.Size), 3), CreatedAt: r.CreatedAt.String(), CreatedSince: ago(r.CreatedAt),
 		UsageCount: strconv.Itoa(r.UsageCount), InUse: strconv.FormatBool(r.InUse), Shared: strconv.FormatBool(r.Shared), Description: r.Description,
 		Reclaimable: strconv.FormatBool(!r.InUse),
 	}
 	if r.LastUsedAt != nil {
-		row.LastUsedSince = ago(*r.LastUsedAt)
+		row.LastUsedAt, row.LastUsedSince = r.LastUsedAt.String(), ago(*r.LastUsedAt)
 	}
 	return row
 }

@@ -10,10 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -122,29 +120,11 @@ func Main(args []string, s Streams) int {
 // message is the line of an error. The engine's errors keep docker's words at their
 // start, which scripts look for; run adds the program's name as docker's does.
 func message(err error) string {
-	text := printable(err.Error())
+	text := terminal.Printable(err.Error())
 	if strings.HasPrefix(text, "Error") || strings.HasPrefix(text, "ERROR: ") || strings.HasPrefix(text, "Cannot connect") || strings.HasPrefix(text, "hoy: ") {
 		return text
 	}
 	return "hoy: " + text
-}
-
-// printable shows the control characters of a text, but for ends of lines and tabs:
-// images and registries have words in errors, and none of them may drive the terminal.
-func printable(text string) string {
-	control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
-	if strings.IndexFunc(text, control) < 0 {
-		return text
-	}
-	var b strings.Builder
-	for _, r := range text {
-		if control(r) {
-			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }
 
 func (a *app) run(args []string) error {

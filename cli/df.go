@@ -17,7 +17,7 @@ import (
 )
 
 // usageRow is a line of system df.
-type usageRow struct{ Type, TotalCount, Active, Size, Reclaimable string }
+type usageRow struct{ Active, Reclaimable, Size, TotalCount, Type string }
 
 func newSystemDf(a *app) *cobra.Command {
 	var verbose bool
@@ -36,13 +36,15 @@ func newSystemDf(a *app) *cobra.Command {
 			return errors.Join(a.usageTables(u), a.wholeUsage(ctx, c))
 		})}
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "Show each image, container, volume and record of the build cache")
-	cmd.Flags().StringVar(&text, "format", "", "Format: table, 'table TEMPLATE', json, or a Go template")
+	cmd.Flags().StringVar(&text, "format", "", "Format: table, 'table TEMPLATE', raw, json, or a Go template")
 	return cmd
 }
 
 func (a *app) usageSums(u *system.DiskUsage, text string) error {
-	p, err := format.New(a.Out, text, "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}", format.Heads{
-		"Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE", "Reclaimable": "RECLAIMABLE",
+	p, err := a.printer(a.Out, text, format.Standard{
+		Table: "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
+		Raw:   "type: {{.Type}}\ntotal: {{.TotalCount}}\nactive: {{.Active}}\nsize: {{.Size}}\nreclaimable: {{.Reclaimable}}\n",
+		Heads: format.Heads{"Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE", "Reclaimable": "RECLAIMABLE"},
 	})
 	if err != nil {
 		return err
@@ -73,7 +75,7 @@ func usageOf(what string, total, active, size, reclaimable int64) usageRow {
 	if size > 0 && what != "Build Cache" {
 		free += fmt.Sprintf(" (%d%%)", reclaimable*100/size)
 	}
-	return usageRow{what, strconv.FormatInt(total, 10), strconv.FormatInt(active, 10), humanSize(size), free}
+	return usageRow{strconv.FormatInt(active, 10), free, humanSize(size), strconv.FormatInt(total, 10), what}
 }
 
 func humanSize(n int64) string { return units.HumanSizeWithPrecision(float64(n), 4) }
@@ -89,9 +91,9 @@ func (a *app) wholeUsage(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	fmt.Fprintf(a.Out, "\nEverything below %s, in disk blocks:\n\n", r.Root)
-	p, err := format.New(a.Out, "", "{{.Kind}}\t{{.Count}}\t{{.Size}}\t{{.Reclaimable}}\t{{.Remedy}}", format.Heads{
+	p, err := a.printer(a.Out, "", format.Standard{Table: "{{.Kind}}\t{{.Count}}\t{{.Size}}\t{{.Reclaimable}}\t{{.Remedy}}", Heads: format.Heads{
 		"Kind": "KIND", "Count": "COUNT", "Size": "SIZE", "Reclaimable": "RECLAIMABLE", "Remedy": "BY",
-	})
+	}})
 	if err != nil {
 		return err
 	}
@@ -119,12 +121,29 @@ func (a *app) wholeUsage(ctx context.Context, c *client.Client) error {
 
 // usageDetails prints all rows by a template, as one object.
 func (a *app) usageDetails(u *system.DiskUsage, text string) error {
-	p, err := format.New(a.Out, text, "", nil)
+	if text == "raw" {
+		text = rawDetails
+	}
+	p, err := a.lines(text)
 	if err != nil {
 		return err
 	}
 	return p.Row(usageDetailsOf(u, true))
 }
+
+// rawDetails are all rows, a line for each field.
+const rawDetails = `{{range .Images}}type: Image
+` + rawImageDigest + `
+{{end -}}
+{{range .Containers}}type: Container
+` + rawContainer + rawSize + `
+{{end -}}
+{{range .Volumes}}type: Volume
+` + rawVolume + `
+{{end -}}
+{{range .BuildCache}}type: Build Cache
+` + rawCache + `
+{{end -}}`
 
 // usageDetails are the rows of what takes space, as docker's templates name them.
 type usageDetails struct {
@@ -187,7 +206,7 @@ func table[T any](a *app, title, columns string, h format.Heads, rows []T) error
 	if title != "" {
 		fmt.Fprintf(a.Out, "%s\n\n", title)
 	}
-	p, err := format.New(a.Out, "", columns, h)
+	p, err := a.printer(a.Out, "", format.Standard{Table: columns, Heads: h})
 	if err != nil {
 		return err
 	}

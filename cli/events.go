@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hoy/cli/format"
+	"hoy/cli/terminal"
 	"hoy/client"
 )
 
@@ -32,7 +33,7 @@ func newEvents(a *app) *cobra.Command {
 			}
 			var p *format.Printer
 			if text != "" {
-				if p, err = format.New(a.Out, text, "", nil); err != nil {
+				if p, err = a.lines(text); err != nil {
 					return &exit{64, err}
 				}
 			}
@@ -111,7 +112,7 @@ func printEvent(w io.Writer, m events.Message, p *format.Printer) error {
 		slices.Sort(attrs)
 		fmt.Fprintf(&b, " (%s)", strings.Join(attrs, ", "))
 	}
-	_, err := fmt.Fprintln(w, b.String())
+	_, err := fmt.Fprintln(terminal.Plain(w), b.String())
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoy/cli/terminal"
 	"hoy/client"
 )
 
@@ -19,8 +20,9 @@ func newDiff(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			out := terminal.Plain(a.Out)
 			for _, ch := range changes {
-				if _, err := fmt.Fprintln(a.Out, ch.Kind, ch.Path); err != nil {
+				if _, err := fmt.Fprintln(out, ch.Kind, ch.Path); err != nil {
 					return err
 				}
 			}

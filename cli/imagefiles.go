@@ -69,9 +69,9 @@ func (a *app) history(steps []image.HistoryResponseItem, o historyFlags) error {
 	if o.quiet && (text == "" || text == "table") {
 		text = "{{.ID}}"
 	}
-	p, err := format.New(a.Out, text, "{{.ID}}\t{{."+created+"}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}", format.Heads{
+	p, err := a.printer(a.Out, text, format.Standard{Table: "{{.ID}}\t{{." + created + "}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}", Heads: format.Heads{
 		"ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY", "Size": "SIZE", "Comment": "COMMENT",
-	})
+	}})
 	if err != nil {
 		return err
 	}

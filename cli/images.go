@@ -35,6 +35,13 @@ var imageHeads = [...][2]string{
 	{"CreatedAt", "CREATED AT"}, {"Size", "SIZE"}, {"Containers", "CONTAINERS"}, {"VirtualSize", "SIZE"}, {"SharedSize", "SHARED SIZE"}, {"UniqueSize", "UNIQUE SIZE"},
 }
 
+// rawImage is an image as "raw" shows it, rawImageDigest with its digest.
+const (
+	rawImage       = "repository: {{.Repository}}\ntag: {{.Tag}}\n" + rawImageEnd
+	rawImageDigest = "repository: {{.Repository}}\ntag: {{.Tag}}\ndigest: {{.Digest}}\n" + rawImageEnd
+	rawImageEnd    = "image_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
+)
+
 type imagesFlags struct {
 	all, digests, noTrunc, quiet, tree bool
 	format                             string
@@ -61,7 +68,7 @@ func newImages(a *app) *cobra.Command {
 	f.BoolVarP(&o.all, "all", "a", false, "Show images without a name, too")
 	f.BoolVar(&o.digests, "digests", false, "Show digests")
 	f.VarP(&o.filters, "filter", "f", "Show those only that a condition holds for, like dangling=true")
-	f.StringVar(&o.format, "format", "", "Format: table, 'table TEMPLATE', json, or a Go template")
+	f.StringVar(&o.format, "format", "", "Format: table, 'table TEMPLATE', raw, json, or a Go template")
 	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "Show ids only")
 	f.BoolVar(&o.tree, "tree", false, "Show the platforms of each image")
@@ -73,18 +80,8 @@ func (a *app) images(ctx context.Context, c *client.Client, o *imagesFlags) erro
 	if err != nil {
 		return err
 	}
-	table := "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
-	if o.digests {
-		table = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
-	}
-	userFormat := o.format
-	switch {
-	case o.quiet && (userFormat == "" || userFormat == "table"):
-		userFormat = "{{.ID}}"
-	case userFormat == "":
-		userFormat = a.config().ImagesFormat
-	}
-	p, err := format.New(a.Out, userFormat, table, heads(imageHeads[:]))
+	text, std := o.formats(a)
+	p, err := a.printer(a.Out, text, std)
 	if err != nil {
 		return err
 	}
@@ -97,6 +94,27 @@ func (a *app) images(ctx context.Context, c *client.Client, o *imagesFlags) erro
 		}
 	}
 	return p.Flush()
+}
+
+// formats are the user's format and those with names.
+func (o *imagesFlags) formats(a *app) (string, format.Standard) {
+	std := format.Standard{Table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}", Raw: rawImage, Heads: heads(imageHeads[:])}
+	if o.digests {
+		std.Table, std.Raw = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}", rawImageDigest
+	}
+	text := o.format
+	switch {
+	case o.quiet && (text == "" || text == "table"):
+		text = "{{.ID}}"
+	case o.quiet:
+		std.Raw = "image_id: {{.ID}}"
+	case text == "":
+		text = a.config().ImagesFormat
+	}
+	if o.digests && strings.HasPrefix(text, "table") && text != "table" && !strings.Contains(text, "{{.Digest}}") {
+		text += "\t{{.Digest}}"
+	}
+	return text, std
 }
 
 // unnamedRow is the row of an image without a name.

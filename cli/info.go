@@ -13,7 +13,6 @@ import (
 	"github.com/moby/moby/api/types/system"
 	"github.com/spf13/cobra"
 
-	"hoy/cli/format"
 	"hoy/client"
 )
 
@@ -50,7 +49,7 @@ func newInfo(a *app) *cobra.Command {
 			if failed != nil {
 				return failed
 			}
-			p, err := format.New(a.Out, text, "", nil)
+			p, err := a.lines(text)
 			if err != nil {
 				return &exit{64, err}
 			}

@@ -47,7 +47,7 @@ func inspectNetwork(verbose bool) inspector {
 func (a *app) inspect(ctx context.Context, c *client.Client, text string, names []string, get inspector) error {
 	if text != "" {
 		// A bad template is told before anything is asked.
-		if _, err := format.Parse(text); err != nil {
+		if _, err := format.Parse(text, false); err != nil {
 			return &exit{64, err}
 		}
 	}
@@ -62,7 +62,7 @@ func (a *app) inspect(ctx context.Context, c *client.Client, text string, names 
 		found = append(found, format.Object{Typed: o, Raw: raw})
 	}
 	if text == "" || len(found) > 0 {
-		if err := format.Inspect(a.Out, text, found); err != nil {
+		if err := format.Inspect(a.Out, text, found, isTerminal(a.Out)); err != nil {
 			return err
 		}
 	}

@@ -32,7 +32,11 @@ func newNetworkLs(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := l.printer(a, "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}", "{{.ID}}", a.config().NetworksFormat, format.Heads{"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT"})
+			p, err := l.printer(a, format.Standard{
+				Table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
+				Raw:   "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n",
+				Heads: format.Heads{"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6", "Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT"},
+			}, "{{.ID}}", "network_id: {{.ID}}", a.config().NetworksFormat)
 			if err != nil {
 				return err
 			}

@@ -57,7 +57,7 @@ func (p *shownPlatform) String() string {
 var psHeads = [...][2]string{
 	{"ID", "CONTAINER ID"}, {"Image", "IMAGE"}, {"Command", "COMMAND"}, {"CreatedAt", "CREATED AT"}, {"RunningFor", "CREATED"},
 	{"Status", "STATUS"}, {"State", "STATE"}, {"Ports", "PORTS"}, {"Names", "NAMES"}, {"Size", "SIZE"}, {"Labels", "LABELS"},
-	{"Mounts", "MOUNTS"}, {"LocalVolumes", "LOCAL VOLUMES"}, {"Networks", "NETWORKS"}, {"Platform", "PLATFORM"}, {"HealthStatus", "HEALTH"},
+	{"Mounts", "MOUNTS"}, {"LocalVolumes", "LOCAL VOLUMES"}, {"Networks", "NETWORKS"}, {"Platform", "PLATFORM"}, {"HealthStatus", "HEALTH STATUS"},
 }
 
 // heads makes column heads of pairs.
@@ -68,6 +68,21 @@ func heads(pairs [][2]string) format.Heads {
 	}
 	return h
 }
+
+// rawContainer and rawSize are a container as "raw" shows it.
+const (
+	rawContainer = `container_id: {{.ID}}
+image: {{.Image}}
+command: {{.Command}}
+created_at: {{.CreatedAt}}
+state: {{- pad .State 1 0}}
+status: {{- pad .Status 1 0}}
+names: {{.Names}}
+labels: {{- pad .Labels 1 0}}
+ports: {{- pad .Ports 1 0}}
+`
+	rawSize = "size: {{.Size}}\n"
+)
 
 type psFlags struct {
 	all, latest, noTrunc, quiet, size bool
@@ -87,7 +102,7 @@ func newPs(a *app) *cobra.Command {
 	f := c.Flags()
 	f.BoolVarP(&o.all, "all", "a", false, "Show all containers, not only running ones")
 	f.VarP(&o.filters, "filter", "f", "Show those only that a condition holds for, like status=exited")
-	f.StringVar(&o.format, "format", "", "Format: table, 'table TEMPLATE', json, or a Go template")
+	f.StringVar(&o.format, "format", "", "Format: table, 'table TEMPLATE', raw, json, or a Go template")
 	f.IntVarP(&o.last, "last", "n", -1, "Show so many of the last created, running or not")
 	f.BoolVarP(&o.latest, "latest", "l", false, "Show the last created, running or not")
 	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids and commands")
@@ -102,6 +117,8 @@ func (a *app) ps(ctx context.Context, c *client.Client, o *psFlags) error {
 	}
 	if !o.quiet {
 		o.format = cmp.Or(o.format, a.config().PsFormat)
+	} else if o.format != "" {
+		fmt.Fprintln(a.Err, "WARNING: Ignoring custom format, because both --format and --quiet are set.")
 	}
 	wantSize := o.size || strings.Contains(o.format, ".Size")
 	list, err := c.ContainerList(ctx, client.ListOptions{All: o.all, Size: wantSize, Limit: max(o.last, 0), Filters: o.filters.f, Fields: o.fields()})
@@ -109,21 +126,27 @@ func (a *app) ps(ctx context.Context, c *client.Client, o *psFlags) error {
 		return err
 	}
 	out := bufio.NewWriter(a.Out)
-	if o.idsOnly() { // as scripts want them: a template, the clock's zone and the rest of a row would take as long as the request
+	if o.quiet { // as scripts want them: a template, the clock's zone and the rest of a row would take as long as the request
 		for i := range list {
 			id := list[i].ID
 			if !o.noTrunc {
 				id = shortID(id)
 			}
+			if o.format == "raw" {
+				out.WriteString("container_id: ")
+			}
 			out.WriteString(id + "\n")
 		}
 		return out.Flush()
 	}
-	table := "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
-	if o.size {
-		table += "\t{{.Size}}"
+	std := format.Standard{
+		Table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}", Raw: rawContainer, Heads: heads(psHeads[:]),
 	}
-	p, err := format.New(out, o.format, table, heads(psHeads[:]))
+	if o.size {
+		std.Table += "\t{{.Size}}"
+		std.Raw += rawSize
+	}
+	p, err := a.printer(out, o.format, std)
 	if err != nil {
 		return err
 	}
@@ -136,15 +159,13 @@ func (a *app) ps(ctx context.Context, c *client.Client, o *psFlags) error {
 	return errors.Join(p.Flush(), out.Flush())
 }
 
-func (o *psFlags) idsOnly() bool { return o.quiet && (o.format == "" || o.format == "table") }
-
 // fields are those of the answer that the output is made of; nil: any.
 func (o *psFlags) fields() []string {
 	switch {
-	case o.format != "" && o.format != "table":
-		return nil
 	case o.quiet:
 		return []string{"Id"}
+	case o.format != "" && o.format != "table":
+		return nil
 	}
 	return []string{"Id", "Names", "Image", "Command", "Ports", "Status"}
 }

@@ -65,8 +65,8 @@ func newSearch(a *app) *cobra.Command {
 }
 
 func (a *app) found(list []registry.SearchResult, o *searchFlags) error {
-	p, err := format.New(a.Out, o.format, "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}",
-		format.Heads{"Name": "NAME", "Description": "DESCRIPTION", "StarCount": "STARS", "IsOfficial": "OFFICIAL"})
+	p, err := a.printer(a.Out, o.format, format.Standard{Table: "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}",
+		Heads: format.Heads{"Name": "NAME", "Description": "DESCRIPTION", "StarCount": "STARS", "IsOfficial": "OFFICIAL"}})
 	if err != nil {
 		return err
 	}

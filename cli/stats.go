@@ -17,12 +17,13 @@ import (
 	"hoy/client"
 )
 
-// statsTable is docker's table of statistics.
-const statsTable = "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}"
-
-func statsHeads() format.Heads {
-	return format.Heads{"BlockIO": "BLOCK I/O", "CPUPerc": "CPU %", "Container": "CONTAINER", "ID": "CONTAINER ID", "MemPerc": "MEM %",
-		"MemUsage": "MEM USAGE / LIMIT", "Name": "NAME", "NetIO": "NET I/O", "PIDs": "PIDS"}
+// statsFormats has docker's table of statistics.
+func statsFormats() format.Standard {
+	return format.Standard{
+		Table: "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}",
+		Heads: format.Heads{"BlockIO": "BLOCK I/O", "CPUPerc": "CPU %", "Container": "CONTAINER", "ID": "CONTAINER ID", "MemPerc": "MEM %",
+			"MemUsage": "MEM USAGE / LIMIT", "Name": "NAME", "NetIO": "NET I/O", "PIDs": "PIDS"},
+	}
 }
 
 type statsFlags struct {
@@ -48,7 +49,7 @@ func newStats(a *app) *cobra.Command {
 
 func (a *app) stats(ctx context.Context, c *client.Client, o *statsFlags, names []string) error {
 	o.format = cmp.Or(o.format, a.config().StatsFormat)
-	if _, err := format.New(io.Discard, o.format, statsTable, statsHeads()); err != nil {
+	if _, err := a.printer(io.Discard, o.format, statsFormats()); err != nil {
 		return err
 	}
 	b := &statsBoard{c: c, stream: !o.noStream, full: o.noTrunc}
@@ -65,7 +66,7 @@ func (a *app) stats(ctx context.Context, c *client.Client, o *statsFlags, names 
 	}
 	b.first.Wait()
 	if o.noStream {
-		return errors.Join(b.failure(), b.print(a.Out, o.format))
+		return errors.Join(b.failure(), a.printStats(a.Out, b, o.format))
 	}
 	return a.refresh(ctx, b, o.format)
 }
@@ -79,7 +80,7 @@ func (a *app) refresh(ctx context.Context, b *statsBoard, text string) error {
 			return err
 		}
 		var page bytes.Buffer
-		if err := b.print(&page, text); err != nil {
+		if err := a.printStats(&page, b, text); err != nil {
 			return err
 		}
 		shown := page.String()
@@ -97,9 +98,9 @@ func (a *app) refresh(ctx context.Context, b *statsBoard, text string) error {
 	}
 }
 
-// print prints the rows as they are now.
-func (b *statsBoard) print(w io.Writer, text string) error {
-	p, err := format.New(w, text, statsTable, statsHeads())
+// printStats prints the rows as they are now.
+func (a *app) printStats(w io.Writer, b *statsBoard, text string) error {
+	p, err := a.printer(w, text, statsFormats())
 	if err != nil {
 		return err
 	}

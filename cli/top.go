@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hoy/cli/terminal"
 	"hoy/client"
 )
 
@@ -18,7 +19,7 @@ func newTop(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(a.Out, 20, 1, 3, ' ', 0)
+			w := tabwriter.NewWriter(terminal.Plain(a.Out), 20, 1, 3, ' ', 0)
 			fmt.Fprintln(w, strings.Join(r.Titles, "\t"))
 			for _, p := range r.Processes {
 				fmt.Fprintln(w, strings.Join(p, "\t"))

@@ -31,9 +31,9 @@ func (a *app) tree(ctx context.Context, c *client.Client, o *imagesFlags) error 
 	if err != nil {
 		return err
 	}
-	p, err := format.New(a.Out, "", "{{.Image}}\t{{.ID}}\t{{.DiskUsage}}\t{{.ContentSize}}\t{{.Extra}}", format.Heads{
+	p, err := a.printer(a.Out, "", format.Standard{Table: "{{.Image}}\t{{.ID}}\t{{.DiskUsage}}\t{{.ContentSize}}\t{{.Extra}}", Heads: format.Heads{
 		"Image": "IMAGE", "ID": "ID", "DiskUsage": "DISK USAGE", "ContentSize": "CONTENT SIZE", "Extra": "EXTRA",
-	})
+	}})
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/moby/moby/api/types/system"
 	"github.com/spf13/cobra"
 
-	"hoy/cli/format"
 	"hoy/client"
 	"hoy/lib/version"
 )
@@ -56,7 +55,7 @@ func newVersion(a *app) *cobra.Command {
 				printVersions(a.Out, v)
 				return failed
 			}
-			p, err := format.New(a.Out, text, "", nil)
+			p, err := a.lines(text)
 			if err != nil {
 				return &exit{64, err}
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -25,20 +26,33 @@ type listFlags struct {
 func (l *listFlags) register(c *cobra.Command) {
 	f := c.Flags()
 	f.VarP(&l.filters, "filter", "f", "Show those only that a condition holds for, like driver=bridge")
-	f.StringVar(&l.format, "format", "", "Format: table, 'table TEMPLATE', json, or a Go template")
+	f.StringVar(&l.format, "format", "", "Format: table, 'table TEMPLATE', raw, json, or a Go template")
 }
 
-// printer is the printer of a listing whose --quiet shows one field. usual is config.json's
-// format.
-func (l *listFlags) printer(a *app, table, quiet, usual string, h format.Heads) (*format.Printer, error) {
+// printer is the printer of a listing whose --quiet shows one field, named or not. usual
+// is config.json's format.
+func (l *listFlags) printer(a *app, std format.Standard, quiet, rawQuiet, usual string) (*format.Printer, error) {
 	text := l.format
 	switch {
 	case l.quiet && (text == "" || text == "table"):
 		text = quiet
+	case l.quiet:
+		std.Raw = rawQuiet
 	case text == "":
 		text = usual
 	}
-	return format.New(a.Out, text, table, h)
+	return a.printer(a.Out, text, std)
+}
+
+// printer is a printer of what the user's format says, which keeps control characters
+// from a terminal: containers and images have words in what is listed.
+func (a *app) printer(out io.Writer, text string, std format.Standard) (*format.Printer, error) {
+	return format.New(out, text, std, isTerminal(a.Out))
+}
+
+// lines is the same for what has no table.
+func (a *app) lines(text string) (*format.Printer, error) {
+	return format.Lines(a.Out, text, isTerminal(a.Out))
 }
 
 type volumeRow struct {
@@ -49,6 +63,8 @@ type volumeRow struct {
 
 // Label returns one label.
 func (r volumeRow) Label(name string) string { return r.labels[name] }
+
+const rawVolume = "name: {{.Name}}\ndriver: {{.Driver}}\n"
 
 var volumeHeads = format.Heads{"Name": "VOLUME NAME", "Driver": "DRIVER", "Scope": "SCOPE", "Labels": "LABELS", "Mountpoint": "MOUNTPOINT", "Links": "LINKS", "Size": "SIZE", "Status": "STATUS", "Group": "GROUP", "Availability": "AVAILABILITY"}
 
@@ -71,7 +87,7 @@ func newVolumeLs(a *app) *cobra.Command {
 			for _, w := range r.Warnings {
 				fmt.Fprintln(a.Err, "WARNING:", w)
 			}
-			p, err := l.printer(a, "{{.Driver}}\t{{.Name}}", "{{.Name}}", a.config().VolumesFormat, volumeHeads)
+			p, err := l.printer(a, format.Standard{Table: "{{.Driver}}\t{{.Name}}", Raw: rawVolume, Heads: volumeHeads}, "{{.Name}}", "name: {{.Name}}", a.config().VolumesFormat)
 			if err != nil {
 				return err
 			}

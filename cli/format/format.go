@@ -22,9 +22,10 @@ func (Heads) Label(name string) string {
 	return strings.NewReplacer("-", " ", "_", " ").Replace(name)
 }
 
-// Parse compiles a template with docker's functions.
-func Parse(text string) (*template.Template, error) {
-	t, err := template.New("").Funcs(functions()).Parse(text)
+// Parse compiles a template with docker's functions. What is printed on a terminal has no
+// control characters but those of the template itself.
+func Parse(text string, terminal bool) (*template.Template, error) {
+	t, err := template.New("").Funcs(functions(terminal)).Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("template parsing error: %w", err)
 	}
@@ -34,7 +35,11 @@ func Parse(text string) (*template.Template, error) {
 	return t, nil
 }
 
-func functions() template.FuncMap {
+func functions(terminal bool) template.FuncMap {
+	shown := plain
+	if terminal {
+		shown = func(v any) any { return printable(plain(v)) }
+	}
 	return template.FuncMap{
 		"json": func(v any) string {
 			var b bytes.Buffer
@@ -53,6 +58,7 @@ func functions() template.FuncMap {
 		"pad":      pad,
 		"truncate": truncate,
 		"plain":    plain,
+		"shown":    shown,
 	}
 }
 
@@ -93,66 +99,79 @@ func truncate(s string, n int) string {
 	return s[:n]
 }
 
+// Standard are the formats of a list that have names.
+type Standard struct {
+	Table string // the columns of "table"
+	Raw   string // "raw", a line for each field; "": it is a text as any other
+	Heads Heads
+}
+
 // Printer prints rows by one format.
 type Printer struct {
-	out  io.Writer
-	tmpl *template.Template
-	tabs *tabwriter.Writer // nil unless it is a table
+	out   io.Writer
+	tmpl  *template.Template
+	heads Heads
+	rows  *bytes.Buffer // of a table: its heads come first, and its columns are as wide as all rows want; nil: no table
 }
 
 // New returns a printer for a user's format: "" or "table" is the standard table,
-// "table …" another one, "json" one JSON object a line, anything else a template.
-// A table starts with the heads.
-func New(out io.Writer, userFormat, table string, heads Heads) (*Printer, error) {
-	text, isTable := userFormat, false
+// "table …" another one, "raw" the standard lines, "json" one JSON object a line, anything
+// else a template. terminal: it prints on one.
+func New(out io.Writer, userFormat string, std Standard, terminal bool) (*Printer, error) {
+	text := userFormat
+	columns, isTable := strings.CutPrefix(userFormat, "table")
 	switch {
 	case userFormat == "" || userFormat == "table":
-		text, isTable = table, true
-	case userFormat == "json":
-		text = "{{json .}}"
-	case strings.HasPrefix(userFormat, "table "):
-		text, isTable = strings.TrimSpace(strings.TrimPrefix(userFormat, "table ")), true
+		text, isTable = std.Table, true
+	case userFormat == "raw" && std.Raw != "":
+		text = std.Raw
+	case isTable:
+		text = strings.Trim(columns, " ")
 	}
-	text = unescape(text)
-	t, err := Parse(text)
-	if err != nil {
-		return nil, err
+	p, err := Lines(out, text, terminal)
+	if err == nil && isTable {
+		p.heads, p.rows = std.Heads, new(bytes.Buffer)
 	}
-	p := &Printer{out: out, tmpl: t}
-	if !isTable {
-		return p, nil
-	}
-	p.tabs = tabwriter.NewWriter(out, 10, 1, 3, ' ', 0)
-	if err := t.Execute(p.tabs, heads); err != nil {
-		return nil, fmt.Errorf("template parsing error: %w", err)
-	}
-	_, err = io.WriteString(p.tabs, "\n")
 	return p, err
+}
+
+// Lines returns a printer for what has no table: "json" is one JSON object a line,
+// anything else a template.
+func Lines(out io.Writer, text string, terminal bool) (*Printer, error) {
+	if text == "json" {
+		text = "{{json .}}"
+	}
+	t, err := Parse(unescape(text), terminal)
+	return &Printer{out: out, tmpl: t}, err
 }
 
 // unescape lets a shell's single-quoted format hold tabs and ends of line.
 func unescape(s string) string { return strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(s) }
 
-// Row prints one object. Of a row given as a pointer to a struct, {{json .}} shows
-// the exported fields.
+// Row prints one object, or puts it into the table. Of a row given as a pointer to a
+// struct, {{json .}} shows the exported fields.
 func (p *Printer) Row(v any) error {
-	w := p.out
-	if p.tabs != nil {
-		w = p.tabs
-	}
 	var b bytes.Buffer
 	if err := p.tmpl.Execute(&b, v); err != nil {
 		return fmt.Errorf("template parsing error: %w", err)
 	}
 	b.WriteByte('\n')
-	_, err := w.Write(b.Bytes())
+	if p.rows != nil {
+		p.rows.Write(b.Bytes())
+		return nil
+	}
+	_, err := p.out.Write(b.Bytes())
 	return err
 }
 
-// Flush ends a table.
+// Flush prints a table.
 func (p *Printer) Flush() error {
-	if p.tabs == nil {
+	if p.rows == nil {
 		return nil
 	}
-	return p.tabs.Flush()
+	w := tabwriter.NewWriter(p.out, 10, 1, 3, ' ', 0)
+	p.tmpl.Execute(w, p.heads) // a template may ask of a row what a head is not
+	io.WriteString(w, "\n")
+	w.Write(p.rows.Bytes())
+	return w.Flush()
 }

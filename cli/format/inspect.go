@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"hoy/cli/terminal"
 )
 
 // Object is one object to inspect: typed, and as the engine wrote it.
@@ -16,15 +18,12 @@ type Object struct {
 
 // Inspect prints objects: a JSON array, or one line by the template for each. A
 // template that the typed object does not have the fields for sees the engine's own
-// words, as docker does.
-func Inspect(out io.Writer, text string, objects []Object) error {
-	if text == "" {
-		return inspectArray(out, objects)
+// words, as docker does. onTerminal: it prints on one.
+func Inspect(out io.Writer, text string, objects []Object, onTerminal bool) error {
+	if text == "" || text == "json" {
+		return inspectArray(out, objects, text == "", onTerminal)
 	}
-	if text == "json" {
-		text = "{{json .}}"
-	}
-	t, err := Parse(unescape(text))
+	t, err := Parse(unescape(text), onTerminal)
 	if err != nil {
 		return err
 	}
@@ -51,7 +50,8 @@ func Inspect(out io.Writer, text string, objects []Object) error {
 	return err
 }
 
-func inspectArray(out io.Writer, objects []Object) error {
+// inspectArray prints all objects as one array, indented or on one line.
+func inspectArray(out io.Writer, objects []Object, indented, onTerminal bool) error {
 	if len(objects) == 0 {
 		_, err := io.WriteString(out, "[]\n")
 		return err
@@ -66,12 +66,23 @@ func inspectArray(out io.Writer, objects []Object) error {
 	}
 	raw.WriteByte(']')
 	var b bytes.Buffer
-	if err := json.Indent(&b, raw.Bytes(), "", "    "); err != nil {
+	var err error
+	if indented {
+		err = json.Indent(&b, raw.Bytes(), "", "    ")
+	} else {
+		err = json.Compact(&b, raw.Bytes())
+	}
+	if err != nil {
 		return fmt.Errorf("unable to read inspect data: %w", err)
 	}
 	b.WriteByte('\n')
-	// The engine's JSON escapes & < >, which people read more easily as they are.
-	s := strings.NewReplacer(`\u0026`, "&", `\u003c`, "<", `\u003e`, ">").Replace(b.String())
-	_, err := io.WriteString(out, s)
+	s := b.String()
+	if indented { // the engine's JSON escapes & < >, which people read more easily as they are
+		s = strings.NewReplacer(`\u0026`, "&", `\u003c`, "<", `\u003e`, ">").Replace(s)
+	}
+	if onTerminal {
+		s = terminal.Printable(s)
+	}
+	_, err = io.WriteString(out, s)
 	return err
 }

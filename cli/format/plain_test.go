@@ -22,7 +22,7 @@ func TestAddressesThatThereAreNot(t *testing.T) {
 		`{{define "x"}}{{.Gateway}}.{{end}}{{range .Ends}}{{template "x" .}}{{end}}`: ".",
 	} {
 		var b strings.Builder
-		if err := Inspect(&b, text, []Object{o}); err != nil || b.String() != want+"\n" {
+		if err := Inspect(&b, text, []Object{o}, false); err != nil || b.String() != want+"\n" {
 			t.Errorf("%s: %q, %v; want %q", text, b.String(), err, want)
 		}
 	}

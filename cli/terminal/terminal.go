@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
+	"unicode"
 
 	"github.com/moby/term"
 )
@@ -99,4 +102,41 @@ func Detachable(in io.Reader, keys string) (io.Reader, error) {
 func Detached(err error) bool {
 	_, ok := err.(term.EscapeError)
 	return ok
+}
+
+// Printable shows the control characters of a text, but for ends of lines and tabs:
+// images, registries and containers have words in what is printed, and none of them may
+// drive the terminal.
+func Printable(text string) string {
+	control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+	if strings.IndexFunc(text, control) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if control(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// Plain returns a writer that writes to out what is printable of each text, if out is a
+// terminal; elsewhere it is out.
+func Plain(out io.Writer) io.Writer {
+	if _, ok := Of(out); !ok {
+		return out
+	}
+	return printing{out}
+}
+
+type printing struct{ out io.Writer }
+
+func (p printing) Write(b []byte) (int, error) {
+	if _, err := io.WriteString(p.out, Printable(string(b))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }

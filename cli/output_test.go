@@ -156,6 +156,17 @@ func TestHelp(t *testing.T) {
 }
 
 // TestEveryCommandHasHelp builds the whole tree.
+func TestHelpWithoutCommand(t *testing.T) {
+	f := newFake(t)
+	for _, line := range []string{"", "container", "image", "volume"} {
+		words := strings.Fields(line)
+		_, help, _ := f.hoy("", append([]string{"help"}, words...)...)
+		if code, out, errs := f.hoy("", words...); code != 0 || out != "" || errs != help {
+			t.Errorf("hoy %s: code %d, stdout %q, stderr %q; want the help there", line, code, out, errs)
+		}
+	}
+}
+
 func TestEveryCommandHasHelp(t *testing.T) {
 	for _, e := range entries() {
 		words := []string{e.name, "--help"}

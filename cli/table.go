@@ -135,7 +135,7 @@ func (a *app) root(args []string) *cobra.Command {
 		Args:                  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return cmd.Help()
+				return a.orientation(cmd)
 			}
 			return a.unknown(cmd, "", args[0])
 		},
@@ -250,12 +250,19 @@ func (a *app) groupCommand(name string) *cobra.Command {
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return cmd.Help()
+			return a.orientation(cmd)
 		}
 		return a.unknown(cmd, name, args[0])
 	}
 	c.Flags().Bool("help", false, "Print usage")
 	return c
+}
+
+// orientation is the help for who has left the command out. It is no output that a program
+// would take for an answer, as with docker.
+func (a *app) orientation(cmd *cobra.Command) error {
+	cmd.SetOut(a.Err)
+	return cmd.Help()
 }
 
 // helpCommand is help, which fails for what is no command.

@@ -29,6 +29,7 @@ func (c *Containers) Create(ctx context.Context, r CreateRequest) (apicontainer.
 	if r.HostConfig == nil {
 		r.HostConfig = &apicontainer.HostConfig{}
 	}
+	fillPlaces(r.HostConfig.PortBindings)
 	host := c.host()
 	host.Subnets = c.subnets
 	warnings, err := spec.Validate(r.Config, r.HostConfig, r.NetworkingConfig, host)

@@ -43,6 +43,28 @@ func (r *record) portRequests() []network.PortRequest {
 	return l
 }
 
+// Unplaced lists the ports that are published without a place. dockerd gives them one of
+// its choice, as fillPlaces does, until it has removed that.
+func Unplaced(ports apinetwork.PortMap) (l []string) {
+	for port, bindings := range ports {
+		if len(bindings) == 0 {
+			l = append(l, port.String())
+		}
+	}
+	slices.Sort(l)
+	return l
+}
+
+// fillPlaces gives the ports that are published without a place one of the engine's choice: those
+// of clients that leave it out, and of records that were written before it was filled in.
+func fillPlaces(ports apinetwork.PortMap) {
+	for port, bindings := range ports {
+		if len(bindings) == 0 {
+			ports[port] = []apinetwork.PortBinding{{}}
+		}
+	}
+}
+
 func portRequest(port apinetwork.Port, b apinetwork.PortBinding) network.PortRequest {
 	q := network.PortRequest{Proto: string(port.Proto()), Container: port.Num(), HostIP: b.HostIP}
 	if r, err := apinetwork.ParsePortRange(b.HostPort); b.HostPort != "" && err == nil { // validated at the creation

@@ -158,6 +158,7 @@ func loadRecord(path string) (*record, error) {
 	if r.Config == nil || r.Host == nil || r.ID == "" {
 		return nil, fmt.Errorf("cannot read container %s: incomplete", path)
 	}
+	fillPlaces(r.Host.PortBindings)
 	return &r, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apicontainer "github.com/moby/moby/api/types/container"
+	apinetwork "github.com/moby/moby/api/types/network"
 )
 
 func saved(t *testing.T, autoRemove bool) (*Containers, *record) {
@@ -102,4 +103,23 @@ func FuzzLoadRecord(f *testing.F) {
 			t.Errorf("%v, %v", r, err)
 		}
 	})
+}
+
+// TestUnplacedPortsOfRecord: a port that an older engine's record publishes without a place
+// gets one of the engine's choice.
+func TestUnplacedPortsOfRecord(t *testing.T) {
+	c, rec := saved(t, false)
+	bare, placed := apinetwork.MustParsePort("80/tcp"), apinetwork.MustParsePort("81/tcp")
+	rec.Host.PortBindings = apinetwork.PortMap{bare: {}, placed: {{HostPort: "8081"}}}
+	if err := c.save(newContainer(rec)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := loadRecord(c.recordPath("abc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := apinetwork.PortMap{bare: {{}}, placed: {{HostPort: "8081"}}}
+	if !reflect.DeepEqual(got.Host.PortBindings, want) {
+		t.Errorf("got %v, want %v", got.Host.PortBindings, want)
+	}
 }

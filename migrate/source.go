@@ -13,7 +13,6 @@ import (
 
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
-	"github.com/moby/moby/api/types/network"
 	"go.etcd.io/bbolt"
 
 	"hoy/lib/fault"
@@ -223,9 +222,4 @@ func forget(c *apicontainer.Config, h *apicontainer.HostConfig, id string) {
 		h.Runtime = ""
 	}
 	h.ContainerIDFile = ""
-	for port, at := range h.PortBindings {
-		if len(at) == 0 { // dockerd takes it for a place of its choice, too
-			h.PortBindings[port] = []network.PortBinding{{}}
-		}
-	}
 }

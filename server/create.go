@@ -144,24 +144,16 @@ func (b *createBody) adapt(v version) (warnings []string, err error) {
 		}
 	}
 	warnings, err = b.adaptMAC(v)
-	return append(warnings, bindEmpty(h.PortBindings, v)...), err
+	return append(warnings, warnUnplaced(h.PortBindings, v)...), err
 }
 
-// bindEmpty gives a port that comes without a place one of the engine's choice, as dockerd
-// does until it has removed that.
-func bindEmpty(ports network.PortMap, v version) (warnings []string) {
-	var empty []string
-	for port, bindings := range ports {
-		if len(bindings) == 0 {
-			ports[port] = []network.PortBinding{{}}
-			empty = append(empty, port.String())
-		}
-	}
-	if v < 52 || empty == nil {
+// warnUnplaced tells of ports without a place, as dockerd does since 1.52.
+func warnUnplaced(ports network.PortMap, v version) []string {
+	unplaced := container.Unplaced(ports)
+	if v < 52 || unplaced == nil {
 		return nil
 	}
-	slices.Sort(empty)
-	return []string{"Following container port(s) have an empty list of port-bindings: " + strings.Join(empty, ", ") + ". Such bindings will be discarded in a future version."}
+	return []string{"Following container port(s) have an empty list of port-bindings: " + strings.Join(unplaced, ", ") + ". Such bindings will be discarded in a future version."}
 }
 
 func adaptMount(m *mount.Mount, v version) error {

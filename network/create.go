@@ -55,12 +55,12 @@ func (n *Networks) bringUp(s *segment) error {
 	n.mu.Lock()
 	s.index = index
 	n.mu.Unlock()
-	err = failpoint.Hit(failpoint.NetworkUp)
+	err = failpoint.Hit(failpoint.NetworkUp, s.Link)
 	if err == nil && s.Driver == "bridge" && !s.ConfigOnly {
 		err = n.firewall.AddNetwork(s.rules())
 	}
 	if err == nil {
-		err = failpoint.Hit(failpoint.NetworkRuled)
+		err = failpoint.Hit(failpoint.NetworkRuled, s.Link)
 	}
 	if err != nil {
 		n.warn("remove a network that could not be made", n.down(s))

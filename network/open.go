@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"hoy/lib/failpoint"
 	"hoy/network/hostports"
 	"hoy/network/ipam"
 )
@@ -46,6 +47,9 @@ func Open(ctx context.Context, o Options) (*Networks, error) {
 	}
 	for _, s := range n.all() {
 		index, err := s.up()
+		if err == nil {
+			err = failpoint.Hit(failpoint.NetworkRestored, s.Link)
+		}
 		if err == nil {
 			s.index, s.unguarded, s.admit = index, o.Unguarded, o.Admit
 			continue

@@ -2,11 +2,13 @@
 // can show what is left behind when it fails, or is killed, exactly there.
 //
 // HOY_FAILPOINT=name=error makes Hit(name) return an error, name=kill makes it end
-// the process with SIGKILL; several are separated by commas. HOY_FAILPOINT_TRACE
-// names a file to which every point reached is appended, a line each.
+// the process with SIGKILL; name@object=error does so for one object only. Several are
+// separated by commas. HOY_FAILPOINT_TRACE names a file to which every point reached is
+// appended, a line each.
 package failpoint
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -32,8 +34,9 @@ func parse(s string) map[Point]string {
 	return m
 }
 
-// Hit is called at the place p. It returns nil unless the environment asks otherwise.
-func Hit(p Point) error {
+// Hit is called at the place p, which is about the objects. It returns nil unless the
+// environment asks otherwise.
+func Hit(p Point, objects ...string) error {
 	if plan == nil && trace == "" {
 		return nil
 	}
@@ -43,7 +46,11 @@ func Hit(p Point) error {
 			f.Close()
 		}
 	}
-	switch plan[p] {
+	mode := plan[p]
+	for _, o := range objects {
+		mode = cmp.Or(mode, plan[p+Point("@"+o)])
+	}
+	switch mode {
 	case "error":
 		return fmt.Errorf("failpoint %s", p)
 	case "kill":

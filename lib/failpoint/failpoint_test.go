@@ -10,7 +10,7 @@ import (
 
 func TestHit(t *testing.T) {
 	if len(os.Args) > 1 && os.Args[len(os.Args)-1] == "hit" {
-		if err := Hit(ContainerExit); err != nil {
+		if err := Hit(ContainerExit, "web"); err != nil {
 			os.Stdout.WriteString("error")
 		}
 		os.Exit(0)
@@ -19,6 +19,8 @@ func TestHit(t *testing.T) {
 		{"", ""},
 		{"engine.exit.received=error", "error"},
 		{"other=error", ""},
+		{"engine.exit.received@web=error", "error"},
+		{"engine.exit.received@db=error", ""},
 		{"other=error,engine.exit.received=kill", "killed"},
 	} {
 		c := exec.Command(os.Args[0], "-test.run=TestHit$", "hit")

@@ -52,9 +52,11 @@ const (
 	NetworkPlanned      Point = "network.create.recorded"        // network recorded, nothing in the kernel
 	NetworkUp           Point = "network.create.up"              // bridge made, no rules
 	NetworkRuled        Point = "network.create.ruled"           // rules written
+	NetworkRestored     Point = "network.open.up"                // link of a network that there was, or of the default one, made
 	NetworkDown         Point = "network.remove.down"            // bridge and rules gone, record there
 	NetworkAddressed    Point = "network.attach.addressed"       // addresses taken, no link
 	NetworkLinked       Point = "network.attach.linked"          // link made
+	NetworkSilenced     Point = "network.attach.silenced"        // link made, IPv6 is not turned off on it
 	NetworkNamed        Point = "network.attach.named"           // names told to the keeper
 	NetworkRouted       Point = "network.connect.routed"         // default route moved
 	NetworkReserved     Point = "network.publish.reserved"       // ports of the host reserved
@@ -67,7 +69,7 @@ const (
 
 // Network lists the points of networks.
 var Network = []Point{
-	NetworkPlanned, NetworkUp, NetworkRuled, NetworkDown, NetworkAddressed, NetworkLinked, NetworkNamed, NetworkRouted,
+	NetworkRestored, NetworkPlanned, NetworkUp, NetworkRuled, NetworkDown, NetworkAddressed, NetworkLinked, NetworkSilenced, NetworkNamed, NetworkRouted,
 	NetworkReserved, NetworkHeld, NetworkForwarded, NetworkUnlinked, NetworkUnpublished, NetworkDisconnected,
 }
 

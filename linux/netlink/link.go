@@ -10,6 +10,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"hoy/lib/failpoint"
 )
 
 // Kind says what a link is, as ip-link(8) does.
@@ -172,14 +174,23 @@ func (l *Link) ipv6() error {
 	}
 	conf := "/proc/sys/net/ipv6/conf/" + l.Name + "/"
 	err := os.WriteFile(conf+"disable_ipv6", []byte(off), 0)
-	if off == "1" && errors.Is(err, os.ErrNotExist) {
+	if off == "1" {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			err = failpoint.Hit(failpoint.NetworkSilenced, l.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot disable IPv6 on %s: %w", l.Name, err)
+		}
 		return nil
 	}
-	if err == nil && off == "0" {
+	if err == nil {
 		err = os.WriteFile(conf+"accept_ra", []byte("0"), 0) // its routes are given, not announced
 	}
 	if err != nil {
-		return fmt.Errorf("cannot set up IPv6 for %s: %w", l.Name, err)
+		return fmt.Errorf("cannot enable IPv6 on %s: %w", l.Name, err)
 	}
 	return nil
 }

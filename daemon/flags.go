@@ -74,6 +74,8 @@ func (f *flags) networking() {
 	f.StringArrayVar(&f.pools, "default-address-pool", nil, "`base=CIDR,size=N`: where subnets come from (repeatable)")
 	f.IntVar(&o.MTU, "mtu", 0, "`bytes` of the default network's links")
 	f.BoolVar(&o.IPMasq, "ip-masq", true, "translate addresses of what leaves the bridge")
+	f.BoolVar(&o.IPTables, "iptables", true, "make rules for IPv4; with =false nothing is translated, and published ports are forwarded by the keeper, but for SCTP")
+	f.BoolVar(&o.IP6Tables, "ip6tables", true, "the same for IPv6")
 	f.BoolVar(&o.ICC, "icc", true, "let containers on the default network reach each other")
 	f.StringVar(&f.admit, "bridge-accept-fwmark", "", "`mark[/mask]` of packets that reach every port of containers")
 	f.StringVar(&f.bindIP, "ip", "0.0.0.0", "`address` where ports of the default network are published that name none")

@@ -11,7 +11,7 @@ import (
 // openNetworks opens the firewall's table and the networks.
 func (d *Daemon) openNetworks(ctx context.Context, p *parts) error {
 	o := &d.o
-	rules, err := firewall.Open(firewall.Options{Table: o.table(), Log: d.log})
+	rules, err := firewall.Open(firewall.Options{Table: o.table(), Log: d.log, Bare4: !o.IPTables, Bare6: !o.IP6Tables})
 	if err != nil {
 		return err
 	}
@@ -19,12 +19,15 @@ func (d *Daemon) openNetworks(ctx context.Context, p *parts) error {
 	p.networks, err = network.Open(ctx, network.Options{
 		Root: filepath.Join(o.DataRoot, "network"), Firewall: d.guard, Keeper: p.keeper, EngineID: d.id, Bridge: o.Bridge, Foreign: o.foreignBridge(), BIP: o.BIP, BIP6: o.BIP6,
 		FixedCIDR: o.FixedCIDR, FixedCIDR6: o.FixedCIDR6, Gateway: o.Gateway, Gateway6: o.Gateway6, IPv6: o.IPv6,
-		NoICC: !o.ICC, NoMasq: !o.IPMasq, MTU: o.MTU, Bind: o.BindIP, Pools: o.Pools, UserMap: o.UserMap, Unguarded: o.Unguarded, Admit: o.Admit, Log: d.log,
+		NoICC: !o.ICC, NoMasq: !o.IPMasq, MTU: o.MTU, Bind: o.BindIP, Pools: o.Pools, UserMap: o.UserMap, Unguarded: o.Unguarded, Admit: o.Admit, Bare4: !o.IPTables, Bare6: !o.IP6Tables, Log: d.log,
 	})
 	if err != nil {
 		return err
 	}
 	d.closing("networks", p.networks)
+	if !o.IPTables && !o.IP6Tables {
+		return nil // the host's firewall is left alone, too
+	}
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.closers.Add(stop)
 	return d.guard.follow(following, d)

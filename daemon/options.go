@@ -48,6 +48,7 @@ type Options struct {
 	Pools                     []ipam.Pool
 	MTU                       int
 	IPMasq                    bool
+	IPTables, IP6Tables       bool // rules for IPv4, and for IPv6
 	ICC                       bool // containers on the default network reach each other
 	IPv6                      bool // the default network has it
 	BIP6                      netip.Prefix
@@ -118,7 +119,7 @@ const (
 // DefaultOptions returns the options of an engine that is told nothing.
 func DefaultOptions() Options {
 	return Options{
-		DataRoot: DefaultDataRoot, ExecRoot: DefaultExecRoot, Bridge: DefaultBridge, IPMasq: true, ICC: true,
+		DataRoot: DefaultDataRoot, ExecRoot: DefaultExecRoot, Bridge: DefaultBridge, IPMasq: true, ICC: true, IPTables: true, IP6Tables: true,
 		LogLevel: "info", LogFormat: "text", CgroupnsMode: "private", IpcMode: "private", LogDriver: "json-file",
 		SeccompProfile: "builtin", MaxLayerSize: 64 << 30, MinAPI: version.MinAPI, LiveRestore: true, ShutdownTimeout: 15, StopTimeout: 10,
 		MaxConcurrentDownloads: 3, MaxConcurrentUploads: 5, MaxDownloadAttempts: 5,

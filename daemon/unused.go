@@ -51,8 +51,6 @@ func unusedFlags() []unused {
 		{"firewall-backend", "", takesText, "nftables", false, nftables},
 		{"ip-forward", "", takesBool, "true", false, "a network with a bridge needs it"},
 		{"ip-forward-no-drop", "", takesBool, "true", false, "the policy of the machine's own forwarding is never changed"},
-		{"ip6tables", "", takesBool, "true", false, nftables},
-		{"iptables", "", takesBool, "true", false, nftables},
 		{"network-control-plane-mtu", "", takesNumber, "", false, noSwarm},
 		{"network-diagnostic-port", "", takesNumber, "0", false, noSwarm},
 		{"node-generic-resource", "", takesList, "", false, noSwarm},

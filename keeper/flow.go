@@ -43,7 +43,7 @@ func (p *heldPort) readDatagrams(f *epoll.File) bool {
 	defer datagramBuffers.Put(buf)
 	return f.Receive(buf[:], func(msg []byte, from unix.Sockaddr) {
 		a := addrOf(from)
-		if !p.mixed() && !p.hs.local.has(a.Addr()) {
+		if !p.everybodys() && !p.hs.local.has(a.Addr()) {
 			return
 		}
 		if fl := p.flow(f, a, from); fl != nil {
@@ -64,7 +64,7 @@ func (p *heldPort) flow(back *epoll.File, a netip.AddrPort, from unix.Sockaddr) 
 		return nil
 	}
 	fl := &flow{client: from, back: back}
-	if err := fl.open(p.hs.set, *p.target.Load()); err != nil {
+	if err := fl.open(p.hs.set, p.body.Load().Target); err != nil {
 		p.hs.leave()
 		return nil
 	}

@@ -21,21 +21,21 @@ const (
 
 // heldPort is a port of the host that is held. It forwards what the machine itself sends
 // there and nftables cannot divert, as to [::1]. What others send it forwards only where
-// no rule could: a port of IPv6 that leads to a container of IPv4, or the reverse. It is no
-// way around the firewall, whose rules for the host have let that in.
+// no rule could: a port of IPv6 that leads to a container of IPv4, or the reverse; and where
+// the engine makes none. It is no way around the firewall, whose rules for the host have let
+// that in.
 type heldPort struct {
-	hs     *holds
-	body   portBody
-	target atomic.Pointer[netip.AddrPort]
-	f      *epoll.File
-	flows  flows // of udp
+	hs    *holds
+	body  atomic.Pointer[portBody] // as the engine has said it last
+	f     *epoll.File
+	flows flows // of udp
 }
 
 // holdPort takes fd, a socket of the port.
 func (hs *holds) holdPort(b portBody, fd int) (p *heldPort, err error) {
 	unix.SetNonblock(fd, true)
-	p = &heldPort{hs: hs, body: b}
-	p.target.Store(&b.Target)
+	p = &heldPort{hs: hs}
+	p.body.Store(&b)
 	ready := p.accept
 	if b.Proto == "udp" {
 		ready = p.readDatagrams
@@ -54,7 +54,7 @@ func (p *heldPort) accept(f *epoll.File) bool { return f.Accept(p.take) }
 
 // take forwards a connection that is to be, and resets others.
 func (p *heldPort) take(fd int) {
-	if p.body.Proto == "tcp" && (p.mixed() || p.ours(fd)) && p.hs.enter() {
+	if p.body.Load().Proto == "tcp" && (p.everybodys() || p.ours(fd)) && p.hs.enter() {
 		f := os.NewFile(uintptr(fd), "published")
 		c, err := net.FileConn(f)
 		f.Close()
@@ -69,9 +69,12 @@ func (p *heldPort) take(fd int) {
 	unix.Close(fd)
 }
 
-// mixed tells a port whose sides are of different families: addresses cannot be
-// translated from one to the other.
-func (p *heldPort) mixed() bool { return p.body.Host.Addr().Is4() != p.target.Load().Addr().Is4() }
+// everybodys tells a port that no rule diverts: the engine makes none, or its sides are of
+// different families, whose addresses cannot be translated from one to the other.
+func (p *heldPort) everybodys() bool {
+	b := p.body.Load()
+	return b.Everybody || b.Host.Addr().Is4() != b.Target.Addr().Is4()
+}
 
 // ours tells whether the peer of a connection is the machine itself.
 func (p *heldPort) ours(fd int) bool {
@@ -98,7 +101,7 @@ func (hs *holds) leave() { hs.open.Add(-1) }
 func (p *heldPort) forward(c *net.TCPConn) {
 	defer p.hs.leave()
 	defer c.Close()
-	d, err := net.DialTimeout("tcp", p.target.Load().String(), dialPatience)
+	d, err := net.DialTimeout("tcp", p.body.Load().Target.String(), dialPatience)
 	if err != nil {
 		c.SetLinger(0) // as if nobody listened
 		return

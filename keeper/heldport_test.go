@@ -120,7 +120,8 @@ func says(t *testing.T, proto, addr, name string) {
 
 // TestHeldPorts forwards what the machine itself sends, by TCP and UDP, to loopback and
 // other addresses of it, and refuses what comes from elsewhere; but not where host and
-// container have addresses of different families, which no rule translates.
+// container have addresses of different families, which no rule translates, or where the
+// engine makes no rules.
 func TestHeldPorts(t *testing.T) {
 	b := newBed(t)
 	b0 := netlink.Bridge{Name: "held0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24")}}
@@ -137,10 +138,12 @@ func TestHeldPorts(t *testing.T) {
 	t.Cleanup(func() { netlink.DelLink("held1") })
 	tcp, udp := listenTCP(t, "[::]:0"), listenUDP(t, "[::]:0")
 	tcp4, udp4 := listenTCP(t, "10.9.0.1:0"), listenUDP(t, "10.9.0.1:0")
+	open, openUDP := listenTCP(t, "10.9.0.1:0"), listenUDP(t, "10.9.0.1:0")
 	web, dns := serve(t, "tcp", "web"), serve(t, "udp", "dns")
 	b.hold(keeper.NetworkHold{ID: "c", Generation: 1, Ports: []keeper.HeldPort{
-		{tcp.file, "tcp", netip.MustParseAddrPort(tcp.addr), web}, {udp.file, "udp", netip.MustParseAddrPort(udp.addr), dns},
-		{tcp4.file, "tcp", netip.MustParseAddrPort(tcp4.addr), web}, {udp4.file, "udp", netip.MustParseAddrPort(udp4.addr), dns}}})
+		{tcp.file, "tcp", netip.MustParseAddrPort(tcp.addr), web, false}, {udp.file, "udp", netip.MustParseAddrPort(udp.addr), dns, false},
+		{tcp4.file, "tcp", netip.MustParseAddrPort(tcp4.addr), web, false}, {udp4.file, "udp", netip.MustParseAddrPort(udp4.addr), dns, false},
+		{open.file, "tcp", netip.MustParseAddrPort(open.addr), web, true}, {openUDP.file, "udp", netip.MustParseAddrPort(openUDP.addr), dns, true}}})
 	_, tcpPort, _ := net.SplitHostPort(tcp.addr)
 	_, udpPort, _ := net.SplitHostPort(udp.addr)
 	for _, host := range []string{"::1", "127.0.0.1", "10.9.0.1"} {
@@ -152,6 +155,8 @@ func TestHeldPorts(t *testing.T) {
 	s.in(func() error {
 		says(t, "tcp", "10.9.0.1:"+tcpPort, "web")
 		says(t, "udp", "10.9.0.1:"+udpPort, "dns")
+		says(t, "tcp", open.addr, "web")
+		says(t, "udp", openUDP.addr, "dns")
 		_, tcpPort, _ := net.SplitHostPort(tcp4.addr)
 		_, udpPort, _ := net.SplitHostPort(udp4.addr)
 		c, err := net.Dial("tcp", "10.9.0.1:"+tcpPort)
@@ -178,7 +183,7 @@ func TestHeldPorts(t *testing.T) {
 	says(t, "udp", "[::1]:"+udpPort, "dns")
 	gone := listenTCP(t, "127.0.0.1:0")
 	gone.file.Close()
-	b.hold(keeper.NetworkHold{ID: "c", Generation: 1, Ports: []keeper.HeldPort{{nil, "tcp", netip.MustParseAddrPort(tcp.addr), netip.MustParseAddrPort(gone.addr)}}})
+	b.hold(keeper.NetworkHold{ID: "c", Generation: 1, Ports: []keeper.HeldPort{{nil, "tcp", netip.MustParseAddrPort(tcp.addr), netip.MustParseAddrPort(gone.addr), false}}})
 	c, err := net.Dial("tcp", "[::1]:"+tcpPort)
 	if err == nil {
 		defer c.Close()

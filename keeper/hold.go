@@ -38,12 +38,14 @@ type Resolver struct {
 // HeldPort is a port of the host that nobody else shall take while it is published. What
 // nftables does not divert to the container arrives at the socket; of that the keeper
 // forwards connections and datagrams of the machine itself to Target, everybody's if Host
-// and Target are of different families, and refuses others.
+// and Target are of different families or if that is asked for, and refuses others.
 type HeldPort struct {
 	Socket *os.File // bound; a stream socket listens; borrowed
 	Proto  string   // tcp, udp or sctp
 	Host   netip.AddrPort
 	Target netip.AddrPort // of the container
+
+	Everybody bool // no rule diverts what others send
 }
 
 // HeldNetwork tells what is held.

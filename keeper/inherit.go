@@ -56,8 +56,8 @@ func (hs *holds) bequeath(dups *[]int) (bs []bequeathHold, err error) {
 					return err
 				})
 			}
-			body := p.body
-			body.Target, body.HasSocket = *p.target.Load(), true
+			body := *p.body.Load()
+			body.HasSocket = true
 			b.Ports = append(b.Ports, body)
 		}
 		if err != nil {

@@ -124,6 +124,7 @@ type portBody struct {
 	Host      netip.AddrPort `json:"host"`
 	Target    netip.AddrPort `json:"target"`
 	HasSocket bool           `json:"socket,omitempty"`
+	Everybody bool           `json:"everybody,omitempty"`
 }
 
 // namesBody changes the names of a network; many come in parts.

@@ -121,7 +121,7 @@ func (h *NetworkHold) parts() (ps []holdPart) {
 			ps = append(ps, p)
 			p = holdPart{body: holdBody{ID: h.ID, Generation: h.Generation, Part: len(ps)}}
 		}
-		p.body.Ports = append(p.body.Ports, portBody{port.Proto, port.Host, port.Target, port.Socket != nil})
+		p.body.Ports = append(p.body.Ports, portBody{port.Proto, port.Host, port.Target, port.Socket != nil, port.Everybody})
 		if port.Socket != nil {
 			p.files = append(p.files, port.Socket)
 		}

@@ -192,7 +192,7 @@ func TestHoldReplaced(t *testing.T) {
 	r.Isolated = true
 	port := listenTCP(t, "[::1]:0")
 	host := netip.MustParseAddrPort(port.addr)
-	b.hold(keeper.NetworkHold{ID: "c", Generation: 1, Resolver: r, Ports: []keeper.HeldPort{{port.file, "tcp", host, serve(t, "tcp", "first")}}})
+	b.hold(keeper.NetworkHold{ID: "c", Generation: 1, Resolver: r, Ports: []keeper.HeldPort{{port.file, "tcp", host, serve(t, "tcp", "first"), false}}})
 	s.knows("at first", "web", "10.1.0.2")
 	if got := s.lookUp("db"); !strings.Contains(got, "server misbehaving") { // it has nobody to ask
 		t.Errorf("db: %s", got)
@@ -200,14 +200,14 @@ func TestHoldReplaced(t *testing.T) {
 	says(t, "tcp", port.addr, "first")
 	second := serve(t, "tcp", "second")
 	b.hold(keeper.NetworkHold{ID: "c", Generation: 1, Resolver: &keeper.Resolver{Networks: []string{"n2", "n1"}, Isolated: true},
-		Ports: []keeper.HeldPort{{nil, "tcp", host, second}}})
+		Ports: []keeper.HeldPort{{nil, "tcp", host, second, false}}})
 	s.knows("connected", "web", "10.2.0.2")
 	s.knows("connected", "db", "10.2.0.3")
 	says(t, "tcp", port.addr, "second")
 	for name, h := range map[string]keeper.NetworkHold{
-		"the keeper holds no socket at":          {ID: "c", Generation: 1, Ports: []keeper.HeldPort{{nil, "udp", host, second}}},
+		"the keeper holds no socket at":          {ID: "c", Generation: 1, Ports: []keeper.HeldPort{{nil, "udp", host, second, false}}},
 		"the keeper holds no resolver's sockets": {ID: "d", Generation: 1, Resolver: &keeper.Resolver{}},
-		"is to be held twice":                    {ID: "c", Generation: 1, Ports: []keeper.HeldPort{{nil, "tcp", host, second}, {nil, "tcp", host, second}}},
+		"is to be held twice":                    {ID: "c", Generation: 1, Ports: []keeper.HeldPort{{nil, "tcp", host, second, false}, {nil, "tcp", host, second, false}}},
 		"no network namespace of c":              {ID: "c", Generation: 1, Resolver: &keeper.Resolver{Servers: []netip.AddrPort{host}}},
 		"invalid process id":                     {ID: "../c"},
 	} {
@@ -293,7 +293,7 @@ type listening struct {
 func TestHoldEndsWithProcess(t *testing.T) {
 	b := newBed(t)
 	p := listenTCP(t, "127.0.0.1:0")
-	b.hold(keeper.NetworkHold{ID: "c", Generation: 1, Ports: []keeper.HeldPort{{p.file, "tcp", netip.MustParseAddrPort(p.addr), netip.MustParseAddrPort(p.addr)}}})
+	b.hold(keeper.NetworkHold{ID: "c", Generation: 1, Ports: []keeper.HeldPort{{p.file, "tcp", netip.MustParseAddrPort(p.addr), netip.MustParseAddrPort(p.addr), false}}})
 	b.spawn(keeper.SpawnRequest{ID: "c", Plan: shell(t, "exit 3")})
 	if e := b.exit(); e.Code != 3 {
 		t.Errorf("%+v", e)

@@ -48,7 +48,7 @@ func (n *Networks) madeParent(link string) bool {
 
 // bringUp makes what the network has in the kernel; a failure leaves nothing.
 func (n *Networks) bringUp(s *segment) error {
-	index, err := s.up()
+	index, err := n.up(s)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func (n *Networks) holdOf(s *Sandbox, netns *os.File) keeper.NetworkHold {
 	defer n.mu.Unlock()
 	for _, p := range onHost(s.Ports) {
 		if !n.loose[hostPort{p.Proto, p.Host}] {
-			h.Ports = append(h.Ports, keeper.HeldPort{Proto: p.Proto, Host: p.Host, Target: p.Container})
+			h.Ports = append(h.Ports, keeper.HeldPort{Proto: p.Proto, Host: p.Host, Target: p.Container, Everybody: n.bare(p.Container.Addr().Is6())})
 		}
 	}
 	return h

@@ -42,6 +42,10 @@ type Options struct {
 	Admit     firewall.AdmitMark // packets that reach every port of containers (--bridge-accept-fwmark)
 	Unguarded bool               // published ports do not ask the host's firewall (docker's behaviour)
 
+	// Families for which Firewall makes no rules (dockerd's --iptables=false and
+	// --ip6tables=false): the keeper forwards published ports for everybody.
+	Bare4, Bare6 bool
+
 	Pools   []ipam.Pool // empty: ipam.DefaultPools and ipam.Reserve; ipam.UniqueLocal where none is IPv6
 	UserMap *idmap.Map  // user namespace of every container; nil: the host's
 	Ready   int         // prepared namespaces to keep; 0: a default; negative: none

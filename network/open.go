@@ -46,7 +46,7 @@ func Open(ctx context.Context, o Options) (*Networks, error) {
 		return nil, err
 	}
 	for _, s := range n.all() {
-		index, err := s.up()
+		index, err := n.up(s)
 		if err == nil {
 			err = failpoint.Hit(failpoint.NetworkRestored, s.Link)
 		}

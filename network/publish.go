@@ -191,6 +191,9 @@ func (c *change) hostAddress(r PortRequest, s *segment, v6 bool) (at netip.Addr,
 func (c *change) port(r PortRequest, held []firewall.Port) error {
 	ways := c.translated(r)
 	if len(ways) > 0 {
+		if r.Proto == "sctp" && slices.ContainsFunc(ways, func(w way) bool { return c.n.bare(w.to.Is6()) }) {
+			return c.unpublished(fault.New(fault.Invalid, "the keeper forwards no SCTP, and the engine makes no rules (--iptables=false or --ip6tables=false)"))
+		}
 		number, err := c.number(r, ways, held)
 		if err != nil {
 			return err

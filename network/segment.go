@@ -51,7 +51,10 @@ func (s *segment) rules() firewall.Network {
 
 // up makes what the network has in the kernel, as far as it is not there, and returns the
 // index of its link.
-func (s *segment) up() (index int, err error) {
+func (n *Networks) up(s *segment) (index int, err error) {
+	if err := n.apart(s); err != nil {
+		return 0, err
+	}
 	switch {
 	case s.ConfigOnly || s.Driver == "host" || s.Driver == "null":
 		return 0, nil

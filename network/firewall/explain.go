@@ -20,6 +20,8 @@ func (f *Firewall) Explain(p Port) []Answer {
 	defer f.mu.Unlock()
 	n := f.networks[p.Link]
 	switch {
+	case f.bare(p.Container.Addr()):
+		return []Answer{{"everybody whom the host's own rules let reach its port", true, "the engine makes no rules for it"}}
 	case f.state().routed(p):
 		return []Answer{{"everybody who has a route to " + p.Container.String(), true, "network " + n.Name + " is routed"}}
 	case n.Internal:

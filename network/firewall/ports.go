@@ -32,6 +32,9 @@ func (f *Firewall) Publish(ports ...Port) error {
 		if protocols[p.Proto] == 0 {
 			return fault.New(fault.Invalid, "cannot publish a port of protocol %q: use tcp, udp or sctp", p.Proto)
 		}
+		if f.bare(p.Container.Addr()) {
+			continue
+		}
 		k := s.key(p)
 		if was, ok := s.ports[k]; ok {
 			if was == p {

@@ -18,6 +18,10 @@ import (
 type Options struct {
 	Table string // name of the engine's table, "hoy-" and the name of its default bridge
 	Log   *slog.Logger
+
+	// Families whose packets are left alone (dockerd's --iptables=false, --ip6tables=false).
+	// Of both there is no table.
+	Bare4, Bare6 bool
 }
 
 // Firewall is the one table of an engine. Sync writes all of it; the other methods
@@ -73,10 +77,14 @@ func (f *Firewall) Sync(networks []Network, ports []Port) error {
 	defer f.mu.Unlock()
 	next := state{map[string]Network{}, map[hostPort]Port{}}
 	for _, n := range networks {
-		next.networks[n.Link] = n
+		if n, ok := f.ruled(n); ok {
+			next.networks[n.Link] = n
+		}
 	}
 	for _, p := range ports {
-		next.ports[next.key(p)] = p
+		if !f.bare(p.Container.Addr()) {
+			next.ports[next.key(p)] = p
+		}
 	}
 	kept := f.flows.keep(ports)
 	if err := f.write(next); err != nil {
@@ -109,7 +117,11 @@ func (f *Firewall) write(s state) error {
 	}
 	for tries := 1; ; tries++ {
 		var b nft.Batch
-		b.Replace(plan(f.opts.Table, s, f.policy))
+		if f.opts.Bare4 && f.opts.Bare6 {
+			b.Delete(f.opts.Table) // an engine before may have had it
+		} else {
+			b.Replace(f.opts.spare(plan(f.opts.Table, s, f.policy)))
+		}
 		err := b.Commit()
 		if err == nil {
 			f.networks, f.ports = s.networks, s.ports
@@ -147,6 +159,10 @@ func (f *Firewall) change(b *nft.Batch, s state) error {
 func (f *Firewall) AddNetwork(n Network) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	n, ok := f.ruled(n)
+	if !ok {
+		return nil
+	}
 	if err := prepare(n); err != nil {
 		return err
 	}

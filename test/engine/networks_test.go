@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -282,4 +283,68 @@ func TestPortsObeyTheHostsFirewall(t *testing.T) {
 		t.Errorf("before.rules is left as\n%s%v", after, err)
 	}
 	e.Up()
+}
+
+// TestWithoutRules: published ports lead to their container although the engine makes no
+// rules for IPv4, IPv6 or both, and as well when the next one makes some.
+func TestWithoutRules(t *testing.T) {
+	const subnet, subnet6 = "10.91.0.0/24", "fd00:91::/64"
+	for _, c := range []struct {
+		flags, in, out []string // what is in the machine's tables, and what is not
+	}{
+		{[]string{"--ip6tables=false"}, []string{subnet}, []string{subnet6}},
+		{[]string{"--iptables=false"}, []string{subnet6}, []string{subnet}},
+		{[]string{"--iptables=false", "--ip6tables=false"}, nil, []string{"hoy"}},
+	} {
+		t.Run(strings.Join(c.flags, " "), func(t *testing.T) {
+			rootful.Check(t)
+			w := lan.New(t)
+			flags := []string{"--bip", "10.91.0.1/24", "--ipv6", "--bip6", "fd00:91::1/64"}
+			e := Start(t, append(c.flags, flags...)...)
+			e.ImportBusybox()
+			e.Hoy(append([]string{"run", "-d", "--name", "web", "-p", "18080:80", "busybox"}, site("web")...)...)
+			reached := func(when string) {
+				t.Helper()
+				for _, address := range []string{"192.0.2.1:18080", "[2001:db8:2::1]:18080"} {
+					e.Eventually("the peer's page at "+address+" "+when, func() (got bool) {
+						w.Peer.Do(func() error { got = page(address) == "web"; return nil })
+						return got
+					})
+				}
+			}
+			tables := func(in, out []string) {
+				t.Helper()
+				b, err := exec.Command("nft", "list", "ruleset", "inet").CombinedOutput()
+				if err != nil {
+					t.Fatalf("%v: %s", err, b)
+				}
+				for _, s := range in {
+					if !strings.Contains(string(b), s) {
+						t.Errorf("%s is not in\n%s", s, b)
+					}
+				}
+				for _, s := range out {
+					if strings.Contains(string(b), s) {
+						t.Errorf("%s is in\n%s", s, b)
+					}
+				}
+			}
+			reached("without rules")
+			tables(c.in, c.out)
+			if r := e.Try("network", "create", "--ipv6", "-o", "com.docker.network.bridge.enable_icc=false", "apart"); r.Code == 0 || !strings.Contains(r.Stderr, "without rules") {
+				t.Errorf("a network that needs rules: %+v", r)
+			}
+			e.Kill()
+			all := e.flags
+			e.flags = slices.DeleteFunc(slices.Clone(all), func(f string) bool { return strings.HasSuffix(f, "tables=false") })
+			e.Up()
+			reached("with rules")
+			tables([]string{subnet, subnet6}, nil)
+			e.Kill()
+			e.flags = all
+			e.Up()
+			reached("without rules again")
+			tables(c.in, c.out)
+		})
+	}
 }

@@ -42,6 +42,9 @@ func (o *options) build() error {
 
 // buildTests makes the programs that are missing. moby is the module's directory.
 func (o *options) buildTests(moby string) error {
+	if err := o.removeOutdated(); err != nil {
+		return err
+	}
 	missing := slices.DeleteFunc(slices.Clone(o.packages), func(p string) bool {
 		_, err := os.Stat(o.program(p))
 		return err == nil
@@ -67,6 +70,28 @@ func (o *options) buildTests(moby string) error {
 	return nil
 }
 
+// removeOutdated removes the programs if they were built with other changes than these.
+func (o *options) removeOutdated() error {
+	now, err := changed()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(o.cache, "changes")
+	if was, err := os.ReadFile(path); err == nil && string(was) == now {
+		return nil
+	}
+	programs, err := filepath.Glob(filepath.Join(o.cache, "*.test"))
+	if err != nil {
+		return err
+	}
+	for _, p := range programs {
+		if err := os.Remove(p); err != nil {
+			return err
+		}
+	}
+	return errors.Join(os.MkdirAll(o.cache, 0o755), os.WriteFile(path, []byte(now), 0o644))
+}
+
 // copyFolder copies what the tests of a package read.
 func (o *options) copyFolder(p, moby string) error {
 	dir := o.folder(p)
@@ -84,9 +109,15 @@ func (o *options) copyFolder(p, moby string) error {
 	return os.Symlink(moby, filepath.Join(dir, name))
 }
 
-// wrapper starts hoyd as the tests mean it: the bridge has the name that dockerd's has, and
-// the file that they want read as the host's resolv.conf lies in its place.
+// wrapper starts hoyd as the tests mean it: the bridge has the name that dockerd's has, the
+// file that they want read as the host's resolv.conf lies in its place, and what shall fail
+// fails where it does in dockerd.
 const wrapper = `#!/bin/sh
+if [ -n "$DOCKER_TEST_BRIDGE_INIT_ERROR" ]; then
+	export HOY_FAILPOINT="network.create.ruled@$DOCKER_TEST_BRIDGE_INIT_ERROR=error,network.open.up@$DOCKER_TEST_BRIDGE_INIT_ERROR=error"
+elif [ -n "$DOCKER_TEST_RO_DISABLE_IPV6" ]; then
+	export HOY_FAILPOINT=network.attach.silenced=error
+fi
 case " $* " in
 *" --bridge "*|*" --bridge="*|*" -b"*|*" --version"*) ;;
 *) set -- "$@" --bridge docker0 ;;

@@ -94,6 +94,13 @@ func prepare(dir string) error {
 			return fmt.Errorf("cannot mount over %s: %w", p, err)
 		}
 	}
+	// dockerd with nftables refuses networks where the host does not forward; moby's own
+	// scripts set it, too.
+	for _, key := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
+		if err := os.WriteFile("/proc/sys/net/"+key, []byte("1"), 0); err != nil {
+			return fmt.Errorf("cannot let the host forward: %w", err)
+		}
+	}
 	if err := unix.Mount("shm", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
 		return fmt.Errorf("cannot mount /dev/shm: %w", err)
 	}

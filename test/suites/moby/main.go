@@ -3,11 +3,13 @@
 //
 //	go run ./test/suites/moby                          hoy (make suite-moby)
 //	go run ./test/suites/moby -run 'container/TestExec' some of it; compares only those
-//	go run ./test/suites/moby -reference DIR           the reference engine: writes reference.txt
+//	go run ./test/suites/moby -reference DIR           the reference engine: writes its part of reference.txt
 //
 // expected.txt holds what fails here although it should not, each with its reason;
 // reference.txt what fails and what is skipped on the reference engine on such a
-// machine. Every other outcome, better or worse, is an error.
+// machine. Every other outcome, better or worse, is an error. Both engines run with
+// nftables. The tests are built from a copy of their source, in which what looks at
+// dockerd's own matters looks at hoy's if that is tested: the folder changes.
 package main
 
 import (
@@ -74,7 +76,7 @@ func (o *options) main(whole bool) error {
 		if !whole {
 			return got.show(os.Stdout)
 		}
-		return got.writeFile(filepath.Join(here, "reference.txt"))
+		return got.record(filepath.Join(here, "reference.txt"), o.packages)
 	}
 	want, err := readExpected(filepath.Join(here, "reference.txt"), filepath.Join(here, "expected.txt"))
 	if err != nil {

@@ -54,14 +54,41 @@ func (r results) show(w io.Writer) error {
 	return nil
 }
 
-func (r results) writeFile(path string) error {
+// record writes what did not pass of packages into the file at path, in the place of what
+// stands there of them.
+func (r results) record(path string, packages []string) error {
+	all, err := readResults(path)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(all, func(test, _ string) bool { return slices.Contains(packages, packageOf(test)) })
+	maps.Copy(all, r)
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	fmt.Fprintf(f, "# What of %s does not pass on the reference engine itself:\n# written by `make suite-moby-reference`.\n", module)
-	return r.show(f)
+	return all.show(f)
+}
+
+// readResults reads what show has written.
+func readResults(path string) (results, error) {
+	r := results{}
+	return r, eachLine(path, func(line string) error {
+		outcome, test, ok := strings.Cut(line, " ")
+		if !ok || outcome != "fail" && outcome != "skip" {
+			return fmt.Errorf("%s: want `fail TEST` or `skip TEST`: %q", path, line)
+		}
+		r[test] = outcome
+		return nil
+	})
+}
+
+// packageOf is the package of PACKAGE/TEST.
+func packageOf(test string) string {
+	p, _, _ := strings.Cut(test, "/Test")
+	return p
 }
 
 // expected is what should come of the tests.
@@ -71,18 +98,11 @@ type expected struct {
 }
 
 func readExpected(reference, ours string) (*expected, error) {
-	e := &expected{reference: results{}, reasons: map[string]string{}}
-	err := eachLine(reference, func(line string) error {
-		outcome, test, ok := strings.Cut(line, " ")
-		if !ok || outcome != "fail" && outcome != "skip" {
-			return fmt.Errorf("%s: want `fail TEST` or `skip TEST`: %q", reference, line)
-		}
-		e.reference[test] = outcome
-		return nil
-	})
+	r, err := readResults(reference)
 	if err != nil {
 		return nil, err
 	}
+	e := &expected{reference: r, reasons: map[string]string{}}
 	return e, eachLine(ours, func(line string) error {
 		test, reason, ok := strings.Cut(line, ": ")
 		if !ok || reason == "" {
@@ -131,8 +151,7 @@ func (e *expected) compare(got results, packages []string, whole bool) error {
 	}
 	if whole {
 		for _, test := range slices.Sorted(maps.Keys(e.reasons)) {
-			p, _, _ := strings.Cut(test, "/Test")
-			if got[test] == "" && slices.Contains(packages, p) {
+			if got[test] == "" && slices.Contains(packages, packageOf(test)) {
 				bad = append(bad, "is in expected.txt and did not run: "+test)
 			}
 		}

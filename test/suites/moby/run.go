@@ -19,10 +19,14 @@ import (
 	"hoy/test/dockerd"
 )
 
+// backend is what makes the engines' rules: hoy has no other, and tests choose by it what
+// they look at.
+const backend = "nftables"
+
 // tests starts an engine and runs every test that is asked for, each in a process of
 // its own: one that hangs or crashes takes no other with it.
 func (o *options) tests() (results, error) {
-	flags := []string{"--cgroup-parent", fmt.Sprintf("/hoy-suite-%d", time.Now().UnixNano()%1e6)}
+	flags := []string{"--cgroup-parent", fmt.Sprintf("/hoy-suite-%d", time.Now().UnixNano()%1e6), "--firewall-backend", backend}
 	if o.reference == "" {
 		flags = append(flags, "--bridge", "hoy0") // docker0 is of the engines that tests start
 	}
@@ -94,7 +98,10 @@ func (o *options) command(ctx context.Context, p, host string, args ...string) *
 	c.WaitDelay = 5 * time.Second
 	c.Dir = o.folder(p)
 	c.Env = append(os.Environ(), "PATH="+o.bin()+":"+os.Getenv("PATH"), "DOCKER_HOST="+host, "HOME=/tmp/home", "TMPDIR=/tmp",
-		"DEST=/tmp/dest", "DOCKER_INTEGRATION_DAEMON_DEST=/tmp/dest", "TEST_INTEGRATION_CONTAINERD_EMBEDDED=1")
+		"DOCKER_FIREWALL_BACKEND="+backend, "DEST=/tmp/dest", "DOCKER_INTEGRATION_DAEMON_DEST=/tmp/dest", "TEST_INTEGRATION_CONTAINERD_EMBEDDED=1")
+	if o.reference == "" {
+		c.Env = append(c.Env, "HOY_SUITE_ENGINE=hoy") // see changes
+	}
 	return c
 }
 

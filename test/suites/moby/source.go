@@ -1,25 +1,29 @@
 package main
 
 import (
-	_ "embed"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
-//go:embed records.go.txt
-var records string
+// changes are all that is changed in the copy of moby's source that the tests are built of:
+// where they look at what is dockerd's own they look at hoy's, if that is the engine under
+// test, for the same and as strictly. Each patch begins with the reason.
+//
+//go:embed changes
+var changes embed.FS
 
-// Tests of what an engine makes of a container that ran when the machine went down write
-// the state that it finds, which is dockerd's file.
-const (
-	tampers = "func (d *Daemon) TamperWithContainerConfig(t testing.TB, containerID string, tamper func(*container.Container)) {\n\tt.Helper()\n"
-	instead = "\tif d.tamperWithRecord(t, containerID, tamper) {\n\t\treturn\n\t}\n"
-)
+// added are the files that the copy has besides, which the patches use.
+var added = map[string]string{
+	"changes/hoy.go.txt":     "internal/testutil/hoy/hoy.go",
+	"changes/records.go.txt": "internal/testutil/daemon/records.go",
+}
 
-// source copies the module, with one change: those tests write hoy's state where the engine
-// is hoy.
+// source copies the module and changes it.
 func (o *options) source(moby string) (string, error) {
 	dir := filepath.Join(o.cache, "source")
 	if err := os.RemoveAll(dir); err != nil {
@@ -28,18 +32,59 @@ func (o *options) source(moby string) (string, error) {
 	if err := os.CopyFS(dir, os.DirFS(moby)); err != nil {
 		return "", err
 	}
-	pkg := filepath.Join(dir, "internal", "testutil", "daemon")
-	path := filepath.Join(pkg, "daemon.go")
-	b, err := os.ReadFile(path)
+	for from, to := range added {
+		b, err := changes.ReadFile(from)
+		if err != nil {
+			return "", err
+		}
+		path := filepath.Join(dir, to)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			return "", err
+		}
+	}
+	return dir, patch(dir)
+}
+
+// patch applies every patch. One that finds another text than it did is an error.
+func patch(dir string) error {
+	patches, err := fs.Glob(changes, "changes/*.patch")
+	if err != nil {
+		return err
+	}
+	for _, p := range patches {
+		f, err := changes.Open(p)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		c := command(dir, "git", "apply", "-")
+		c.Stdin = f
+		c.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir)) // a cache may be in a repository
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: moby's source is not as it was: %w\n%s", p, err, out)
+		}
+	}
+	return nil
+}
+
+// changed tells the changes, and what they are made to, apart from others.
+func changed() (string, error) {
+	names, err := fs.Glob(changes, "changes/*")
 	if err != nil {
 		return "", err
 	}
-	changed := strings.Replace(string(b), tampers, tampers+instead, 1)
-	if changed == string(b) {
-		return "", fmt.Errorf("%s writes a container's state in another way than it did", path)
+	h := sha256.New()
+	fmt.Fprintln(h, module)
+	for _, name := range names {
+		b, err := changes.ReadFile(name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(h, name, len(b))
+		h.Write(b)
 	}
-	if err := os.WriteFile(path, []byte(changed), 0o644); err != nil {
-		return "", err
-	}
-	return dir, os.WriteFile(filepath.Join(pkg, "records.go"), []byte(records), 0o644)
+	return hex.EncodeToString(h.Sum(nil)), nil
 }

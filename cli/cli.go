@@ -64,6 +64,7 @@ func (u *usage) Error() string { return fmt.Sprintf("%s\nSee '%s --help'.", u.te
 type app struct {
 	Streams
 	global global
+	chosen bool // global.choice is complete
 	client *client.Client
 	silent bool // a shell asks for completions: no engine is started for that
 }
@@ -168,12 +169,19 @@ func versionLine() string {
 }
 
 // choice is how the engine is chosen: by flags, environment, contexts.
-func (a *app) choice() client.Choice {
-	c := a.global.choice
+func (a *app) choice() *client.Choice {
+	if a.chosen {
+		return &a.global.choice
+	}
+	a.chosen = true
+	c := &a.global.choice
 	c.Getenv = os.Getenv
 	c.DefaultHost = "unix://" + client.DefaultSocket
 	if home, err := os.UserHomeDir(); err == nil {
 		c.DefaultDir = filepath.Join(home, ".docker")
+	}
+	if err := c.File().Broken(); err != nil && !a.silent {
+		fmt.Fprintln(a.Err, "WARNING:", err)
 	}
 	return c
 }

@@ -122,6 +122,8 @@ func (a *app) words(group, name string) completer {
 		return a.names(volumes)
 	case "container":
 		return a.containerWords(name)
+	case "context":
+		return a.contextWords(name)
 	case "manifest":
 		return cobra.NoFileCompletions
 	}
@@ -282,9 +284,24 @@ func networks(ctx context.Context, c *client.Client) (names []string) {
 	return names
 }
 
-// contexts completes by the names of docker's contexts.
-func (a *app) contexts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return a.choice().Contexts(), cobra.ShellCompDirectiveNoFileComp
+// contexts completes by the names of contexts, each only once on a line.
+func (a *app) contexts(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+	l := slices.DeleteFunc(a.choice().Contexts(), func(n string) bool { return slices.Contains(given, n) })
+	return l, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) contextWords(name string) completer {
+	switch name {
+	case "inspect", "rm":
+		return a.contexts
+	case "use", "update":
+		return a.first(a.contexts, cobra.NoFileCompletions)
+	case "export":
+		return a.first(a.contexts, nil)
+	case "import":
+		return a.first(cobra.NoFileCompletions, nil)
+	}
+	return cobra.NoFileCompletions
 }
 
 // servers completes by the registries that are logged in to.

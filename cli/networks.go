@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 
+	"github.com/fvbommel/sortorder"
 	"github.com/moby/moby/api/types/network"
 	"github.com/spf13/cobra"
 
@@ -40,7 +40,7 @@ func newNetworkLs(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			slices.SortFunc(list, func(a, b network.Summary) int { return strings.Compare(a.Name, b.Name) })
+			slices.SortFunc(list, func(a, b network.Summary) int { return sortorder.NaturalCompare(a.Name, b.Name) })
 			for _, n := range list {
 				row := networkRow{n.Created.String(), n.Driver, n.ID, fmt.Sprint(n.EnableIPv4), fmt.Sprint(n.EnableIPv6), fmt.Sprint(n.Internal), labelList(n.Labels), n.Name, n.Scope, n.Labels}
 				if !l.noTrunc {

@@ -80,7 +80,7 @@ func (a *app) pullFor(ctx context.Context, c *client.Client, image string, o *op
 // DOCKER_AUTH_CONFIG come first, as with docker.
 func (a *app) credentialStore() (*credentials.Store, error) {
 	choice := a.choice()
-	s, err := credentials.Open(choice.Dir())
+	s, err := credentials.Open(choice.File())
 	if text := choice.Getenv("DOCKER_AUTH_CONFIG"); err == nil && text != "" {
 		if err := s.Give(text); err != nil {
 			fmt.Fprintf(a.Err, "WARNING: DOCKER_AUTH_CONFIG: %v: going on without\n", err)

@@ -79,6 +79,15 @@ func entries() []entry {
 		{"network", "inspect", nil, "", newNetworkInspect},
 		{"network", "prune", nil, "", newNetworkPrune},
 		{"network", "rm", []string{"remove"}, "", newNetworkRm},
+		{"context", "create", nil, "", newContextCreate},
+		{"context", "export", nil, "", newContextExport},
+		{"context", "import", nil, "", newContextImport},
+		{"context", "inspect", nil, "", newContextInspect},
+		{"context", "ls", []string{"list"}, "", newContextLs},
+		{"context", "rm", []string{"remove"}, "", newContextRm},
+		{"context", "show", nil, "", newContextShow},
+		{"context", "update", nil, "", newContextUpdate},
+		{"context", "use", nil, "", newContextUse},
 		{"system", "info", nil, "info", newInfo},
 		{"system", "events", nil, "events", newEvents},
 		{"system", "df", nil, "", newSystemDf},
@@ -101,7 +110,7 @@ func entries() []entry {
 
 // unbuilt are docker's commands that hoy does not have yet, by group.
 var unbuilt = [...]struct{ group, names string }{
-	{"", "attest bake checkpoint compose config context node plugin secret service stack swarm trust machine kubernetes dashboard anatomy why"},
+	{"", "attest bake checkpoint compose config node plugin secret service stack swarm trust machine kubernetes dashboard anatomy why"},
 	{"buildx", "bake create dap debug dial-stdio history imagetools inspect ls policy rm stop use version"},
 	{"volume", "update"},
 }
@@ -109,7 +118,7 @@ var unbuilt = [...]struct{ group, names string }{
 // groups are the management commands and what they are about.
 var groups = [...]struct{ name, about string }{
 	{"builder", "Manage builds"}, {"buildx", "Manage builds, in the words of docker's plugin"},
-	{"container", "Manage containers"}, {"image", "Manage images"}, {"manifest", "Put images of several platforms together"}, {"migrate", "Take over from other engines"}, {"network", "Manage networks"},
+	{"container", "Manage containers"}, {"context", "Manage contexts, names for engines"}, {"image", "Manage images"}, {"manifest", "Put images of several platforms together"}, {"migrate", "Take over from other engines"}, {"network", "Manage networks"},
 	{"system", "Manage the engine"}, {"volume", "Manage volumes"},
 }
 

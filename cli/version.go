@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -38,7 +37,7 @@ func (a *app) ourVersion(api string) clientVersion {
 	return clientVersion{
 		Version: version.Version, APIVersion: api, DefaultAPIVersion: version.API, GitCommit: version.Commit,
 		GoVersion: runtime.Version(), Os: runtime.GOOS, Arch: runtime.GOARCH, BuildTime: version.Built,
-		Context: cmp.Or(a.global.choice.Context, "default"),
+		Context: a.choice().ContextName(),
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
+	"github.com/fvbommel/sortorder"
 	"github.com/moby/moby/api/types/volume"
 	"github.com/spf13/cobra"
 
@@ -91,7 +91,7 @@ func newVolumeLs(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			slices.SortFunc(r.Volumes, func(a, b volume.Volume) int { return strings.Compare(a.Name, b.Name) })
+			slices.SortFunc(r.Volumes, func(a, b volume.Volume) int { return sortorder.NaturalCompare(a.Name, b.Name) })
 			for _, v := range r.Volumes {
 				if err := p.Row(volumeRowOf(v)); err != nil {
 					return err

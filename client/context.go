@@ -1,18 +1,19 @@
 package client
 
 import (
-	"crypto/sha256"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/csv"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"hoy/client/configfile"
+	"hoy/client/contexts"
 )
 
 // Choice is what the user said about which engine to use; empty fields are unsaid.
@@ -25,43 +26,87 @@ type Choice struct {
 	CACert, Cert, Key       string
 	Getenv                  func(string) string
 	DefaultHost, DefaultDir string
+
+	file *configfile.File // read once
+	conf *Config
 }
 
 // Resolve finds the engine: --host, --context, HOY_HOST, DOCKER_HOST,
 // DOCKER_CONTEXT, the context in use, and then the default socket; implicit is true
 // for the last.
-func (c Choice) Resolve() (e Endpoint, implicit bool, err error) {
-	if c.Host != "" && c.Context != "" {
-		return e, false, errors.New("conflicting options: cannot specify both --host and --context")
+func (c *Choice) Resolve() (e Endpoint, implicit bool, err error) {
+	if err := c.Check(); err != nil {
+		return e, false, err
 	}
-	host := c.Host
-	if host == "" && c.Context == "" {
-		if host = c.Getenv("HOY_HOST"); host == "" {
-			host = c.Getenv("DOCKER_HOST")
+	if name := c.ContextName(); name != contexts.Default {
+		e, err = c.loadContext(name)
+		return e, false, err
+	}
+	host := c.saidHost()
+	if host == "" {
+		host, implicit = c.DefaultHost, true
+	}
+	e, err = c.endpoint(host)
+	return e, implicit && err == nil, err
+}
+
+// Check refuses what contradicts itself.
+func (c *Choice) Check() error {
+	if c.Host != "" && c.Context != "" {
+		return errors.New("conflicting options: cannot specify both --host and --context")
+	}
+	return nil
+}
+
+// saidHost is the engine's address as it was said besides contexts, "" if it was not.
+func (c *Choice) saidHost() string {
+	return cmp.Or(c.Host, c.Getenv("HOY_HOST"), c.Getenv("DOCKER_HOST"))
+}
+
+// Overrides is the variable of the environment that contexts are not asked because of, ""
+// if there is none.
+func (c *Choice) Overrides() string {
+	for _, name := range [...]string{"HOY_HOST", "DOCKER_HOST"} {
+		if c.Getenv(name) != "" {
+			return name
 		}
 	}
-	if host != "" {
-		e, err = c.endpoint(host)
-		return e, false, err
+	return ""
+}
+
+// ContextName is the name of the context in use, as docker has it: default where an engine
+// was named otherwise.
+func (c *Choice) ContextName() string {
+	switch {
+	case c.Context != "":
+		return c.Context
+	case c.saidHost() != "":
+		return contexts.Default
 	}
-	dir := c.Dir()
-	name := c.Context
-	if name == "" {
-		name = c.Getenv("DOCKER_CONTEXT")
+	return cmp.Or(c.Getenv("DOCKER_CONTEXT"), c.Config().CurrentContext, contexts.Default)
+}
+
+// DefaultContext is what is used where no context is, as a context.
+func (c *Choice) DefaultContext() (*contexts.Context, contexts.TLS, error) {
+	tls := contexts.TLS{}
+	files, skip := c.certificates()
+	content := map[string][]byte{}
+	for name, path := range files {
+		b, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, err
+		}
+		if err == nil {
+			content[name] = b
+		}
 	}
-	if name == "" {
-		name = readConfig(dir).CurrentContext
-	}
-	if name != "" && name != "default" {
-		e, err = loadContext(dir, name)
-		return e, false, err
-	}
-	e, err = c.endpoint(c.DefaultHost)
-	return e, true, err
+	tls.PutEngine(content)
+	e := contexts.Endpoint{Host: cmp.Or(c.saidHost(), c.DefaultHost), SkipTLSVerify: skip}
+	return contexts.New(contexts.Default, "", e), tls, nil
 }
 
 // Dir is the folder of config.json: --config, HOY_CONFIG, DOCKER_CONFIG, or docker's.
-func (c Choice) Dir() string {
+func (c *Choice) Dir() string {
 	if c.ConfigDir != "" {
 		return c.ConfigDir
 	}
@@ -73,25 +118,32 @@ func (c Choice) Dir() string {
 	return c.DefaultDir
 }
 
-// endpoint adds what was said about TLS to a host.
-func (c Choice) endpoint(host string) (Endpoint, error) {
-	e := Endpoint{Host: host}
+// certificates are the files that were said, or that docker has them in, by their names
+// in a context; none without TLS.
+func (c *Choice) certificates() (files map[string]string, skipVerify bool) {
 	verify := c.TLSVerify || c.Getenv("DOCKER_TLS_VERIFY") != ""
-	if err := e.check(); err != nil || !c.TLS && !verify && c.Getenv("DOCKER_TLS") == "" {
-		return e, err
+	if !c.TLS && !verify && c.Getenv("DOCKER_TLS") == "" {
+		return nil, false
 	}
-	dir := c.Getenv("DOCKER_CERT_PATH")
-	if dir == "" {
-		dir = c.Dir()
-	}
+	dir := cmp.Or(c.Getenv("DOCKER_CERT_PATH"), c.Dir())
 	or := func(given, name string) string {
 		if given != "" {
 			return given
 		}
 		return filepath.Join(dir, name)
 	}
+	return map[string]string{"ca.pem": or(c.CACert, "ca.pem"), "cert.pem": or(c.Cert, "cert.pem"), "key.pem": or(c.Key, "key.pem")}, !verify
+}
+
+// endpoint adds what was said about TLS to a host.
+func (c *Choice) endpoint(host string) (Endpoint, error) {
+	e := Endpoint{Host: host}
+	files, skipVerify := c.certificates()
+	if err := e.check(); err != nil || files == nil {
+		return e, err
+	}
 	var err error
-	e.TLS, err = tlsConfig(or(c.CACert, "ca.pem"), or(c.Cert, "cert.pem"), or(c.Key, "key.pem"), !verify)
+	e.TLS, err = tlsConfig(files["ca.pem"], files["cert.pem"], files["key.pem"], skipVerify)
 	return e, err
 }
 
@@ -145,18 +197,9 @@ func (c Config) ProxyVariables(host string) (l []string) {
 	return l
 }
 
-// readConfig reads it; one that is missing or cannot be read says nothing.
-func readConfig(dir string) (conf Config) {
-	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
-	if err != nil || json.Unmarshal(b, &conf) != nil {
-		return Config{}
-	}
-	return conf
-}
-
 // Header are the headers of every request: those of DOCKER_CUSTOM_HEADERS, key=value pairs
 // as a line of CSV, or else config.json's.
-func (c Choice) Header() (map[string]string, error) {
+func (c *Choice) Header() (map[string]string, error) {
 	text := c.Getenv("DOCKER_CUSTOM_HEADERS")
 	if text == "" {
 		return c.Config().HTTPHeaders, nil
@@ -176,53 +219,62 @@ func (c Choice) Header() (map[string]string, error) {
 	return h, nil
 }
 
-// Config reads config.json.
-func (c Choice) Config() Config { return readConfig(c.Dir()) }
-
-// loadContext reads a context as docker stores it: in a folder named by the SHA-256
-// of the context's name.
-func loadContext(dir, name string) (Endpoint, error) {
-	sum := sha256.Sum256([]byte(name))
-	folder := hex.EncodeToString(sum[:])
-	b, err := os.ReadFile(filepath.Join(dir, "contexts", "meta", folder, "meta.json"))
-	if err != nil {
-		return Endpoint{}, fmt.Errorf("cannot use the context %q: %w", name, err)
+// File is config.json, which is read once.
+func (c *Choice) File() *configfile.File {
+	if c.file == nil {
+		c.file = configfile.Read(c.Dir())
 	}
-	var meta struct {
-		Endpoints map[string]struct {
-			Host          string
-			SkipTLSVerify bool
+	return c.file
+}
+
+// Config is what config.json says; one that is missing or cannot be read says nothing.
+func (c *Choice) Config() Config {
+	if c.conf == nil {
+		c.conf = &Config{}
+		if c.File().All(c.conf) != nil {
+			c.conf = &Config{}
 		}
 	}
-	if err := json.Unmarshal(b, &meta); err != nil {
-		return Endpoint{}, fmt.Errorf("cannot read the context %q: %w", name, err)
+	return *c.conf
+}
+
+// loadContext reads how a context's engine is reached: by the default address if it has
+// none of its own.
+func (c *Choice) loadContext(name string) (Endpoint, error) {
+	s := contexts.In(c.Dir())
+	stored, err := s.Get(name)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("unable to resolve docker endpoint: %w", err)
 	}
-	d, ok := meta.Endpoints["docker"]
-	if !ok {
+	d, err := stored.Engine()
+	if err != nil {
 		return Endpoint{}, fmt.Errorf("cannot use the context %q: it names no engine", name)
 	}
-	e := Endpoint{Host: d.Host}
-	keys := filepath.Join(dir, "contexts", "tls", folder, "docker")
-	if _, err := os.Stat(keys); err == nil || d.SkipTLSVerify {
-		if e.TLS, err = tlsConfig(filepath.Join(keys, "ca.pem"), filepath.Join(keys, "cert.pem"), filepath.Join(keys, "key.pem"), d.SkipTLSVerify); err != nil {
+	e := Endpoint{Host: cmp.Or(d.Host, c.DefaultHost)}
+	if s.HasTLS(name) || d.SkipTLSVerify {
+		if e.TLS, err = tlsConfig(s.EngineFile(name, "ca.pem"), s.EngineFile(name, "cert.pem"), s.EngineFile(name, "key.pem"), d.SkipTLSVerify); err != nil {
 			return e, err
 		}
 	}
 	return e, e.check()
 }
 
-// Contexts are the names of the contexts that docker has stored, and of the one that
-// always is.
-func (c Choice) Contexts() []string {
-	names := []string{"default"}
-	dir := filepath.Join(c.Dir(), "contexts", "meta")
-	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		var meta struct{ Name string }
-		b, err := os.ReadFile(filepath.Join(dir, e.Name(), "meta.json"))
-		if err == nil && json.Unmarshal(b, &meta) == nil && meta.Name != "" {
-			names = append(names, meta.Name)
-		}
+// CheckContext refuses a context whose engine could not be asked: an address that means
+// nothing, certificates that are none.
+func CheckContext(e contexts.Endpoint, ca, cert, key string) error {
+	if err := (Endpoint{Host: e.Host}).check(); e.Host != "" && err != nil {
+		return err
+	}
+	_, err := tlsConfig(ca, cert, key, e.SkipTLSVerify)
+	return err
+}
+
+// Contexts are the names of the contexts that are stored, and of the one that always is.
+func (c *Choice) Contexts() []string {
+	names := []string{contexts.Default}
+	list, _ := contexts.In(c.Dir()).List()
+	for _, l := range list {
+		names = append(names, l.Name)
 	}
 	return names
 }

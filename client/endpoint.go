@@ -30,7 +30,14 @@ func (e Endpoint) check() error {
 		return fmt.Errorf("cannot understand the host %q: it is written like unix:///run/hoy/hoy.sock, tcp://10.0.0.5:2376 or ssh://user@server", e.Host)
 	}
 	switch scheme {
-	case "unix", "tcp", "http", "https", "ssh", "npipe":
+	case "ssh":
+		if u, err := url.Parse(e.Host); err != nil {
+			return err
+		} else if _, has := u.User.Password(); has {
+			return fmt.Errorf("cannot use the host %s: ssh takes no password from an address; use a key", u.Redacted())
+		}
+		return nil
+	case "unix", "tcp", "http", "https", "npipe":
 		return nil
 	}
 	return fmt.Errorf("cannot reach the host %q: the ways to an engine are unix://, tcp://, ssh:// and, on Windows, npipe://", e.Host)

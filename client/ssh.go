@@ -16,9 +16,6 @@ import (
 func dialSSH(ctx context.Context, u *url.URL) (net.Conn, error) {
 	args := []string{"-T", "-o", "ConnectTimeout=30"}
 	if u.User != nil {
-		if _, has := u.User.Password(); has {
-			return nil, fmt.Errorf("cannot use the host %s: ssh takes no password from an address; use a key", u.Redacted())
-		}
 		args = append(args, "-l", u.User.Username())
 	}
 	if u.Port() != "" {

@@ -9,22 +9,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/moby/moby/api/types/registry"
+
+	"hoy/client/configfile"
 )
 
 // Store are the credentials that a config.json has or points to. Servers are named as
 // docker names them: host[:port], the default registry by its index's address.
 //
-//	s, err := credentials.Open(dir)
+//	s, err := credentials.Open(configfile.Read(dir))
 //	auth, err := s.Get("example.com:5000") // zero if there are none
 //	plain, err := s.Put(auth)
 //	err = s.Erase("example.com:5000")
@@ -32,8 +31,7 @@ import (
 // A store is for one command: nobody may write the file meanwhile, and it is not for
 // several goroutines.
 type Store struct {
-	file    string
-	fields  map[string]json.RawMessage // of the whole file: what we do not know stays
+	file    *configfile.File
 	auths   map[string]json.RawMessage
 	helper  string                     // name of the program for all servers, "" for the file itself
 	helpers map[string]string          // by server
@@ -49,28 +47,19 @@ type entry struct {
 	RegistryToken string `json:"registrytoken,omitempty"`
 }
 
-// Open reads the credentials below a folder; that need not exist.
-func Open(dir string) (*Store, error) {
-	s := &Store{file: filepath.Join(dir, "config.json"), fields: map[string]json.RawMessage{}, auths: map[string]json.RawMessage{}}
-	b, err := os.ReadFile(s.file)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(bytes.TrimSpace(b)) == 0 {
-		return s, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &s.fields)
-	}
+// Open reads the credentials of a file.
+func Open(f *configfile.File) (*Store, error) {
+	s := &Store{file: f, auths: map[string]json.RawMessage{}}
+	err := f.Broken()
 	for name, to := range map[string]any{"auths": &s.auths, "credsStore": &s.helper, "credHelpers": &s.helpers} {
-		if raw, ok := s.fields[name]; ok && err == nil {
-			err = json.Unmarshal(raw, to)
+		if err == nil {
+			err = f.Get(name, to)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the credentials in %s: %w", s.file, err)
+		return nil, fmt.Errorf("cannot read the credentials: %w", err)
 	}
-	if s.fields == nil { // null
-		s.fields = map[string]json.RawMessage{}
-	}
-	if s.auths == nil {
+	if s.auths == nil { // null
 		s.auths = map[string]json.RawMessage{}
 	}
 	return s, nil
@@ -92,7 +81,7 @@ func (s *Store) Give(text string) error {
 }
 
 // File is the path of the configuration.
-func (s *Store) File() string { return s.file }
+func (s *Store) File() string { return s.file.Path() }
 
 // Servers are those that the file names.
 func (s *Store) Servers() []string { return slices.Sorted(maps.Keys(s.auths)) }
@@ -125,7 +114,7 @@ func (s *Store) Get(server string) (registry.AuthConfig, error) {
 		e.Username, e.Password, err = decode(e.Auth)
 	}
 	if err != nil {
-		return a, fmt.Errorf("cannot read the credentials for %s in %s: %w", server, s.file, err)
+		return a, fmt.Errorf("cannot read the credentials for %s in %s: %w", server, s.file.Path(), err)
 	}
 	a.Username, a.Password, a.IdentityToken, a.RegistryToken = e.Username, e.Password, e.IdentityToken, e.RegistryToken
 	return a, nil
@@ -197,7 +186,7 @@ func (s *Store) Put(a registry.AuthConfig) (plain bool, err error) {
 		return false, nil
 	}
 	s.auths[server] = raw
-	return plain, s.save()
+	return plain, s.file.Set("auths", s.auths)
 }
 
 // Erase forgets a server's credentials. That there are none is no error.
@@ -212,7 +201,7 @@ func (s *Store) Erase(server string) error {
 		return nil
 	}
 	delete(s.auths, server)
-	return s.save()
+	return s.file.Set("auths", s.auths)
 }
 
 // Host takes host[:port] out of an address.

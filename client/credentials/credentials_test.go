@@ -9,11 +9,13 @@ import (
 	"testing"
 
 	"github.com/moby/moby/api/types/registry"
+
+	"hoy/client/configfile"
 )
 
 func open(t *testing.T, dir string) *Store {
 	t.Helper()
-	s, err := Open(dir)
+	s, err := Open(configfile.Read(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +94,8 @@ func TestFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s = open(t, dir); len(s.Servers()) != 0 || string(s.fields["currentContext"]) != `"c"` {
+	var used string
+	if s = open(t, dir); len(s.Servers()) != 0 || s.file.Get("currentContext", &used) != nil || used != "c" {
 		t.Errorf("%+v", s)
 	}
 	if l, _ := os.ReadDir(dir); len(l) != 2 {
@@ -122,7 +125,7 @@ func TestNone(t *testing.T) {
 	}
 	for _, text := range []string{"{", "[]", `{"auths":[]}`, `{"credsStore":1}`} {
 		write(t, filepath.Join(dir, "config.json"), text, 0o600)
-		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "config.json") {
+		if _, err := Open(configfile.Read(dir)); err == nil || !strings.Contains(err.Error(), "config.json") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

@@ -17,9 +17,9 @@ func (c *Containers) Changes(ctx context.Context, ref string) ([]apicontainer.Fi
 	if err != nil {
 		return nil, err
 	}
-	l := make([]apicontainer.FilesystemChange, len(changes))
-	for i, ch := range changes {
-		l[i] = apicontainer.FilesystemChange{Kind: apicontainer.ChangeType(ch.Kind), Path: ch.Path}
+	var l []apicontainer.FilesystemChange // null in JSON where nothing is changed, as dockerd's
+	for _, ch := range changes {
+		l = append(l, apicontainer.FilesystemChange{Kind: apicontainer.ChangeType(ch.Kind), Path: ch.Path})
 	}
 	return l, nil
 }

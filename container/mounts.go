@@ -33,6 +33,7 @@ type mountPoint struct {
 	Image        *imageRecord      // of a mount of an image
 	Tmpfs        []string          // options
 	IDMap        string            // the option idmap, as it was given
+	Spreads      bool              // the request named Propagation: it is had, or the start fails
 
 	NonRecursive, ReadOnlyNonRecursive, ReadOnlyForceRecursive bool
 }
@@ -59,6 +60,7 @@ func mountPoints(c *apicontainer.Config, h *apicontainer.HostConfig, taken []mou
 		case mount.TypeBind:
 			err = m.bind(r)
 			m.ReadOnlyNonRecursive = m.ReadOnlyNonRecursive || shallow && r.ReadOnly
+			m.Spreads = m.Propagation != ""
 		case mount.TypeImage:
 			m.image(r)
 		case mount.TypeTmpfs:

@@ -85,15 +85,15 @@ func (l *launch) prepareMount(m mountPoint) error {
 }
 
 // spreads refuses a propagation that a bind's source cannot have, as docker does: mounts
-// spread from and to a mount that is shared only. One that the engine may have chosen
-// itself (see propagate) is had where it can be.
+// spread from and to a mount that is shared only. One that the engine has chosen itself
+// (see propagate) is had where it can be.
 func (c *Containers) spreads(m mountPoint) error {
 	var kind string
 	switch m.Propagation {
 	case mount.PropagationShared, mount.PropagationRShared:
 		kind = "shared"
 	case mount.PropagationSlave, mount.PropagationRSlave:
-		if c.near(m.Source) {
+		if !m.Spreads && c.near(m.Source) {
 			return nil
 		}
 		kind = "shared or slave"

@@ -231,6 +231,14 @@ func TestDiffAndExport(t *testing.T) {
 	rootful.Check(t)
 	e := Start(t)
 	e.ImportBusybox()
+	e.Hoy("create", "--name", "same", "busybox", "true")
+	if code, body := e.get("/containers/same/changes"); code != 200 || strings.TrimSpace(body) != "null" {
+		t.Errorf("no changes are %d, %s; docker says null", code, body)
+	}
+	if out := e.Hoy("diff", "same"); out != "" {
+		t.Errorf("diff of no changes: %s", out)
+	}
+	e.Hoy("rm", "same")
 	bind := t.TempDir()
 	e.fixture("cc", bind)
 	e.Hoy("exec", "cc", "sh", "-c", "rm /etc/group; chmod 700 /root; echo x >>/etc/passwd")

@@ -90,6 +90,18 @@ func TestPropagation(t *testing.T) {
 		"-v " + dir + ":/d:rslave": "path " + dir + " is mounted on " + dir + " but it is not a shared or slave mount",
 		"-v " + dir + ":/d:shared": "path " + dir + " is mounted on " + dir + " but it is not a shared mount",
 	})
+	// A mount of its own, so that it is private whatever the host's are.
+	near := filepath.Join(e.Dir, "data", "near")
+	if err := os.Mkdir(near, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mount("tmpfs", near, "tmpfs", 0)
+	defer func() { unix.Unmount(near, unix.MNT_DETACH); os.Remove(near) }()
+	mount("", near, "", unix.MS_PRIVATE)
+	e.refused(map[string]string{"-v " + near + ":/d:rslave": "path " + near + " is mounted on " + near + " but it is not a shared or slave mount"})
+	if got := e.Hoy("run", "--rm", "-v", near+":/d", "busybox", "ls", "/d"); got != "" {
+		t.Errorf("the engine's own choice: %s", got)
+	}
 	mount("", dir, "", unix.MS_SHARED)
 	e.Hoy("run", "-d", "--name", "con", "-v", dir+":/d:rslave", "busybox", "sleep", "1000")
 	sub := filepath.Join(dir, "sub")

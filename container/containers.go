@@ -137,6 +137,7 @@ type process struct {
 
 	// Under the container's mu:
 	halted bool        // no policy starts it again
+	read   bool        // a client has been attached to its output
 	probes *time.Timer // for the next probe of its health; nil: no health check
 	pauses int         // how often it was paused
 

@@ -90,7 +90,7 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 	close(p.done) // now whoever stopped it tells of that
 	k.answer(apicontainer.WaitConditionNotRunning, apicontainer.WaitConditionNextExit)
 	c.networkEvents(k, events.ActionDisconnect, left)
-	forgotten := c.forgetTemporary(k)
+	forgotten := !k.askedAfter(p) && c.forgetTemporary(k)
 	if p.unpinned != nil {
 		<-p.unpinned // or the next start could find the layer in use
 	}
@@ -131,6 +131,9 @@ func (c *Containers) release(k *Container, p *process, forgotten bool) {
 	case forgotten:
 		c.removeForgotten(k)
 	case removing: // whoever removes it waits for this lock
+	case k.rec().Host.AutoRemove && !returning && k.askedAfter(p):
+		// Its record says that it runs: the next engine removes it.
+		c.later(func() { c.removeSoon(k) })
 	case k.rec().Host.AutoRemove && !returning:
 		c.removeLocked(k, RemoveOptions{Volumes: true})
 	default:

@@ -24,9 +24,13 @@ func (c *Containers) connect(ctx context.Context, k *Container, a keeper.Attachm
 		go k.dropGone(a.Conn)
 		return nil
 	}
+	k.process.read = k.process.read || reads(a)
 	k.mu.Unlock()
 	return c.o.Keeper.Attach(context.WithoutCancel(ctx), k.id, a)
 }
+
+// reads tells whether the client gets output.
+func reads(a keeper.Attachment) bool { return a.Stdout || a.Stderr }
 
 // dropGone drops a client that hangs up while it waits. It returns at the latest when the
 // keeper has the client, for then the engine's own file of the connection is closed.

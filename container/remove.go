@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"time"
 
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
@@ -122,6 +124,32 @@ func (c *Containers) forgetTemporary(k *Container) bool {
 	}
 	c.forget(k, RemoveOptions{})
 	return true
+}
+
+// askable is how long a container that is removed at its exit can be asked after then, if
+// somebody may want to. dockerd takes some tens of milliseconds to remove it.
+const askable = 200 * time.Millisecond
+
+// askedAfter tells of a container, whose process p has ended, that somebody may ask after,
+// for its exit code: who has read its output to the end. Whoever waits for its removal does
+// not.
+func (k *Container) askedAfter(p *process) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return p.read && !slices.ContainsFunc(k.waiters, func(w waiter) bool { return w.condition == apicontainer.WaitConditionRemoved })
+}
+
+// removeSoon removes a container when nobody will ask after it any more, unless it has been
+// started again.
+func (c *Containers) removeSoon(k *Container) {
+	select {
+	case <-time.After(askable):
+	case <-c.closing:
+	}
+	err := c.Remove(context.Background(), k.id, RemoveOptions{Volumes: true})
+	if err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Conflict) {
+		c.log.Warn("cannot remove a container that has ended", "container", k.id, "error", err)
+	}
 }
 
 // removeForgotten removes the files of a forgotten container.

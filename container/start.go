@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	goruntime "runtime"
+	"slices"
 	"strings"
 
 	apicontainer "github.com/moby/moby/api/types/container"
@@ -120,7 +121,7 @@ func (c *Containers) start(ctx context.Context, k *Container, clients []keeper.A
 		return err
 	}
 	l.undo.Release()
-	process := &process{Process: p, cgroup: l.prepared.Cgroup, done: make(chan struct{}), unpinned: unpinned}
+	process := &process{Process: p, cgroup: l.prepared.Cgroup, done: make(chan struct{}), unpinned: unpinned, read: slices.ContainsFunc(clients, reads)}
 	process.keepSpec(l.spec)
 	k.mu.Lock()
 	k.process = process

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -323,5 +324,50 @@ func TestResizeWithoutTerminal(t *testing.T) {
 		if resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s", path, resp.Status)
 		}
+	}
+}
+
+// TestAskedAfter: who reads a container's output to the end may ask how it has ended, also if
+// it is removed at its end; but not for long, and who waits for the removal does not wait for
+// that.
+func TestAskedAfter(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	read := func() {
+		t.Helper()
+		c, err := e.open("POST", "/containers/con/attach?stream=1&stdout=1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.conn.Close()
+		e.Hoy("start", "con")
+		if out, err := io.ReadAll(c.r); err != nil || !strings.HasSuffix(string(out), "hello\n") {
+			t.Errorf("%q, %v", out, err)
+		}
+	}
+	for _, volumes := range [][]string{nil, {"-v", "/data"}} {
+		e.Hoy(slices.Concat([]string{"create", "--rm", "--name", "con"}, volumes, []string{"busybox", "sh", "-c", "echo hello; exit 3"})...)
+		read()
+		if r := e.Try("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "con"); r.Stdout != "exited 3\n" {
+			t.Errorf("asked after its end: %+v", r)
+		}
+		e.Eventually("its removal", func() bool { return e.Try("inspect", "con").Code != 0 })
+		if left := e.Hoy("volume", "ls", "-q"); left != "" {
+			t.Errorf("its volume is left: %s", left)
+		}
+	}
+
+	e.Hoy("create", "--rm", "--name", "con", "busybox", "sh", "-c", "echo hello")
+	read()
+	e.Kill()
+	e.Up()
+	if r := e.Try("inspect", "con"); r.Code == 0 {
+		t.Errorf("an engine that was killed before the removal has left it:\n%s", r.Stdout)
+	}
+
+	e.Hoy("run", "--rm", "--name", "con", "busybox", "true")
+	if r := e.Try("inspect", "con"); r.Code == 0 {
+		t.Errorf("there after its removal was waited for:\n%s", r.Stdout)
 	}
 }

@@ -138,9 +138,8 @@ func (e *expected) compare(got results, packages []string, whole bool) error {
 	for _, test := range slices.Sorted(maps.Keys(got)) {
 		outcome := got[test]
 		count[outcome]++
-		reason, excused := e.reasons[test]
+		_, excused := e.reasons[test]
 		switch {
-		case strings.HasPrefix(reason, "race: "): // of the test with what it tests: either outcome
 		case outcome == "pass" && excused:
 			bad = append(bad, "passes now, take it out of expected.txt: "+test)
 		case outcome == "fail" && !excused && e.reference[test] != "fail":

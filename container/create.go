@@ -31,6 +31,9 @@ func (c *Containers) Create(ctx context.Context, r CreateRequest) (apicontainer.
 	}
 	fillPlaces(r.HostConfig.PortBindings)
 	host := c.host()
+	if r.HostCgroupns && !host.CgroupV2 && r.HostConfig.CgroupnsMode.IsEmpty() {
+		r.HostConfig.CgroupnsMode = apicontainer.CgroupnsModeHost
+	}
 	host.Subnets = c.subnets
 	warnings, err := spec.Validate(r.Config, r.HostConfig, r.NetworkingConfig, host)
 	if err != nil {

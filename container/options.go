@@ -17,6 +17,7 @@ type CreateRequest struct {
 	Name             string            // "" = a random one; a leading slash is dropped
 	Platform         *ocispec.Platform // nil = this machine's
 	ShallowReadOnly  bool              // read-only binds leave what is mounted below them writable, as before API 1.44
+	HostCgroupns     bool              // on cgroup v1 the cgroup namespace is the host's by default, as before API 1.41
 	Config           *apicontainer.Config
 	HostConfig       *apicontainer.HostConfig  // nil = defaults
 	NetworkingConfig *network.NetworkingConfig // nil = defaults

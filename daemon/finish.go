@@ -55,7 +55,7 @@ func (f *flags) finishPlaces() (_ []string, err error) {
 	if o.Labels, err = uniqueLabels(o.Labels); err != nil {
 		return nil, err
 	}
-	return f.finishMinAPI()
+	return nil, f.finishMinAPI()
 }
 
 // finishTLS is dockerd's: TLS verifies clients unless it is told not to, and whoever
@@ -70,26 +70,21 @@ func (f *flags) finishTLS() {
 	o.TLSVerify = o.TLS && (!verify || f.tlsVerify)
 }
 
-// finishMinAPI takes dockerd's range, of which this engine has the newer part.
-func (f *flags) finishMinAPI() ([]string, error) {
+// finishMinAPI takes dockerd's range.
+func (f *flags) finishMinAPI() error {
 	o := f.o
 	if v := os.Getenv("DOCKER_MIN_API_VERSION"); v != "" && !f.Changed("min-api-version") {
 		o.MinAPI = v
 	}
 	minor, err := strconv.Atoi(strings.TrimPrefix(o.MinAPI, "1."))
 	newest, _ := strconv.Atoi(strings.TrimPrefix(version.API, "1."))
-	oldest, _ := strconv.Atoi(strings.TrimPrefix(version.MinAPI, "1."))
 	switch {
 	case err != nil || !strings.HasPrefix(o.MinAPI, "1.") || minor < 24:
-		return nil, fault.New(fault.Invalid, "--min-api-version: minimum supported API version is 1.24: %s", o.MinAPI)
+		return fault.New(fault.Invalid, "--min-api-version: minimum supported API version is 1.24: %s", o.MinAPI)
 	case minor > newest:
-		return nil, fault.New(fault.Invalid, "--min-api-version: maximum supported API version is %s: %s", version.API, o.MinAPI)
-	case minor < oldest:
-		given := o.MinAPI
-		o.MinAPI = version.MinAPI
-		return []string{fmt.Sprintf("--min-api-version=%s has no effect: the API is answered from %s", given, version.MinAPI)}, nil
+		return fault.New(fault.Invalid, "--min-api-version: maximum supported API version is %s: %s", version.API, o.MinAPI)
 	}
-	return nil, nil
+	return nil
 }
 
 func (f *flags) finishContainers() (_ []string, err error) {

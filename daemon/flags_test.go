@@ -145,7 +145,7 @@ func TestConfigFile(t *testing.T) {
 		len(o.Pools) != 1 || o.Pools[0].Size != 24 || o.Ulimits[0].Soft != 1000000 || o.Ulimits[0].Hard != 1048576 {
 		t.Errorf("%+v", o)
 	}
-	if len(warnings) != 2 || o.NoProxy != "192.0.2.1" { // runtimes, min-api-version
+	if len(warnings) != 1 || o.MinAPI != "1.24" || o.NoProxy != "192.0.2.1" { // runtimes
 		t.Errorf("%q", warnings)
 	}
 	if _, _, err := Parse([]string{file(t, "\uFEFF{\"debug\": true}\n")}); err != nil {

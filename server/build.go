@@ -155,6 +155,9 @@ func (o *buildOutput) send(text []byte) {
 }
 
 func (o *buildOutput) aux(id string, value any) {
+	if o.r.version < 30 {
+		return
+	}
 	text, err := json.Marshal(value)
 	if err != nil {
 		return

@@ -41,8 +41,10 @@ func (r *request) buildRequest() (b build.Request, err error) {
 	if b.Tags, err = buildTags(r.form()["t"]); err != nil {
 		return b, err
 	}
-	if b.Platforms, err = buildPlatforms(r.form()["platform"]); err != nil {
-		return b, err
+	if r.version >= 32 {
+		if b.Platforms, err = buildPlatforms(r.form()["platform"]); err != nil {
+			return b, err
+		}
 	}
 	if err := r.buildResources(&b); err != nil {
 		return b, err
@@ -57,7 +59,7 @@ func (r *request) buildRequest() (b build.Request, err error) {
 		{"ulimits", "ulimit settings", &b.Ulimits},
 		{"outputs", "outputs", &b.Outputs},
 	} {
-		if text := r.value(p.name); text != "" {
+		if text := r.value(p.name); text != "" && (p.name != "outputs" || r.version >= 40) {
 			if err := json.Unmarshal([]byte(text), p.into); err != nil {
 				return b, fault.New(fault.Invalid, "error reading %s: %w", p.what, err)
 			}

@@ -196,8 +196,13 @@ func containerResize(r *request) response {
 
 // containerWait sends the head of its answer as soon as the waiter is
 // registered: a client starts the container when it has seen it.
+// containerWait answers when the container ends. The head of the answer comes at once, but
+// with versions before 1.30, which know no conditions.
 func containerWait(r *request) response {
 	condition := apicontainer.WaitCondition(r.value("condition"))
+	if r.version < 30 {
+		condition = ""
+	}
 	switch condition {
 	case "":
 		condition = apicontainer.WaitConditionNotRunning
@@ -213,16 +218,24 @@ func containerWait(r *request) response {
 			return err
 		}
 		r.begin(http.StatusOK, "application/json")
-		if err := r.flush(); err != nil {
-			return err
+		if r.version >= 30 {
+			if err := r.flush(); err != nil {
+				return err
+			}
+		}
+		answer := func(status apicontainer.WaitResponse) error {
+			if r.version < 34 && condition == apicontainer.WaitConditionRemoved && status.Error != nil {
+				return nil // these clients take no answer for the failure that it is
+			}
+			return json.NewEncoder(r.w).Encode(status)
 		}
 		select {
 		case status := <-exit:
-			return json.NewEncoder(r.w).Encode(status)
+			return answer(status)
 		case <-ctx.Done():
 			select {
 			case status := <-exit: // an engine that ends may have ended the container first
-				return json.NewEncoder(r.w).Encode(status)
+				return answer(status)
 			default:
 			}
 			r.cut()

@@ -60,7 +60,7 @@ func containerCreate(r *request) response {
 	if err != nil {
 		return failure{err}
 	}
-	p, err := r.platform()
+	p, err := r.platformSince(41)
 	if err != nil {
 		return failure{err}
 	}
@@ -68,6 +68,7 @@ func containerCreate(r *request) response {
 		Name:             r.value("name"),
 		Platform:         p,
 		ShallowReadOnly:  r.version < 44,
+		HostCgroupns:     r.version < 41,
 		Config:           b.Config,
 		HostConfig:       b.HostConfig,
 		NetworkingConfig: b.NetworkingConfig,
@@ -115,8 +116,8 @@ func (b *createBody) adapt(v version) (warnings []string, err error) {
 	if v == 40 && len(b.legacy.HostConfig.Capabilities) > 0 {
 		return nil, fault.New(fault.Invalid, "Capabilities are not supported: use CapAdd and CapDrop")
 	}
-	if v < 41 && h.CgroupnsMode == "" {
-		h.CgroupnsMode = apicontainer.CgroupnsModeHost
+	if v < 40 && h.IpcMode == "" {
+		h.IpcMode = apicontainer.IPCModeShareable
 	}
 	if v < 42 {
 		h.ConsoleSize = [2]uint{}
@@ -157,6 +158,9 @@ func warnUnplaced(ports network.PortMap, v version) []string {
 }
 
 func adaptMount(m *mount.Mount, v version) error {
+	if v < 40 && m.BindOptions != nil {
+		m.BindOptions.NonRecursive = false
+	}
 	switch {
 	case v < 42 && m.Type != mount.TypeVolume && m.VolumeOptions != nil:
 		m.VolumeOptions = nil // was not checked then

@@ -115,8 +115,14 @@ func TestCreateByOldVersions(t *testing.T) {
 		refused string
 		check   func(container.CreateRequest) bool
 	}{
-		"cgroup namespace of the host": {40, `{"Image":"i"}`, "", func(r container.CreateRequest) bool { return r.HostConfig.CgroupnsMode == "host" }},
-		"and later the default":        {41, `{"Image":"i"}`, "", func(r container.CreateRequest) bool { return r.HostConfig.CgroupnsMode == "" }},
+		"IPC was shareable":            {39, `{"Image":"i"}`, "", func(r container.CreateRequest) bool { return r.HostConfig.IpcMode == "shareable" }},
+		"and later the default":        {40, `{"Image":"i"}`, "", func(r container.CreateRequest) bool { return r.HostConfig.IpcMode == "" }},
+		"binds were recursive":         {39, `{"Image":"i","HostConfig":{"Mounts":[{"Type":"bind","BindOptions":{"NonRecursive":true}}]}}`, "", recursive(true)},
+		"and need not be":              {40, `{"Image":"i","HostConfig":{"Mounts":[{"Type":"bind","BindOptions":{"NonRecursive":true}}]}}`, "", recursive(false)},
+		"cgroup namespace of the host": {40, `{"Image":"i"}`, "", func(r container.CreateRequest) bool { return r.HostCgroupns }},
+		"one of its own with 1.41":     {41, `{"Image":"i"}`, "", func(r container.CreateRequest) bool { return !r.HostCgroupns }},
+		"platforms came with 1.41":     {40, `{"Image":"i"}`, "", func(r container.CreateRequest) bool { return r.Platform == nil }},
+		"and are meant since":          {41, `{"Image":"i"}`, "", func(r container.CreateRequest) bool { return r.Platform.Architecture == "arm64" }},
 		"capabilities in one list":     {40, `{"Image":"i","HostConfig":{"Capabilities":["x"]}}`, "Capabilities are not supported", nil},
 		"console size came with 1.42":  {41, `{"Image":"i","HostConfig":{"ConsoleSize":[1,2]}}`, "", func(r container.CreateRequest) bool { return r.HostConfig.ConsoleSize == [2]uint{} }},
 		"annotations with 1.43":        {42, `{"Image":"i","HostConfig":{"Annotations":{"a":"b"}}}`, "", func(r container.CreateRequest) bool { return r.HostConfig.Annotations == nil }},
@@ -139,11 +145,12 @@ func TestCreateByOldVersions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got container.CreateRequest
-			socket, _ := serve(t, &backend{create: func(r container.CreateRequest) (apicontainer.CreateResponse, error) {
+			socket, s := serve(t, &backend{create: func(r container.CreateRequest) (apicontainer.CreateResponse, error) {
 				got = r
 				return apicontainer.CreateResponse{ID: "1"}, nil
 			}})
-			resp, body := call(t, socket, "POST", "/v"+c.version.String()+"/containers/create", strings.NewReader(c.body), "Content-Type", "application/json")
+			s.oldest = minVersion
+			resp, body := call(t, socket, "POST", "/v"+c.version.String()+"/containers/create?platform=linux/arm64", strings.NewReader(c.body), "Content-Type", "application/json")
 			switch {
 			case c.refused != "":
 				if resp.StatusCode != 400 || !strings.Contains(body, c.refused) {
@@ -156,6 +163,10 @@ func TestCreateByOldVersions(t *testing.T) {
 			}
 		})
 	}
+}
+
+func recursive(want bool) func(container.CreateRequest) bool {
+	return func(r container.CreateRequest) bool { return r.HostConfig.Mounts[0].BindOptions.NonRecursive != want }
 }
 
 func hasMAC(r container.CreateRequest) bool {

@@ -11,6 +11,7 @@ import (
 
 	"hoy/container"
 	"hoy/lib/fault"
+	"hoy/lib/filters"
 )
 
 func imageList(r *request) response {
@@ -20,6 +21,12 @@ func imageList(r *request) response {
 	}
 	if r.version >= 54 && r.flag("identity") && !r.flag("manifests") {
 		return failure{fault.New(fault.Invalid, "conflicting options: identity requires manifests=1")}
+	}
+	if name := r.value("filter"); r.version < 25 && name != "" && !f.Has("reference") {
+		if f == nil {
+			f = filters.Filters{}
+		}
+		f["reference"] = []string{name}
 	}
 	list, err := r.server.Images.List(r.Context(), ImageListOptions{
 		All:        r.flag("all"),
@@ -144,7 +151,7 @@ func imageCreate(r *request) response {
 		return imagePull(r)
 	}
 	source := r.value("fromSrc")
-	p, err := r.platform()
+	p, err := r.platformSince(32)
 	if err != nil {
 		return failure{err}
 	}

@@ -19,7 +19,7 @@ func imagePull(r *request) response {
 		return failure{fault.New(fault.Forbidden, "'scratch' is a reserved name")}
 	}
 	o := ImageTransferOptions{Meta: r.meta()}
-	if o.Platform, err = r.platform(); err != nil {
+	if o.Platform, err = r.platformSince(32); err != nil {
 		return failure{err}
 	}
 	if o.Auth, err = r.credentials(); err != nil {

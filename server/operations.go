@@ -25,6 +25,9 @@ func containerUpdate(r *request) response {
 		u.BlkioWeightDevice = nil
 		u.BlkioDeviceReadBps, u.BlkioDeviceWriteBps, u.BlkioDeviceReadIOps, u.BlkioDeviceWriteIOps = nil, nil, nil, nil
 	}
+	if r.version < 40 {
+		u.PidsLimit = nil
+	}
 	h := &apicontainer.HostConfig{Resources: u.Resources, RestartPolicy: u.RestartPolicy}
 	if u.OnUnhealthy != "" {
 		h.Annotations = map[string]string{spec.OnUnhealthyLabel: u.OnUnhealthy}

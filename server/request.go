@@ -178,6 +178,15 @@ func (r *request) platform() (*ocispec.Platform, error) {
 	return &p, nil
 }
 
+// platformSince is platform for a call that has it since version v; older clients do not
+// mean it.
+func (r *request) platformSince(v version) (*ocispec.Platform, error) {
+	if r.version < v {
+		return nil, nil
+	}
+	return r.platform()
+}
+
 // jsonPlatform reads a platform as newer calls have it.
 func (r *request) jsonPlatform(text string) (*ocispec.Platform, error) {
 	if text == "" {

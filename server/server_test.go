@@ -196,6 +196,31 @@ func TestWaitAnswersTwice(t *testing.T) {
 	}
 }
 
+// TestWaitOfOldVersions: before 1.30 there were no conditions, and before 1.34 a removal that
+// failed had no answer.
+func TestWaitOfOldVersions(t *testing.T) {
+	for _, c := range []struct{ path, condition, body string }{
+		{"/v1.29/containers/x/wait?condition=removed", "not-running", "{\"Error\":{\"Message\":\"busy\"},\"StatusCode\":7}\n"},
+		{"/v1.33/containers/x/wait?condition=removed", "removed", ""},
+		{"/v1.34/containers/x/wait?condition=removed", "removed", "{\"Error\":{\"Message\":\"busy\"},\"StatusCode\":7}\n"},
+	} {
+		var got apicontainer.WaitCondition
+		socket, s := serve(t, &backend{wait: func(_ string, c apicontainer.WaitCondition) (<-chan apicontainer.WaitResponse, error) {
+			exit := make(chan apicontainer.WaitResponse, 1)
+			exit <- apicontainer.WaitResponse{StatusCode: 7, Error: &apicontainer.WaitExitError{Message: "busy"}}
+			got = c
+			return exit, nil
+		}})
+		if resp, body := call(t, socket, "POST", c.path, nil); resp.StatusCode != 400 || !strings.Contains(body, "Minimum supported API version is 1.40") {
+			t.Errorf("not asked for: %d %s", resp.StatusCode, body)
+		}
+		s.oldest = minVersion
+		if resp, body := call(t, socket, "POST", c.path, nil); resp.StatusCode != 200 || body != c.body || string(got) != c.condition {
+			t.Errorf("%s: %d %q, %s", c.path, resp.StatusCode, body, got)
+		}
+	}
+}
+
 func TestEvents(t *testing.T) {
 	live := make(chan events.Message, 1)
 	message := func(id string) events.Message {

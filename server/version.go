@@ -12,16 +12,17 @@ type version int
 
 const (
 	maxVersion version = 56
-	minVersion version = 40
+	defVersion version = 40 // the oldest that is answered unless somebody asks for older ones
+	minVersion version = 24
 )
 
 func (v version) String() string { return "1." + strconv.Itoa(int(v)) }
 
-// parseVersion reads 1.N; what is no version of ours, as "", is the oldest.
+// parseVersion reads 1.N; what is no version of ours, as "", is the oldest by default.
 func parseVersion(s string) version {
 	n, err := strconv.Atoi(strings.TrimPrefix(s, "1."))
 	if err != nil || version(n) < minVersion || version(n) > maxVersion {
-		return minVersion
+		return defVersion
 	}
 	return version(n)
 }
@@ -46,7 +47,7 @@ func (r *request) cutVersion(path string) (rest string, err error) {
 	}
 	switch {
 	case major < 1, major == 1 && version(minor) < r.server.oldest:
-		r.ancient = major < 1 || minor < 24
+		r.ancient = major < 1 || version(minor) < minVersion
 		return "", fault.New(fault.Invalid, "client version %s is too old. Minimum supported API version is %s, please upgrade your client to a newer version", number, r.server.oldest)
 	case major > 1, version(minor) > maxVersion:
 		return "", fault.New(fault.Invalid, "client version %s is too new. Maximum supported API version is %s", number, maxVersion)

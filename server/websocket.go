@@ -11,7 +11,7 @@ import (
 )
 
 // containerAttachWebsocket attaches over a websocket (RFC 6455): the bytes of both
-// directions are binary frames, and output is not multiplexed.
+// directions are binary frames, text before 1.28, and output is not multiplexed.
 func containerAttachWebsocket(r *request) response {
 	return taken(r.server.Containers.Attach(r.Context(), r.vars[0], r.attachOptions(), r.websocket()))
 }
@@ -41,7 +41,9 @@ func (r *request) websocket() container.Hijack {
 		conns := make(chan *websocketConn, 1)
 		// The origin has been looked at, see refuseBrowser.
 		s := websocket.Server{Handler: func(ws *websocket.Conn) {
-			ws.PayloadType = websocket.BinaryFrame
+			if r.version >= 28 {
+				ws.PayloadType = websocket.BinaryFrame
+			}
 			c := &websocketConn{Conn: ws, closed: make(chan struct{})}
 			conns <- c
 			<-c.closed

@@ -172,15 +172,21 @@ func (h Host) ValidateEndpoint(name string, e *network.EndpointSettings) error {
 	return nil
 }
 
-// operational drops what only the engine can know.
+// operational drops what only the engine can know. Compose says the address that it asks
+// for there once more, that of IPv6 as a gateway: nothing is lost with it.
 func (v *validation) operational(e *network.EndpointSettings) {
+	var asked network.EndpointIPAMConfig
+	if e.IPAMConfig != nil {
+		asked = *e.IPAMConfig
+	}
+	other := func(a, asked netip.Addr) bool { return a.IsValid() && a.Unmap() != asked.Unmap() }
 	for _, f := range []struct {
 		name string
 		set  bool
 	}{
 		{"NetworkID", e.NetworkID != ""}, {"EndpointID", e.EndpointID != ""},
-		{"Gateway", e.Gateway.IsValid()}, {"IPAddress", e.IPAddress.IsValid()}, {"IPPrefixLen", e.IPPrefixLen != 0},
-		{"IPv6Gateway", e.IPv6Gateway.IsValid()}, {"GlobalIPv6Address", e.GlobalIPv6Address.IsValid()},
+		{"Gateway", e.Gateway.IsValid()}, {"IPAddress", other(e.IPAddress, asked.IPv4Address)}, {"IPPrefixLen", e.IPPrefixLen != 0},
+		{"IPv6Gateway", other(e.IPv6Gateway, asked.IPv6Address)}, {"GlobalIPv6Address", other(e.GlobalIPv6Address, asked.IPv6Address)},
 		{"GlobalIPv6PrefixLen", e.GlobalIPv6PrefixLen != 0}, {"DNSNames", len(e.DNSNames) > 0},
 	} {
 		if f.set {

@@ -184,3 +184,17 @@ func TestValidateDefaults(t *testing.T) {
 		t.Errorf("network disabled: %v, %v", err, disabled.h.NetworkMode)
 	}
 }
+
+// TestAddressSaidTwice creates as Compose does, which says an address of its files in two
+// places: nothing is discarded with the second.
+func TestAddressSaidTwice(t *testing.T) {
+	r := newRequest(func(r *request) {
+		r.h.NetworkMode = "own"
+		r.n.EndpointsConfig = map[string]*network.EndpointSettings{"own": r.e}
+		r.e.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: addr("10.0.0.9"), IPv6Address: addr("fd00::9")}
+		r.e.IPAddress, r.e.IPv6Gateway = addr("10.0.0.9"), addr("fd00::9")
+	})
+	if warnings, err := r.validate(); err != nil || len(warnings) != 0 {
+		t.Errorf("%q, %v", warnings, err)
+	}
+}

@@ -63,7 +63,7 @@ func (i images) summary(img *image.Image, tags, digests []string) apiimage.Summa
 		ID: img.ID, ParentID: img.Parent, RepoTags: append([]string{}, tags...), RepoDigests: append([]string{}, digests...),
 		Created: img.Created.Unix(), Size: img.Size, SharedSize: -1, Labels: img.Config.Config.Labels, Descriptor: &target,
 	}
-	if img.Created.IsZero() {
+	if img.Config.Created == nil {
 		s.Created = 0
 	}
 	if s.Labels == nil {

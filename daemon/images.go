@@ -55,8 +55,8 @@ func (i images) Inspect(ctx context.Context, ref string, o server.ImageInspectOp
 		Size: img.Size, RootFS: apiimage.RootFS{Type: c.RootFS.Type}, Descriptor: &target,
 		Metadata: apiimage.Metadata{LastTagTime: img.LastTagTime},
 	}}
-	if !img.Created.IsZero() {
-		r.Created = img.Created.UTC().Format(time.RFC3339Nano)
+	if c.Created != nil { // even if it is the zero time, which builders without a clock write
+		r.Created = c.Created.UTC().Format(time.RFC3339Nano)
 	}
 	if n := len(c.History); n > 0 {
 		r.Comment = c.History[n-1].Comment

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"time"
 
 	apiimage "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/jsonstream"
@@ -106,6 +107,9 @@ func imageFor(i *ImageDetails, v version) any {
 	}
 	if v < 44 {
 		extra["VirtualSize"] = i.Size
+		if i.Created == "" {
+			i.Created = time.Time{}.Format(time.RFC3339Nano) // such clients want a time
+		}
 	}
 	return extended{&i.InspectResponse, extra}
 }

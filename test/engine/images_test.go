@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -275,7 +277,40 @@ func numberedFiles(n int) (l []func(*tar.Writer) error) {
 
 // dockerArchive is what docker save made of an image with one layer, before OCI.
 func dockerArchive(t testing.TB, name string, layer []byte) []byte {
-	config := fmt.Sprintf(`{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["sha256:%x"]}}`, sha256.Sum256(layer))
+	return dockerArchiveWith(t, name, layer, "")
+}
+
+// dockerArchiveWith is dockerArchive with more in the image's configuration.
+func dockerArchiveWith(t testing.TB, name string, layer []byte, more string) []byte {
+	config := fmt.Sprintf(`{%s"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["sha256:%x"]}}`, more, sha256.Sum256(layer))
 	return tarball(t, reg("layer.tar", string(layer)), reg("c.json", config),
 		reg("manifest.json", fmt.Sprintf(`[{"Config":"c.json","Layers":["layer.tar"],"RepoTags":[%q]}]`, name)))
+}
+
+// TestCreatedNever has docker's answers for images whose builder had no clock: ko and others
+// write the zero time, some write none. Clients up to 1.43 want a time in any case.
+func TestCreatedNever(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	layer := tarball(t, reg("f", "x"))
+	for _, tc := range []struct{ name, config, old, now, listed string }{
+		{"zero", `"created":"0001-01-01T00:00:00Z",`, "0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "-62135596800"},
+		{"none", "", "0001-01-01T00:00:00Z", "", "0"},
+	} {
+		if r := e.TryIn(bytes.NewReader(dockerArchiveWith(t, tc.name+":1", layer, tc.config)), "load"); r.Code != 0 {
+			t.Fatalf("%+v", r)
+		}
+		for version, want := range map[string]string{"1.43": tc.old, "1.50": tc.now} {
+			var got struct{ Created string }
+			_, body := e.get("/v" + version + "/images/" + tc.name + ":1/json")
+			if err := json.Unmarshal([]byte(body), &got); err != nil || got.Created != want {
+				t.Errorf("%s by %s: %q, %v; want %q", tc.name, version, got.Created, err, want)
+			}
+		}
+		var list []struct{ Created json.Number }
+		_, body := e.get("/images/json?filters=" + url.QueryEscape(`{"reference":["`+tc.name+`"]}`))
+		if err := json.Unmarshal([]byte(body), &list); err != nil || len(list) != 1 || list[0].Created.String() != tc.listed {
+			t.Errorf("%s: %v, %v; want %s", tc.name, list, err, tc.listed)
+		}
+	}
 }

@@ -1,6 +1,9 @@
 package build
 
 import (
+	"archive/tar"
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,8 +13,10 @@ import (
 	"time"
 
 	"github.com/moby/buildkit/identity"
+	"github.com/moby/buildkit/util/archiveutil"
 
 	"hoy/image/extract"
+	"hoy/lib/buildfiles"
 	"hoy/lib/fault"
 )
 
@@ -76,17 +81,43 @@ func (t bodyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 type body struct {
 	r     io.Reader
 	plain io.ReadCloser
+	whole io.Reader // plain, told from a Dockerfile
 	err   error
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	if b.plain == nil && b.err == nil {
-		b.plain, _, b.err = extract.Decompress(b.r)
+		if b.plain, _, b.err = extract.Decompress(b.r); b.err == nil {
+			b.whole, b.err = recognizable(b.plain)
+		}
 	}
 	if b.err != nil {
 		return 0, b.err
 	}
-	return b.plain.Read(p)
+	return b.whole.Read(p)
+}
+
+// recognizable puts a header without meaning before an archive that BuildKit, which looks
+// at the first 1,024 bytes, would take for a Dockerfile: one whose first member has more
+// to say, as all have that Python makes.
+func recognizable(r io.Reader) (io.Reader, error) {
+	in := bufio.NewReader(r)
+	head, err := in.Peek(buildfiles.TarHead)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if archiveutil.IsArchive(head) || !buildfiles.IsTar(head) {
+		return in, nil
+	}
+	var lead bytes.Buffer
+	w := tar.NewWriter(&lead)
+	err = w.WriteHeader(&tar.Header{
+		Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": "a tar archive"},
+	})
+	if err == nil {
+		err = w.Flush()
+	}
+	return io.MultiReader(&lead, in), err
 }
 
 func (b *body) Close() error {

@@ -144,6 +144,13 @@ func TestArchives(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, res, err)
 		}
 	}
+	python := pythonArchive(t, "Dockerfile", "FROM busybox\nCOPY f /\n", "f", "content")
+	if _, err := h.b.Build(t.Context(), Request{Context: bytes.NewReader(python)}); err != nil {
+		t.Errorf("with times of parts of seconds: %v", err)
+	}
+	if _, _, err := h.classic(Request{Context: bytes.NewReader(python)}); err != nil {
+		t.Errorf("with times of parts of seconds, classic: %v", err)
+	}
 	if _, err := h.b.Build(t.Context(), Request{Context: strings.NewReader("FROM busybox\nENV A=b\n")}); err != nil {
 		t.Errorf("a Dockerfile alone: %v", err)
 	}
@@ -161,6 +168,24 @@ func TestArchives(t *testing.T) {
 	if _, err := h.b.Build(t.Context(), Request{Context: bytes.NewReader(broken)}); err == nil || !strings.Contains(err.Error(), "gzip") {
 		t.Errorf("damaged: %v", err)
 	}
+}
+
+// pythonArchive is as docker-py's: before each member stands when exactly it was changed.
+func pythonArchive(t testing.TB, files ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := 0; i < len(files); i += 2 {
+		h := tar.Header{Name: files[i], Mode: 0o644, Size: int64(len(files[i+1])), Format: tar.FormatPAX, ModTime: time.Unix(1, 5e8)}
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, files[i+1])
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // TestArchivesGo: of an archive the cache keeps what it was unpacked to, by which the next

@@ -86,7 +86,7 @@ func fromInput(s Source) (*Context, error) {
 		return nil, errors.New("invalid argument: can't use stdin for both build context and dockerfile")
 	}
 	in := bufio.NewReaderSize(s.In, 64<<10)
-	head, err := in.Peek(archiveHead)
+	head, err := in.Peek(buildfiles.TarHead)
 	switch {
 	case err != nil && err != io.EOF:
 		return nil, fmt.Errorf("cannot read standard input: %w", err)
@@ -178,9 +178,6 @@ func folder(path string) (t *tree, key string, err error) {
 	return &tree{root: root}, host + ":" + root, nil
 }
 
-// archiveHead is how much of a stream tells an archive.
-const archiveHead = 1024
-
 // isArchive reports whether a stream begins as a tar archive, or as something compressed.
 func isArchive(head []byte) bool {
 	for _, magic := range []string{"\x1f\x8b\x08", "BZh", "\xfd7zXZ\x00", "\x28\xb5\x2f\xfd"} {
@@ -188,7 +185,7 @@ func isArchive(head []byte) bool {
 			return true
 		}
 	}
-	return isTar(head)
+	return buildfiles.IsTar(head)
 }
 
 // gitHosts are sites of which an address without a scheme is a repository.

@@ -234,9 +234,12 @@ func TestFiles(t *testing.T) {
 
 // TestInput: standard input is an archive, which is sent as it is, or a Dockerfile.
 func TestInput(t *testing.T) {
-	var archive, zipped bytes.Buffer
+	var archive, python, zipped bytes.Buffer
 	w := tar.NewWriter(&archive)
 	must(t, w.WriteHeader(&tar.Header{Name: "x", Mode: 0o644, Typeflag: tar.TypeReg}))
+	must(t, w.Close())
+	w = tar.NewWriter(&python) // which says parts of seconds
+	must(t, w.WriteHeader(&tar.Header{Name: "x", Mode: 0o644, Typeflag: tar.TypeReg, Format: tar.FormatPAX, ModTime: time.Unix(1, 5e8)}))
 	must(t, w.Close())
 	z := gzip.NewWriter(&zipped)
 	z.Write(archive.Bytes())
@@ -244,6 +247,7 @@ func TestInput(t *testing.T) {
 	for _, c := range []struct{ in, file, want string }{
 		{archive.String(), "", ""},
 		{archive.String(), "sub/My", ""},
+		{python.String(), "", ""},
 		{zipped.String(), "", ""},
 		{"FROM scratch\n", "My", "ambiguous Dockerfile source"},
 		{"", "", "standard input is empty"},

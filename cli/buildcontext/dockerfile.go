@@ -1,7 +1,6 @@
 package buildcontext
 
 import (
-	"archive/tar"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
@@ -111,10 +110,4 @@ func (l texts) Open(name string) (io.ReadCloser, error) {
 		}
 	}
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-}
-
-// isTar reports whether a stream begins as a tar archive.
-func isTar(head []byte) bool {
-	_, err := tar.NewReader(bytes.NewReader(head)).Next()
-	return err == nil
 }

@@ -84,17 +84,18 @@ type Options struct {
 //
 // It implements the server's Containers.
 type Containers struct {
-	o       Options
-	log     *slog.Logger
-	index   *index
-	seccomp profiles
-	spares  spares
-	walkers walkers
-	now     atomic.Pointer[defaults]
-	tasks   sync.WaitGroup // work behind an answer; Close waits
-	closing chan struct{}
-	pruning sync.Mutex // held by the one Prune at a time
-	loop    sync.WaitGroup
+	o         Options
+	log       *slog.Logger
+	index     *index
+	strangers strangers
+	seccomp   profiles
+	spares    spares
+	walkers   walkers
+	now       atomic.Pointer[defaults]
+	tasks     sync.WaitGroup // work behind an answer; Close waits
+	closing   chan struct{}
+	pruning   sync.Mutex // held by the one Prune at a time
+	loop      sync.WaitGroup
 
 	supervisor supervisor
 }
@@ -272,10 +273,10 @@ func (c *Containers) Uses() []image.Use {
 	return l
 }
 
-// Chains returns the chain IDs of the image layers that containers stand on.
-func (c *Containers) Chains() []string {
+// Chains returns the chain IDs of the image layers that containers stand on; whole: there
+// is none of which that is not known.
+func (c *Containers) Chains() (l []string, whole bool) {
 	seen := map[string]bool{}
-	var l []string
 	for _, k := range c.index.all() {
 		for _, i := range k.rec().images() {
 			if i.Chain != "" && !seen[i.Chain] {
@@ -284,7 +285,7 @@ func (c *Containers) Chains() []string {
 			}
 		}
 	}
-	return l
+	return l, len(c.Strangers()) == 0
 }
 
 // Count returns how many containers there are, by state.

@@ -32,8 +32,13 @@ import (
 //
 // The files are JSON objects with a version, replaced atomically. The record of
 // a container that is removed at its exit is written once and not synced: a
-// power failure takes such a container away anyhow.
+// power failure takes such a container away anyhow. It may leave the record's name
+// without its content: that it is such a one the file's mode says. Any other record
+// is synced, so that one that is empty or cut off is damage, and kept.
 const recordVersion = 1
+
+// recordMode and temporaryMode are the modes of records. Nobody but root gets at either.
+const recordMode, temporaryMode = 0o600, 0o640
 
 // record is everything that is known of a container. A record is never changed:
 // whoever changes something stores a changed copy, so that readers need no lock.
@@ -133,7 +138,7 @@ func (c *Containers) save(k *Container) error {
 	if r.Host.AutoRemove {
 		return c.writeRecord(r.ID, b)
 	}
-	return atomicfile.WriteSync(c.recordPath(r.ID), b, 0o600)
+	return atomicfile.WriteSync(c.recordPath(r.ID), b, recordMode)
 }
 
 // errNoRecord says that a directory holds no container: its making or removing
@@ -142,7 +147,7 @@ var errNoRecord = errors.New("no record")
 
 func loadRecord(path string) (*record, error) {
 	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) || err == nil && len(b) == 0 {
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(b) == 0 && isTemporary(path) {
 		return nil, errNoRecord
 	}
 	if err != nil {
@@ -160,6 +165,12 @@ func loadRecord(path string) (*record, error) {
 	}
 	fillPlaces(r.Host.PortBindings)
 	return &r, nil
+}
+
+// isTemporary tells whether a record is one of a container that is removed at its exit.
+func isTemporary(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.Mode().Perm() == temporaryMode
 }
 
 // writeJSON writes a file of the exec root.

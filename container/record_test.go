@@ -44,23 +44,24 @@ func TestHalfMade(t *testing.T) {
 	for _, tc := range []struct {
 		what    string
 		content string // "-": no file
+		temp    bool   // of a container that is removed at its exit
 		gone    bool
 	}{
-		{"no record", "-", true},
-		{"empty record", "", true},
-		{"cut record", `{"version":1,"id":"abc","na`, false},
-		{"another version", `{"version":2,"id":"abc"}`, false},
-		{"another id", `{"version":1,"id":"x","config":{},"hostConfig":{}}`, false},
-		{"incomplete", `{"version":1,"id":"abc"}`, false},
+		{"no record", "-", false, true},
+		{"empty record", "", false, false},
+		{"empty record that was not synced", "", true, true},
+		{"cut record", `{"version":1,"id":"abc","na`, false, false},
+		{"another version", `{"version":2,"id":"abc"}`, true, false},
+		{"another id", `{"version":1,"id":"x","config":{},"hostConfig":{}}`, false, false},
+		{"incomplete", `{"version":1,"id":"abc"}`, false, false},
 	} {
-		c, _ := saved(t, false)
+		c, _ := saved(t, tc.temp)
 		c.log = discard()
 		path := c.recordPath("abc")
-		os.Remove(path)
-		if tc.content != "-" {
-			if err := os.WriteFile(path, []byte(tc.content), 0o600); err != nil {
-				t.Fatal(err)
-			}
+		if tc.content == "-" {
+			os.Remove(path)
+		} else if err := os.WriteFile(path, []byte(tc.content), 0); err != nil { // its mode stays
+			t.Fatal(err)
 		}
 		if rec := c.loadOne("abc"); rec != nil {
 			t.Errorf("%s: restored %+v", tc.what, rec)
@@ -68,6 +69,9 @@ func TestHalfMade(t *testing.T) {
 		_, err := os.Stat(c.dir("abc"))
 		if errors.Is(err, os.ErrNotExist) != tc.gone {
 			t.Errorf("%s: %v", tc.what, err)
+		}
+		if l := c.Strangers(); (len(l) == 0) != tc.gone {
+			t.Errorf("%s: kept for %v", tc.what, l)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -101,10 +102,34 @@ func (c *Containers) loadOne(id string) *record {
 		fallthrough
 	case err != nil:
 		// It may be another version's: it stays as it is.
-		c.log.Error("cannot restore a container", "container", id, "error", err)
+		c.log.Error("cannot restore a container: it and all image layers and volumes are kept until its record can be read, or its directory is removed while no engine runs",
+			"container", id, "directory", c.dir(id), "error", err)
+		c.strangers.add(id)
 		return nil
 	}
 	return rec
+}
+
+// strangers are the containers whose records could not be read: what they stand on and
+// mount nobody knows.
+type strangers struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+func (s *strangers) add(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids = append(s.ids, id)
+}
+
+// Strangers are the containers whose records cannot be read. While there are any, nothing
+// may be removed that a container might need, unless it is known by name.
+func (c *Containers) Strangers() []string {
+	c.strangers.mu.Lock()
+	defer c.strangers.mu.Unlock()
+	c.strangers.ids = slices.DeleteFunc(c.strangers.ids, func(id string) bool { return !c.unreadable(id) })
+	return slices.Clone(c.strangers.ids)
 }
 
 // know takes a container of an earlier engine into the index.
@@ -154,7 +179,9 @@ func (c *Containers) adopt(ctx context.Context) error {
 		}
 		c.dismiss(h)
 	}
-	c.o.Volumes.Tidy()
+	if len(c.Strangers()) == 0 {
+		c.o.Volumes.Tidy()
+	}
 	return nil
 }
 

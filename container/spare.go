@@ -97,11 +97,14 @@ func (c *Containers) hideRecord(id string) error {
 	return os.Rename(c.recordPath(id), filepath.Join(c.dir(id), spareRecord))
 }
 
-// writeRecord replaces the record without making it durable, in the file that a
-// spare directory has for it.
+// writeRecord replaces the record of a container that is removed at its exit, without
+// making it durable, in the file that a spare directory has for it.
 func (c *Containers) writeRecord(id string, b []byte) error {
 	spare := filepath.Join(c.dir(id), spareRecord)
-	if err := os.WriteFile(spare, b, 0o600); err != nil {
+	if err := os.WriteFile(spare, b, temporaryMode); err != nil {
+		return err
+	}
+	if err := os.Chmod(spare, temporaryMode); err != nil { // it may have been another's
 		return err
 	}
 	return os.Rename(spare, c.recordPath(id))

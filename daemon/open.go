@@ -167,7 +167,7 @@ func (d *Daemon) adopt(ctx context.Context, p *parts) error {
 
 func (d *Daemon) newServer(p *parts) *server.Server {
 	return server.New(server.Options{
-		Containers: timed{p.containers, d.measures.containers}, Images: d.images, Volumes: volumes{p.volumes, d.bus},
+		Containers: timed{p.containers, d.measures.containers}, Images: d.images, Volumes: volumes{p.volumes, d.bus, p.containers.Strangers},
 		Networks:   networks{p.networks, p.containers, d.bus, d.guard, func() map[string]map[string]string { return d.options().NetworkOpts }},
 		Builds:     builds{d.builder, d.bus},
 		Registries: registries{d},

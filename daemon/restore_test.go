@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	apicontainer "github.com/moby/moby/api/types/container"
 
 	"hoy/container"
@@ -186,6 +188,20 @@ func TestRestoreLeavesTheUnreadable(t *testing.T) {
 		t.Errorf("both have %s", ip)
 	}
 	b.remove("other")
+	// What it stands on and mounts is not known: all images' layers and volumes stay.
+	b.create("third", nil, "true")
+	third, _ := b.containers.Inspect(t.Context(), "third", false)
+	layers := b.layers()
+	b.remove("third")
+	if _, err := b.images.Remove(t.Context(), third.Image, server.ImageRemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if now := b.layers(); now != layers {
+		t.Errorf("of %d layers there are %d", layers, now)
+	}
+	if _, err := (volumes{b.volumes, b.bus, b.containers.Strangers}).Prune(t.Context(), nil); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), id) {
+		t.Errorf("volumes are pruned: %v", err)
+	}
 	b.down()
 	if err := os.WriteFile(path, record, 0o600); err != nil {
 		t.Fatal(err)
@@ -197,6 +213,21 @@ func TestRestoreLeavesTheUnreadable(t *testing.T) {
 		t.Errorf("%+v %+v, %v", after.State, after.NetworkSettings, err)
 	}
 	b.remove("con")
+}
+
+// layers counts the unpacked layers of images that are there after a collection.
+func (b *bed) layers() (n int) {
+	b.t.Helper()
+	p := b.images.store.Parts()
+	ctx := namespaces.WithNamespace(b.t.Context(), p.Namespace)
+	_, err := p.Collect(ctx)
+	if err == nil {
+		err = p.Snapshots.Walk(ctx, func(context.Context, snapshots.Info) error { n++; return nil })
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return n
 }
 
 // TestRestoreCleansTheHalfMade leaves what a crash at each point of a create, start

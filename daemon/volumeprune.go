@@ -22,6 +22,9 @@ func (v volumes) Prune(ctx context.Context, f filters.Filters) (*apivolume.Prune
 	if err != nil {
 		return nil, err
 	}
+	if l := v.strangers(); len(l) > 0 {
+		return nil, fault.New(fault.Conflict, "cannot prune volumes: container %s cannot be read, and may use them (the engine's log has why): remove volumes by name", l[0])
+	}
 	report := &apivolume.PruneReport{VolumesDeleted: []string{}}
 	for _, one := range v.store.List() {
 		if ctx.Err() != nil {

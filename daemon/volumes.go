@@ -23,6 +23,8 @@ import (
 type volumes struct {
 	store *volume.Store
 	bus   *container.Bus
+
+	strangers func() []string // containers of which nobody knows what they mount
 }
 
 // Create makes a volume.

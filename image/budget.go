@@ -92,7 +92,7 @@ func (s *Store) trimTo(ctx context.Context, b Budget) error {
 		}
 	}
 	budget := b.Bytes()
-	if budget <= 0 {
+	if budget <= 0 || !s.collectable() {
 		return nil
 	}
 	for {

@@ -12,8 +12,9 @@ import (
 
 // Collect begins to remove in the background what no image uses. pinned returns the
 // chain IDs that containers' records name: their layers stay when their image is
-// removed. It must not wait for the store; nil: none. Collect is called once.
-func (s *Store) Collect(pinned func() []string) {
+// removed. Where these are not the whole, nothing is removed. It must not wait for the
+// store; nil: none. Collect is called once.
+func (s *Store) Collect(pinned func() (chains []string, whole bool)) {
 	s.pinned = pinned
 	s.work.Go(s.collect)
 }
@@ -27,7 +28,7 @@ func (s *Store) collect() {
 			return
 		case <-s.gc:
 		}
-		_, err := s.meta.GarbageCollect(namespaced(context.Background()))
+		_, err := s.collectNow(namespaced(context.Background()))
 		if err == nil {
 			err = failpoint.Hit(failpoint.StoreCollected)
 		}
@@ -35,6 +36,14 @@ func (s *Store) collect() {
 			slog.Warn("cannot collect unused image content", "error", err)
 		}
 	}
+}
+
+// collectNow removes what nothing uses, if it is known of all containers what they use.
+func (s *Store) collectNow(ctx context.Context) (gc.Stats, error) {
+	if !s.collectable() {
+		return metadata.GCStats{}, nil
+	}
+	return s.meta.GarbageCollect(ctx)
 }
 
 func (s *Store) collectSoon() {
@@ -53,11 +62,7 @@ func (p pins) StartCollection(context.Context) (metadata.CollectionContext, erro
 		return nil, err
 	}
 	// Holds first: a container's record appears before its hold is released.
-	chains := p.s.held()
-	if p.s.pinned != nil {
-		chains = append(chains, p.s.pinned()...)
-	}
-	return pinned(chains), nil
+	return pinned(p.s.inUse()), nil
 }
 
 func (pins) ReferenceLabel() string { return "hoy.pin" }

@@ -34,7 +34,7 @@ type Parts struct {
 // Parts returns the store's parts for a builder. What it keeps by its leases counts as
 // the build cache's.
 func (s *Store) Parts() Parts {
-	return Parts{namespace, snapshotter, s.content, s.snaps, applier{s}, cacheLeases{s.leases}, givenNames{s}, s.meta.GarbageCollect}
+	return Parts{namespace, snapshotter, s.content, s.snaps, applier{s}, cacheLeases{s.leases}, givenNames{s}, s.collectNow}
 }
 
 const (

@@ -177,9 +177,20 @@ func (im *Image) eachLayer(f func(chain string, size int64)) {
 func (s *Store) inUse() []string {
 	chains := s.held()
 	if s.pinned != nil {
-		chains = append(chains, s.pinned()...)
+		more, _ := s.pinned()
+		chains = append(chains, more...)
 	}
 	return chains
+}
+
+// collectable tells whether it is known of all containers what they stand on. If it is
+// not, nothing is collected, and no budget kept.
+func (s *Store) collectable() bool {
+	if s.pinned == nil {
+		return true
+	}
+	_, whole := s.pinned()
+	return whole
 }
 
 // below marks a chain and those it stands on.

@@ -96,7 +96,7 @@ func TestPinnedLayersStay(t *testing.T) {
 	rootful.Check(t)
 	pinned := make(chan []string, 1)
 	pinned <- nil
-	s := openPinned(t, Options{}, func() []string { p := <-pinned; pinned <- p; return p })
+	s := openPinned(t, Options{}, func() ([]string, bool) { p := <-pinned; pinned <- p; return p, true })
 	kept, held, other := put(t, s, "kept", "kept"), put(t, s, "held", "held"), put(t, s, "other", "other")
 	<-pinned
 	pinned <- []string{kept.ChainID}

@@ -90,8 +90,8 @@ type Store struct {
 
 	carried builtIn
 
-	gc     chan struct{}   // asks for a collection, one at most waiting
-	pinned func() []string // set by Collect
+	gc     chan struct{}                        // asks for a collection, one at most waiting
+	pinned func() (chains []string, whole bool) // set by Collect
 
 	begun   operations
 	used    *lastUses

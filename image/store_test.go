@@ -66,7 +66,7 @@ func unpacker(t testing.TB) *confine.Unpacker {
 	return u
 }
 
-func openPinned(t testing.TB, o Options, pinned func() []string) *Store {
+func openPinned(t testing.TB, o Options, pinned func() ([]string, bool)) *Store {
 	t.Helper()
 	if o.Root == "" {
 		o.Root = t.TempDir()

@@ -1,10 +1,9 @@
-// Package boltfile sees whether a bbolt file has been cut off or overwritten, before
-// bbolt maps it: that ends the whole process by a signal, or by a panic of a goroutine
-// of its own, which nobody can catch.
+// Package boltfile sees whether a bbolt file has been cut off, overwritten, or damaged
+// within its pages, before bbolt maps it: that ends the whole process by a signal, or by a
+// panic of a goroutine of its own, which nobody can catch.
 package boltfile
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -24,8 +23,10 @@ const (
 	version = 2
 )
 
-// Check returns what is wrong with a file: it is cut off or no bbolt file. A file that
-// is not there is os.ErrNotExist; what is inside of its pages is not looked at.
+// Check returns what is wrong with a file: it is cut off or no bbolt file, or a page is not
+// what the others say it is. A file that is not there is os.ErrNotExist. Keys and values
+// may be wrong all the same, and only who reads them sees that. It reads all pages, and
+// nobody may write them meanwhile.
 func Check(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -36,37 +37,45 @@ func Check(path string) error {
 	if err != nil {
 		return err
 	}
-	need, err := size(f)
-	switch {
-	case err != nil:
+	m, err := newest(f)
+	if need := int64(m.pages) * m.size; err == nil && fi.Size() < need {
+		err = fmt.Errorf("it has %d bytes of %d", fi.Size(), need)
+	}
+	if err == nil {
+		err = (&walk{f: f, size: m.size, pages: m.pages}).damage(m.root, m.free)
+	}
+	if err != nil {
 		return fmt.Errorf("%s is damaged: %w", path, err)
-	case fi.Size() < need:
-		return fmt.Errorf("%s is damaged: it has %d bytes of %d", path, fi.Size(), need)
 	}
 	return nil
 }
 
-// size is what the newer meta that is whole says the file has at least.
-func size(f io.ReaderAt) (int64, error) {
-	var newest uint64
-	need := int64(-1)
+// start is what a meta says of the file: of the newer one that is whole.
+type start struct {
+	change     uint64
+	size       int64 // of a page
+	pages      uint64
+	root, free uint64 // pages
+}
+
+func newest(f io.ReaderAt) (m start, err error) {
+	found := false
 	for _, page := range []int64{0, int64(os.Getpagesize())} {
 		var b [meta]byte
 		if _, err := f.ReadAt(b[:], page+header); err != nil && !errors.Is(err, io.EOF) {
-			return 0, err
+			return m, err
 		}
 		sum := fnv.New64a()
 		sum.Write(b[:56])
-		order := binary.NativeEndian
 		if order.Uint32(b[0:]) != magic || order.Uint32(b[4:]) != version || order.Uint64(b[56:]) != sum.Sum64() {
 			continue
 		}
-		if change := order.Uint64(b[48:]); need < 0 || change > newest {
-			newest, need = change, int64(order.Uint64(b[40:]))*int64(order.Uint32(b[8:]))
+		if change := order.Uint64(b[48:]); !found || change > m.change {
+			m, found = start{change, int64(order.Uint32(b[8:])), order.Uint64(b[40:]), order.Uint64(b[16:]), order.Uint64(b[32:])}, true
 		}
 	}
-	if need < 0 {
-		return 0, errors.New("it does not begin as a bbolt file does")
+	if !found {
+		return m, errors.New("it does not begin as a bbolt file does")
 	}
-	return need, nil
+	return m, nil
 }

@@ -2,6 +2,8 @@ package boltfile
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +45,80 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestBitErrors damages copies of a database, bits or whole pages, at places that the seed
+// says: what Check lets pass, bbolt reads and writes without a panic.
+func TestBitErrors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	whole := database(t, path)
+	found, passed := 0, 0
+	for seed := range uint64(1000) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		damaged := append([]byte{}, whole...)
+		page := os.Getpagesize()
+		switch r.IntN(4) {
+		case 0: // a bit anywhere
+			damaged[r.IntN(len(damaged))] ^= 1 << r.IntN(8)
+		case 1: // a bit of a page's header or elements
+			damaged[r.IntN(len(damaged)/page)*page+r.IntN(200)] ^= 1 << r.IntN(8)
+		case 2: // a page of zeros
+			clear(damaged[r.IntN(len(damaged)/page)*page:][:page])
+		case 3: // a page in the place of another
+			copy(damaged[r.IntN(len(damaged)/page)*page:][:page], whole[r.IntN(len(whole)/page)*page:])
+		}
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if Check(path) != nil {
+			found++
+			continue
+		}
+		passed++
+		use(t, seed, path)
+	}
+	t.Logf("%d found, %d let pass", found, passed)
+	if found < 200 || passed < 200 {
+		t.Error("the damage was not of both kinds")
+	}
+}
+
+// use reads all of a database and changes it.
+func use(t *testing.T, seed uint64, path string) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.Errorf("seed %d: bbolt panics: %v", seed, p)
+		}
+	}()
+	db, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true})
+	if err != nil {
+		return
+	}
+	defer db.Close()
+	var walk func(b *bolt.Bucket)
+	walk = func(b *bolt.Bucket) {
+		b.ForEach(func(k, v []byte) error {
+			if sub := b.Bucket(k); v == nil && sub != nil {
+				walk(sub)
+			}
+			return nil
+		})
+	}
+	db.View(func(tx *bolt.Tx) error {
+		return tx.ForEach(func(_ []byte, b *bolt.Bucket) error { walk(b); return nil })
+	})
+	for i := range 10 {
+		db.Update(func(tx *bolt.Tx) error {
+			tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
+				b.Put([]byte{0, byte(i)}, make([]byte, 3000))
+				if k, v := b.Cursor().Last(); v != nil {
+					b.Delete(k)
+				}
+				return nil
+			})
+			return nil
+		})
+	}
+}
+
 // database makes one of some pages and returns its bytes.
 func database(t *testing.T, path string) []byte {
 	db, err := bolt.Open(path, 0o600, nil)
@@ -54,6 +130,15 @@ func database(t *testing.T, path string) []byte {
 			b, err := tx.CreateBucketIfNotExists([]byte("b"))
 			if err != nil {
 				return err
+			}
+			sub, err := b.CreateBucketIfNotExists(fmt.Appendf(nil, "sub%d", i%5))
+			if err != nil {
+				return err
+			}
+			for n := range 40 * (i % 5) {
+				if err := sub.Put(fmt.Appendf(nil, "%d key %d", n, i), make([]byte, n)); err != nil {
+					return err
+				}
 			}
 			return b.Put([]byte{byte(i)}, make([]byte, 5000))
 		})

@@ -28,8 +28,10 @@ func reach(ctx context.Context, o Options, again bool) (*socket, error) {
 		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.EAGAIN) {
 			return nil, err
 		}
-		if err = launch(ctx, o, again); err != nil && !errors.Is(err, errRunning) {
-			return nil, err
+		if err = lost(o.ExecRoot); err == nil {
+			if err = launch(ctx, o, again); err != nil && !errors.Is(err, errRunning) {
+				return nil, err
+			}
 		}
 		if err != nil { // another one is just starting, or just ending
 			select {

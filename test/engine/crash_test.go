@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hoy/lib/failpoint"
 	"hoy/registry/registrytest"
 	"hoy/test/rootful"
@@ -300,4 +302,42 @@ func (e *Engine) nothingLeft() {
 			return len(m) <= most
 		})
 	}
+}
+
+// TestExecRootIsDeleted starts an engine where somebody has deleted the exec root under the
+// keeper of running containers: it says what to do, and does not take them for ended.
+func TestExecRootIsDeleted(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy("run", "-d", "--name", "con", "busybox", "sleep", "1000")
+	pid, keeper := e.Hoy("inspect", "-f", "{{.State.Pid}}", "con"), e.KeeperPid()
+	e.endGently()
+	run := filepath.Join(e.Dir, "run")
+	if err := os.RemoveAll(run); err != nil {
+		t.Fatal(err)
+	}
+	e.Launch()
+	if err := e.Wait(); err == nil {
+		t.Error("the engine starts")
+	}
+	if want := fmt.Sprintf("the exec root %s was deleted under a keeper that holds containers: process %d, ", run, keeper); strings.Count(e.Log(), want) != 1 {
+		t.Errorf("the engine says\n%s\nwant %s", e.Log(), want)
+	}
+	if now := e.KeeperPid(); now != keeper {
+		t.Errorf("another keeper has begun: %d", now)
+	}
+	// What it says to do.
+	for _, p := range []string{pid, strconv.Itoa(keeper)} {
+		n, _ := strconv.Atoi(p)
+		if err := unix.Kill(n, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		e.Eventually("the end of "+p, func() bool { return unix.Kill(n, 0) != nil })
+	}
+	e.Up()
+	if got := e.state("con"); got != "exited 255 0" {
+		t.Errorf("the container is %s", got)
+	}
+	e.Hoy("rm", "con")
 }

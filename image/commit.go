@@ -131,6 +131,11 @@ func (s *Store) changesLayer(ctx context.Context, write func(context.Context, io
 	r, pw := io.Pipe()
 	defer r.Close() // ends the writer when this fails
 	go func() { pw.CloseWithError(write(ctx, pw)) }()
+	return s.plainLayer(ctx, r)
+}
+
+// plainLayer hashes, compresses, stores and unpacks a tar archive in one pass.
+func (s *Store) plainLayer(ctx context.Context, r io.Reader) (blob ocispec.Descriptor, diff digest.Digest, _ *staged, err error) {
 	w, err := s.newBlob(ctx)
 	if err != nil {
 		return blob, "", nil, err

@@ -29,8 +29,9 @@ type ImportOptions struct {
 // plain or compressed by gzip, zstd, bzip2 or xz. The stream is read once: stored,
 // hashed and unpacked at the same time.
 //
-// The layer's blob is stored as it comes when it is plain, gzip or zstd; bzip2 and
-// xz, which the image specification does not know, are stored plain.
+// The layer's blob is stored as it comes when it is gzip or zstd, and by gzip otherwise,
+// as docker's: readers of saved images (go-containerregistry, and so Trivy, Grype, crane)
+// take all layers for what the first one is, and those that are built on it are gzip.
 func (s *Store) Import(ctx context.Context, r io.Reader, o ImportOptions) (*Image, error) {
 	name := ""
 	if o.Ref != "" {
@@ -86,21 +87,22 @@ func (s *Store) importLayer(ctx context.Context, r io.Reader) (blob ocispec.Desc
 	if err != nil && err != io.EOF {
 		return blob, "", nil, err
 	}
-	var src io.Reader = br
-	mediaType := ocispec.MediaTypeImageLayer
 	switch extract.Detect(head) {
 	case extract.Gzip:
-		mediaType = ocispec.MediaTypeImageLayerGzip
+		return s.compressedLayer(ctx, br, ocispec.MediaTypeImageLayerGzip)
 	case extract.Zstd:
-		mediaType = ocispec.MediaTypeImageLayerZstd
-	default:
-		plain, _, err := extract.Decompress(br)
-		if err != nil {
-			return blob, "", nil, err
-		}
-		defer plain.Close()
-		src = plain
+		return s.compressedLayer(ctx, br, ocispec.MediaTypeImageLayerZstd)
 	}
+	plain, _, err := extract.Decompress(br)
+	if err != nil {
+		return blob, "", nil, err
+	}
+	defer plain.Close()
+	return s.plainLayer(ctx, plain)
+}
+
+// compressedLayer stores r as it is and unpacks it.
+func (s *Store) compressedLayer(ctx context.Context, r io.Reader, mediaType string) (blob ocispec.Descriptor, diff digest.Digest, _ *staged, err error) {
 	w, err := s.newBlob(ctx)
 	if err != nil {
 		return blob, "", nil, err
@@ -115,26 +117,19 @@ func (s *Store) importLayer(ctx context.Context, r io.Reader) (blob ocispec.Desc
 			st.drop()
 		}
 	}()
-	err = fanOut(ctx, src, w, func(r io.Reader) (err error) {
-		diff, err = s.digestAndFill(ctx, st, r, mediaType != ocispec.MediaTypeImageLayer)
+	err = fanOut(ctx, r, w, func(r io.Reader) (err error) {
+		diff, err = s.digestAndFill(ctx, st, r)
 		return err
 	})
 	if err != nil {
 		return blob, "", nil, err
 	}
-	if diff == "" {
-		diff = w.Digest()
-	}
 	blob, err = w.commit(ctx, mediaType, "", map[string]string{labelUncompressed: diff.String()})
 	return blob, diff, st, err
 }
 
-// digestAndFill unpacks a layer. A compressed one has a digest of its own, of the
-// plain stream.
-func (s *Store) digestAndFill(ctx context.Context, st *staged, r io.Reader, compressed bool) (digest.Digest, error) {
-	if !compressed {
-		return "", st.fill(ctx, r, s.limits())
-	}
+// digestAndFill unpacks a compressed layer and returns the digest of the plain one.
+func (s *Store) digestAndFill(ctx context.Context, st *staged, r io.Reader) (digest.Digest, error) {
 	plain, _, err := extract.Decompress(r)
 	if err != nil {
 		return "", err

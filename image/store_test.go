@@ -7,7 +7,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/image/confine"
 	"hoy/test/rootful"
@@ -104,6 +110,37 @@ func TestImport(t *testing.T) {
 	for _, ref := range []string{"base", "base:latest", "docker.io/library/base", im.ID, im.ID[7:], im.ID[7:19], "base@" + im.ID} {
 		if got, err := s.Get(t.Context(), ref); err != nil || got.ID != im.ID {
 			t.Errorf("%s: %v, %v", ref, got, err)
+		}
+	}
+}
+
+// TestImportedBlobs: a layer is never stored plain, since those built on it are not either.
+func TestImportedBlobs(t *testing.T) {
+	rootful.Check(t)
+	s := open(t, Options{})
+	plain := archive(t, dir("etc"), file("etc/motd", "hello\n"))
+	var zipped, zstandard bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	z.Write(plain)
+	z.Close()
+	zs, err := zstd.NewWriter(&zstandard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zs.Write(plain)
+	zs.Close()
+	for sent, want := range map[string]string{
+		string(plain): ocispec.MediaTypeImageLayerGzip, zipped.String(): ocispec.MediaTypeImageLayerGzip, zstandard.String(): ocispec.MediaTypeImageLayerZstd,
+	} {
+		im, err := s.Import(t.Context(), strings.NewReader(sent), ImportOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := im.blobs[0].MediaType; got != want {
+			t.Errorf("%.4q is stored as %s; want %s", sent, got, want)
+		}
+		if got := im.Config.RootFS.DiffIDs[0]; got != digest.FromBytes(plain) {
+			t.Errorf("%.4q: %s", sent, got)
 		}
 	}
 }

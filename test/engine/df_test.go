@@ -42,7 +42,7 @@ func TestDiskUsage(t *testing.T) {
 	if !strings.Contains(gone, "Deleted Containers:") || !strings.Contains(gone, "Deleted Volumes:") || !strings.Contains(gone, "Total reclaimed space: 2.5") {
 		t.Errorf("prune: %s", gone)
 	}
-	if left := e.Hoy("ps", "-aq", "--format", "{{.Names}}") + " " + e.Hoy("volume", "ls", "-q"); left != "runs data" {
+	if left := e.Hoy("ps", "-a", "--format", "{{.Names}}") + " " + e.Hoy("volume", "ls", "-q"); left != "runs data" {
 		t.Errorf("left: %s", left)
 	}
 	e.Hoy("rm", "-f", "runs")

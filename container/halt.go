@@ -38,7 +38,9 @@ func (k *Container) callOffLocked() bool {
 		t.Stop()
 	}
 	k.comeback = nil
-	k.updateLocked(func(r *record) { r.State.Status, r.Supervision.Stopped = apicontainer.StateExited, true })
+	k.updateLocked(func(r *record) {
+		r.State.Status, r.Supervision.Stopped = apicontainer.StateExited, k.returning == 0
+	})
 	return true
 }
 
@@ -86,7 +88,9 @@ func endsRun(number unix.Signal, stopSignal string) bool {
 }
 
 // markStopped records that somebody sends p a signal, halt: one to end it. It tells
-// whether p is still the container's process.
+// whether p is still the container's process. A container that is being restarted is
+// meant to run: if the engine ends in between, the next one starts it by its policy, as
+// dockerd does.
 func (c *Containers) markStopped(k *Container, p *process, halt bool) bool {
 	k.mu.Lock()
 	if k.process != p {
@@ -94,8 +98,9 @@ func (c *Containers) markStopped(k *Container, p *process, halt bool) bool {
 		return false
 	}
 	p.halted = p.halted || halt
-	news := !k.rec().Supervision.Stopped && !k.rec().Host.RestartPolicy.IsNone()
-	k.updateLocked(func(r *record) { r.Supervision.Stopped = true })
+	stays := k.returning == 0
+	news := k.rec().Supervision.Stopped != stays && !k.rec().Host.RestartPolicy.IsNone()
+	k.updateLocked(func(r *record) { r.Supervision.Stopped = stays })
 	k.mu.Unlock()
 	if news {
 		c.mustSave(k) // or the next engine would start it again

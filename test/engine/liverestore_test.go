@@ -128,6 +128,38 @@ func TestEndTellsClients(t *testing.T) {
 	}
 }
 
+// TestEndAmidRestart ends the engine while containers are being restarted by hand: the next
+// one starts those whose policy wants them up, as with dockerd.
+func TestEndAmidRestart(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t, "--live-restore=false")
+	e.ImportBusybox()
+	policies := map[string]string{"always": "running 0", "unless-stopped": "running 0", "on-failure": "running 0", "no": "exited 137"}
+	var restarts []*exec.Cmd
+	for policy := range policies {
+		e.Hoy("run", "-d", "--name", policy, "--restart", policy, "busybox", "sh", "-c", "trap 'echo told' TERM; while :; do usleep 10000; done")
+	}
+	for policy := range policies {
+		c := e.Command("restart", "-t", "2", policy)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		restarts = append(restarts, c)
+	}
+	for policy := range policies {
+		e.Eventually(policy+" is told to end", func() bool { return strings.Contains(e.Try("logs", policy).Stdout, "told") })
+	}
+	e.endGently()
+	for _, c := range restarts {
+		c.Wait()
+	}
+	e.Up()
+	for policy, want := range policies {
+		e.stateIs(policy, want+" 0")
+	}
+	e.Hoy("rm", "-f", "always", "unless-stopped", "on-failure", "no")
+}
+
 // TestShutdownTimeout: a container that was given longer than the engine has its time, as
 // with dockerd, and is killed then.
 func TestShutdownTimeout(t *testing.T) {

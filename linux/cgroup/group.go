@@ -122,21 +122,41 @@ func (g *Group) Close() error {
 	return nil
 }
 
-// core is the hierarchy that lists, freezes and kills processes.
-func (h *Host) core() *hierarchy {
-	if h.unified != nil {
-		return h.unified
+// unified is the unified hierarchy, nil where the group is not in it: groups that another
+// runtime has made on a hybrid host are in those of v1 only.
+func (g *Group) unified() *hierarchy {
+	v := g.host.unified
+	if v != nil && g.host.mode == Hybrid && !exists(v.fd(), g.rel) {
+		return nil
 	}
-	if v := h.find("freezer"); v != nil {
+	return v
+}
+
+// core is the hierarchy that lists, freezes and kills processes.
+func (g *Group) core() *hierarchy {
+	if v := g.unified(); v != nil {
 		return v
 	}
-	return &h.v1[0]
+	if v := g.host.freezer(); v != nil {
+		return v
+	}
+	return &g.host.v1[0]
+}
+
+// freezer is the hierarchy of v1 that freezes, nil if there is none.
+func (h *Host) freezer() *hierarchy {
+	for i, v := range h.others {
+		if slices.Contains(v.controllers, "freezer") {
+			return &h.others[i]
+		}
+	}
+	return h.find("freezer")
 }
 
 // Procs lists the processes of the group and its sub-groups, sorted. One of a group
 // that is not there is none.
 func (g *Group) Procs() ([]int, error) {
-	v := g.host.core()
+	v := g.core()
 	groups, err := subgroups(v.fd(), g.rel)
 	if err != nil {
 		if errors.Is(err, unix.ENOENT) {
@@ -184,27 +204,31 @@ func (g *Group) Freeze() error { return g.freeze(true) }
 // Thaw undoes Freeze.
 func (g *Group) Thaw() error { return g.freeze(false) }
 
-// Frozen reports whether the group was told to freeze and not to thaw since.
-func (g *Group) Frozen() (bool, error) {
-	v, file := g.host.unified, "cgroup.freeze"
-	if v == nil {
-		v, file = g.host.find("freezer"), "freezer.self_freezing"
+// Frozen reports whether the group was told to freeze and not to thaw since, by whichever
+// hierarchy: other runtimes take v1's on hybrid hosts.
+func (g *Group) Frozen() (frozen bool, err error) {
+	look := func(v *hierarchy, file string) {
+		if v == nil || frozen || err != nil {
+			return
+		}
+		n, failed := number(v.fd(), path.Join(g.rel, file))
+		if failed != nil {
+			err = fmt.Errorf("cannot see whether cgroup %s is frozen: %w", g.path, failed)
+		}
+		frozen = n == 1
 	}
-	if v == nil {
-		return false, nil
+	look(g.unified(), "cgroup.freeze")
+	if v := g.host.freezer(); v != nil && (g.host.unified == nil || exists(v.fd(), g.rel)) {
+		look(v, "freezer.self_freezing")
 	}
-	n, err := number(v.fd(), path.Join(g.rel, file))
-	if err != nil {
-		return false, fmt.Errorf("cannot see whether cgroup %s is frozen: %w", g.path, err)
-	}
-	return n == 1, nil
+	return frozen, err
 }
 
 func (g *Group) freeze(on bool) error {
 	var err error
-	if v := g.host.unified; v != nil {
+	if v := g.unified(); v != nil {
 		err = g.freezeV2(v, on)
-	} else if v := g.host.find("freezer"); v != nil {
+	} else if v := g.host.freezer(); v != nil {
 		err = g.freezeV1(v, on)
 	} else {
 		err = errors.New("this machine has no cgroup controller freezer")
@@ -243,7 +267,7 @@ func (g *Group) freezeV1(v *hierarchy, on bool) error {
 // Kill ends every task of the group and its sub-groups, frozen ones and those being
 // forked included. It returns when the signals are sent.
 func (g *Group) Kill() error {
-	if v := g.host.unified; v != nil {
+	if v := g.unified(); v != nil {
 		err := writeFile(v.fd(), path.Join(g.rel, "cgroup.kill"), "1")
 		if err == nil || errors.Is(err, unix.ENOENT) && !exists(v.fd(), g.rel) {
 			return nil
@@ -252,7 +276,7 @@ func (g *Group) Kill() error {
 			return fmt.Errorf("cannot kill cgroup %s: %w", g.path, err)
 		}
 	}
-	if v := g.host.core(); !exists(v.fd(), g.rel) {
+	if v := g.core(); !exists(v.fd(), g.rel) {
 		return nil
 	}
 	frozen := g.Freeze() // a task that cannot be frozen is signalled nonetheless
@@ -267,7 +291,7 @@ func (g *Group) Kill() error {
 // tasks that are leaving. What is not there is not missed.
 func (g *Group) Remove() error {
 	g.Close()
-	for _, v := range g.host.all() {
+	for _, v := range g.host.everything() {
 		var last error
 		err := until(func() (bool, error) {
 			last = removeTree(v.fd(), g.rel)
@@ -287,7 +311,7 @@ func (g *Group) Remove() error {
 // RemoveEmpty removes the group, unless there are groups or processes in it.
 func (g *Group) RemoveEmpty() error {
 	g.Close()
-	for _, v := range g.host.all() {
+	for _, v := range g.host.everything() {
 		err := unix.Unlinkat(v.fd(), g.rel, unix.AT_REMOVEDIR)
 		if err == unix.EBUSY {
 			return nil

@@ -43,8 +43,9 @@ type Host struct {
 	mode    Mode
 	root    string
 	v1      []hierarchy
-	unified *hierarchy // nil on pure v1
-	own     string     // relative; groups above it are a service manager's: "" when all are ours
+	others  []hierarchy // of v1, which this package makes no groups in: other runtimes do
+	unified *hierarchy  // nil on pure v1
+	own     string      // relative; groups above it are a service manager's: "" when all are ours
 
 	oom oomWatcher
 
@@ -143,7 +144,7 @@ func (h *Host) addAll(unified bool) error {
 		h.v1 = slices.DeleteFunc(h.v1, func(v hierarchy) bool {
 			unneeded := slices.Equal(v.controllers, []string{"freezer"})
 			if unneeded {
-				v.dir.Close()
+				h.others = append(h.others, v)
 			}
 			return unneeded
 		})
@@ -152,14 +153,16 @@ func (h *Host) addAll(unified bool) error {
 }
 
 func (h *Host) addV1(path string, controllers []string) error {
-	if !slices.ContainsFunc(controllers, settable) {
-		return nil
-	}
 	d, err := openPath(path)
-	if err == nil {
+	switch {
+	case err != nil:
+		return err
+	case slices.ContainsFunc(controllers, settable):
 		h.v1 = append(h.v1, hierarchy{d, controllers})
+	default:
+		h.others = append(h.others, hierarchy{d, controllers})
 	}
-	return err
+	return nil
 }
 
 func (h *Host) addUnified(path string) error {
@@ -185,6 +188,9 @@ func (h *Host) Close() error {
 	for _, v := range h.all() {
 		v.dir.Close()
 	}
+	for _, v := range h.others {
+		v.dir.Close()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, p := range h.programs {
@@ -204,6 +210,15 @@ func (h *Host) all() []*hierarchy {
 		all = append(all, h.unified)
 	}
 	return all
+}
+
+// everything is all, and before them those in which only others make groups.
+func (h *Host) everything() []*hierarchy {
+	var l []*hierarchy
+	for i := range h.others {
+		l = append(l, &h.others[i])
+	}
+	return append(l, h.all()...)
 }
 
 // Mode says how the hierarchies are laid out.

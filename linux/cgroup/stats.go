@@ -87,7 +87,7 @@ func (r *reader) keep(err error) {
 // Stats reads the group's counters.
 func (g *Group) Stats() (Stats, error) {
 	var s Stats
-	if v := g.host.core(); !exists(v.fd(), g.rel) {
+	if v := g.core(); !exists(v.fd(), g.rel) {
 		return s, fmt.Errorf("cannot read the counters of cgroup %s: %w", g.path, unix.ENOENT)
 	}
 	r := &reader{g: g}

@@ -18,7 +18,7 @@ REFERENCE ?= $(HOME)/.cache/hoy-reference
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'
 	@echo 'make test   every test; installs what they need (Debian packages, by apt-get)'
-	@echo 'make build  bin/hoy, bin/hoyd, bin/hoy-keeper, bin/hoy-registry, bin/hoy-verify'
+	@echo 'make build  bin/hoy, bin/hoyd, bin/hoy-keeper, bin/hoy-shim, bin/hoy-registry, bin/hoy-verify'
 	@echo 'make package  dist/hoy_*.deb and dist/hoy-*.rpm'
 	@echo 'make check  formatting, vet, staticcheck'
 	@echo 'make bench  start and exec against the C floor and the peers that are installed'
@@ -42,7 +42,7 @@ build: go-present
 	@mkdir -p bin toolbox/embed
 	@$(GOBUILD) -o bin/hoy-toolbox ./cmd/hoy-toolbox
 	@go run ./toolbox/pack bin/hoy-toolbox $(TOOLBOX)
-	@$(GOBUILD) -o bin/ ./cmd/hoy ./cmd/hoyd ./cmd/hoy-keeper ./cmd/hoy-verify ./cmd/hoy-registry
+	@$(GOBUILD) -o bin/ ./cmd/hoy ./cmd/hoyd ./cmd/hoy-keeper ./cmd/hoy-shim ./cmd/hoy-verify ./cmd/hoy-registry
 
 run: build
 	@$(SUDO) bin/hoy run --rm hoy/toolbox anatomy
@@ -108,8 +108,11 @@ reference: go-present
 transcripts: build tools reference
 	$(SUDO) go test -count 1 -timeout $(TIMEOUT) ./test/docker -reference $(REFERENCE)/bin
 
+# The shim for the one test that has a container run by another runtime.
+SHIMS ?= $(HOME)/.cache/hoy-test
 suite-moby: build tools
-	@$(SUDO) go run ./test/suites/moby
+	@test/runcshim.sh $(SHIMS)
+	@$(SUDO) env "PATH=$$PATH:$(SHIMS):/usr/sbin" go run ./test/suites/moby
 
 conformance: build
 	@go run ./test/suites/distribution

@@ -23,6 +23,7 @@ import (
 	"hoy/linux/cgroup"
 	"hoy/linux/idmap"
 	"hoy/network"
+	"hoy/shim"
 )
 
 // Options configure Open.
@@ -36,6 +37,7 @@ type Options struct {
 	Networks Networks
 	Runtime  Runtime
 	Keeper   Keeper
+	Shim     shim.Program // for containers of other runtimes
 	Cgroups  *cgroup.Host
 	Events   *Bus
 
@@ -127,11 +129,12 @@ type Container struct {
 
 // process is a running container's first process.
 type process struct {
-	*keeper.Process
-	cgroup  *cgroup.Group
-	freezer sync.Mutex    // held while the cgroup is frozen or thawed
-	signals sync.Mutex    // held until a signal that was sent is told of: before the end that it brings
-	done    chan struct{} // closed when the exit is known
+	*keeper.Process       // of another runtime's: the stand-in, but Pid is the process's own
+	task            *task // another runtime's; nil: hoy's own
+	cgroup          *cgroup.Group
+	freezer         sync.Mutex    // held while the cgroup is frozen or thawed
+	signals         sync.Mutex    // held until a signal that was sent is told of: before the end that it brings
+	done            chan struct{} // closed when the exit is known
 	// unpinned is closed when the engine's own descriptors of its mounts are; nil: there are none.
 	unpinned chan struct{}
 	spec     atomic.Pointer[specs.Spec] // the parts an exec needs; nil after adoption, until the first exec

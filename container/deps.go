@@ -5,6 +5,7 @@ import (
 	"os"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"hoy/image"
 	"hoy/keeper"
@@ -64,6 +65,8 @@ type Networks interface {
 type Runtime interface {
 	Prepare(c runtime.Container) (*runtime.Prepared, error)
 	PrepareExec(e runtime.Exec) (*runtime.Prepared, error)
+	PrepareProgram(p runtime.Program) (*runtime.Prepared, error)
+	AddInit(s *specs.Spec) error
 }
 
 // Keeper holds the processes (keeper.Client).

@@ -28,6 +28,7 @@ type exec struct {
 	generation uint64 // of the container: an exec belongs to one run
 	config     apicontainer.ExecCreateRequest
 	keys       []byte // to detach
+	task       *task  // of another runtime's container, once it is started
 	probe      bool   // of a health check: forgotten at its end, unknown to the next engine
 
 	mu      sync.Mutex
@@ -46,6 +47,7 @@ type execRecord struct {
 	Generation uint64                         `json:"generation"`
 	Config     apicontainer.ExecCreateRequest `json:"config"`
 	ExitCode   *int                           `json:"exitCode,omitempty"`
+	Pid        int                            `json:"pid,omitempty"` // of another runtime's process, for which the keeper holds hoy-shim
 }
 
 // execMemory is how long an ended exec can be inspected.
@@ -190,8 +192,16 @@ func (c *Containers) execStart(ctx context.Context, x *exec, p *process, o ExecS
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.code == nil {
-		x.process = made
+	if x.code != nil {
+		return nil
+	}
+	x.process = made
+	if x.task != nil && !x.probe {
+		r := x.record()
+		r.Pid = made.Pid
+		if err := writeJSON(c.execPath(x.id), r); err != nil {
+			c.log.Warn("cannot save exec", "exec", x.id, "error", err)
+		}
 	}
 	return nil
 }
@@ -221,14 +231,14 @@ func (c *Containers) spawnExec(ctx context.Context, x *exec, p *process, o ExecS
 	if err != nil {
 		return nil, err
 	}
-	prepared, err := c.o.Runtime.PrepareExec(runtime.Exec{
-		Pidfd: p.Pidfd, Pid: p.Pid, Cgroup: p.cgroup, Process: process, Seccomp: s.Linux.Seccomp,
-		Stdio: !process.Terminal, IDs: ids(s), ContainerCaps: s.Process.Capabilities.Bounding, SharedPID: c.sharesPID(x.container),
-	})
+	prepared, err := c.prepareExec(x, p, s, process)
 	if err != nil {
 		return nil, err
 	}
 	defer prepared.Close()
+	if x.task != nil {
+		defer x.task.forgetReport()
+	}
 	if err := failpoint.Hit(failpoint.ContainerExecPrepared); err != nil {
 		return nil, err
 	}
@@ -245,9 +255,25 @@ func (c *Containers) spawnExec(ctx context.Context, x *exec, p *process, o ExecS
 		OpenStdin: x.config.AttachStdin, StdinOnce: true, Attach: clients,
 	})
 	if err != nil {
-		return nil, prepared.Explain(err)
+		err = prepared.Explain(err)
+	}
+	if x.task != nil {
+		made, err = x.task.await(made, err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return made, nil
+}
+
+func (c *Containers) prepareExec(x *exec, p *process, s *specs.Spec, process *specs.Process) (*runtime.Prepared, error) {
+	if p.task != nil {
+		return c.prepareTaskExec(x, p, process)
+	}
+	return c.o.Runtime.PrepareExec(runtime.Exec{
+		Pidfd: p.Pidfd, Pid: p.Pid, Cgroup: p.cgroup, Process: process, Seccomp: s.Linux.Seccomp,
+		Stdio: !process.Terminal, IDs: ids(s), ContainerCaps: s.Process.Capabilities.Bounding, SharedPID: c.sharesPID(x.container),
+	})
 }
 
 // execProcess resolves the exec's user in the container's files.
@@ -276,9 +302,9 @@ func execUser(k *Container, p *process, name string) (*specs.User, string, error
 	if name == "" {
 		return nil, "", nil
 	}
-	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", p.Pid), unix.O_PATH|unix.O_DIRECTORY, 0)
+	root, err := p.openRoot()
 	if err != nil {
-		return nil, "", fmt.Errorf("cannot open the container's root: %w", err)
+		return nil, "", err
 	}
 	defer root.Close()
 	user, home, err := runtime.LookupUser(root, name, k.rec().Host.GroupAdd)
@@ -295,9 +321,9 @@ func (c *Containers) specOf(k *Container, p *process) (*specs.Spec, error) {
 		return s, nil
 	}
 	rec := k.rec()
-	root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", p.Pid), unix.O_PATH|unix.O_DIRECTORY, 0)
+	root, err := p.openRoot()
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the container's root: %w", err)
+		return nil, err
 	}
 	defer root.Close()
 	in := c.input(rec)
@@ -330,6 +356,10 @@ func (p *process) keepSpec(s *specs.Spec) {
 
 func (c *Containers) execFailed(x *exec, code int) {
 	x.mu.Lock()
+	if x.code != nil { // what stood for it has ended, and was heard of
+		x.mu.Unlock()
+		return
+	}
 	x.code = &code
 	close(x.done)
 	x.mu.Unlock()
@@ -362,7 +392,10 @@ func (c *Containers) execExited(x *exec, e keeper.Exit) {
 func execError(err error) (code int, _ error) {
 	const text = "OCI runtime exec failed: exec failed: unable to start container process: "
 	code = 126
-	if e, ok := errors.AsType[*runtime.ExecError](err); ok {
+	if e, ok := errors.AsType[*taskError](err); ok {
+		code = min(e.code(), 127)
+		return code, fault.New(fault.Invalid, "%w", codeWords(err, code)) // the runtime has words of its own
+	} else if e, ok := errors.AsType[*runtime.ExecError](err); ok {
 		code = e.Code
 	} else if errors.Is(err, unix.ENOENT) {
 		code = 127

@@ -56,6 +56,7 @@ func (c *Containers) exited(e keeper.Exit) {
 // strayExited cleans up after a process that no record speaks of: its container
 // was removed, or its start failed at the last step.
 func (c *Containers) strayExited(e keeper.Exit) {
+	c.endTask(e.ID)
 	if err := c.o.Cgroups.Load(c.o.CgroupParent + "/" + e.ID).Remove(); err != nil {
 		c.log.Debug("cannot remove cgroup", "id", e.ID, "error", err)
 	}
@@ -80,6 +81,9 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 		p.cgroup.Kill() // the kernel ends the others only with a PID namespace of its own
 	}
 	oom := c.endOOM(k, p)
+	if p.task != nil {
+		c.endTask(k.id)
+	}
 	left := k.rec().State.endpoints()
 	c.o.Networks.Leaving(k.id) // who sees that it has ended may ask for what it had
 	c.markExited(k, p, e, oom)

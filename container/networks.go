@@ -208,7 +208,7 @@ func (c *Containers) NetNS(id string) (*os.File, error) {
 }
 
 func openNetNS(p *process) (*os.File, error) {
-	f, err := os.Open(nsPath(p.Pid, "net"))
+	f, err := p.netNS()
 	if err != nil {
 		return nil, fmt.Errorf("cannot enter a container's network: %w", err)
 	}

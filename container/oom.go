@@ -75,6 +75,9 @@ func (c *Containers) endOOM(k *Container, p *process) bool {
 		stop()
 	}
 	n, err := p.cgroup.OOMKills()
+	if p.task != nil && p.task.oom() { // the runtime has removed the group
+		n, err = max(n, told, 1), nil
+	}
 	if err == nil && n > told {
 		c.event(k, events.ActionOOM)
 	}

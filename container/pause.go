@@ -29,8 +29,8 @@ func (c *Containers) Pause(ctx context.Context, ref string) error {
 	if k.rec().isPaused() {
 		return fault.New(fault.Conflict, "container %s is already paused", k.id)
 	}
-	if err := p.cgroup.Freeze(); err != nil {
-		p.cgroup.Thaw() // half frozen is worse than not at all
+	if err := p.freeze(); err != nil {
+		p.thaw() // half frozen is worse than not at all
 		return fmt.Errorf("cannot pause container %s: %w", k.id, err)
 	}
 	k.setPaused(p, true)
@@ -63,7 +63,7 @@ func (c *Containers) thaw(k *Container, p *process) error {
 	if !k.rec().isPaused() {
 		return nil
 	}
-	if err := p.cgroup.Thaw(); err != nil {
+	if err := p.thaw(); err != nil {
 		return err
 	}
 	if k.setPaused(p, false) {

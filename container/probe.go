@@ -80,7 +80,11 @@ func (c *Containers) startProbe(k *Container, p *process, check *checkup) (*prob
 func (x *exec) kill() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.process != nil {
+	switch {
+	case x.process == nil:
+	case x.task != nil:
+		x.task.killExec(x.id)
+	default:
 		kill(x.process.Pidfd)
 	}
 }

@@ -92,6 +92,7 @@ type running struct {
 	Cgroup     string           `json:"cgroup"`
 	Shm        string           `json:"shm,omitempty"` // directory of a shareable /dev/shm
 	Sandbox    *network.Sandbox `json:"sandbox,omitempty"`
+	Task       bool             `json:"task,omitempty"` // another runtime's; the keeper holds what stands for it
 }
 
 // images are those whose layers the container needs: its own, and those it mounts.

@@ -234,6 +234,10 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 	}
 	p := h.Process
 	k.process = &process{Process: &p, cgroup: c.o.Cgroups.Load(run.Cgroup), done: make(chan struct{})}
+	if run.Task {
+		k.process.task = c.adoptTask(k.id, p.Pid)
+		p.Pid = run.Pid
+	}
 	c.resumeCommitted(k)
 	status := apicontainer.StateRunning
 	if frozen, err := k.process.cgroup.Frozen(); err != nil {
@@ -258,6 +262,7 @@ func (c *Containers) neverRan(k *Container, run *running) {
 	if run == nil && (!rec.isRunning() || rec.State.Status == apicontainer.StateRestarting) {
 		return
 	}
+	c.endTask(k.id)
 	if rec.Host.AutoRemove {
 		c.removeLocked(k, RemoveOptions{Volumes: true})
 		return
@@ -328,6 +333,9 @@ func (c *Containers) adoptExec(id string, held map[string]keeper.Held) bool {
 		return false
 	default:
 		p := h.Process
+		if r.Pid != 0 {
+			p.Pid = r.Pid
+		}
 		x.process = &p
 	}
 	c.index.addExec(x)
@@ -357,6 +365,13 @@ func (c *Containers) tidyLayers() error {
 			os.Remove(filepath.Join(c.o.ExecRoot, "containers", e.Name()))
 			c.unshareShm(id)
 		}
+	}
+	bundles, _ := os.ReadDir(c.tasksDir())
+	for _, e := range bundles {
+		if k, err := c.index.get(e.Name()); err == nil && k.id == e.Name() && k.process != nil || c.unreadable(e.Name()) {
+			continue
+		}
+		c.endTask(e.Name()) // of a start that was cut short
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ func (c *Containers) shareNetwork(rec *record, s *sharedNamespaces) error {
 	k.mu.Lock()
 	k.shared = true
 	k.mu.Unlock()
-	if s.netNS, err = os.Open(nsPath(p.Pid, "net")); err != nil {
+	if s.netNS, err = p.netNS(); err != nil {
 		return fmt.Errorf("cannot join the network of container %s: %w", k.id, err)
 	}
 	if c.userMap(rec) != nil {

@@ -83,6 +83,7 @@ type launch struct {
 	sources  map[string]*os.File // detached mounts, by the destination that they are for
 	spec     *specs.Spec
 	prepared *runtime.Prepared
+	task     *task         // of another runtime's container
 	undo     cleanup.Stack // on failure
 	files    cleanup.Stack // in every case
 }
@@ -102,6 +103,9 @@ func (c *Containers) start(ctx context.Context, k *Container, clients []keeper.A
 		c.later(func() { l.files.Run(); close(unpinned) })
 	}()
 	l.state = &running{Version: recordVersion, ID: k.id, Generation: l.rec.State.Generation + 1}
+	if l.task, err = c.newTask(l.rec); err != nil {
+		return err
+	}
 	if err := l.attach(ctx); err != nil {
 		return err
 	}
@@ -121,7 +125,7 @@ func (c *Containers) start(ctx context.Context, k *Container, clients []keeper.A
 		return err
 	}
 	l.undo.Release()
-	process := &process{Process: p, cgroup: l.prepared.Cgroup, done: make(chan struct{}), unpinned: unpinned, read: slices.ContainsFunc(clients, reads)}
+	process := &process{Process: p, task: l.task, cgroup: l.prepared.Cgroup, done: make(chan struct{}), unpinned: unpinned, read: slices.ContainsFunc(clients, reads)}
 	process.keepSpec(l.spec)
 	k.mu.Lock()
 	k.process = process
@@ -199,6 +203,9 @@ func (l *launch) prepare(ctx context.Context) error {
 	if l.sandbox != nil {
 		netns = l.sandbox.NetNS
 	}
+	if l.task != nil {
+		return l.prepareTask(netns)
+	}
 	l.prepared, err = l.c.o.Runtime.Prepare(runtime.Container{
 		ID: l.k.id, Spec: l.spec, Root: l.root, UserNS: l.userNS(), NetNS: netns, Sources: l.sources, Stdio: !l.rec.Config.Tty,
 		Init: spec.UsesInit(l.rec.Host, l.c.host()),
@@ -230,6 +237,9 @@ func (l *launch) spawn(ctx context.Context, clients []keeper.Attachment) (*keepe
 		kill(p.Pidfd) // its exit comes as one that nobody waits for
 		l.prepared.Cgroup.Kill()
 	})
+	if l.task != nil {
+		return l.task.await(p, nil)
+	}
 	return p, nil
 }
 
@@ -269,6 +279,9 @@ func startError(r *record, err error) (code int, _ error) {
 	task := "failed to create task for container: "
 	if fault.KindOf(err) != fault.Internal {
 		task = "" // the request was wrong
+	}
+	if e, ok := errors.AsType[*taskError](err); ok {
+		return e.code(), fault.New(fault.Invalid, task+"%w", err)
 	}
 	if e, ok := errors.AsType[*runtime.ExecError](err); ok {
 		if errors.Is(err, unix.ENOEXEC) && r.Image.Platform.Architecture != goruntime.GOARCH {

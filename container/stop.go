@@ -95,13 +95,16 @@ func ended(p *process, d time.Duration) bool {
 // end ends a container whatever it does: first its process, then all that is in
 // its cgroup. If the kernel holds a task even then, the error says which and where.
 func (c *Containers) end(_ context.Context, k *Container, p *process) error {
-	if err := c.signal(k, p, unix.SIGKILL); err != nil {
+	if err := c.signal(k, p, unix.SIGKILL); err != nil && p.task == nil {
 		return err
 	}
 	if ended(p, patience/5) {
 		return nil
 	}
 	killErr := p.cgroup.Kill()
+	if p.task != nil && !ended(p, patience/5) {
+		kill(p.Pidfd) // its runtime does not answer: what is left is removed without it
+	}
 	if ended(p, patience) {
 		return nil
 	}
@@ -130,7 +133,7 @@ func (c *Containers) signal(k *Container, p *process, number unix.Signal) error 
 		awaitHandler(p, number)
 	}
 	p.signals.Lock()
-	err := pidfd.Signal(p.Pidfd, number)
+	err := p.signal(number)
 	if err != nil && !errors.Is(err, unix.ESRCH) {
 		p.signals.Unlock()
 		return err

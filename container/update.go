@@ -6,6 +6,7 @@ import (
 
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"hoy/container/spec"
 	"hoy/lib/fault"
@@ -64,7 +65,7 @@ func (c *Containers) update(k *Container, h *apicontainer.HostConfig) error {
 	}
 	undo := func() error { return nil }
 	if p != nil {
-		undo, err = c.setLimits(p, changed)
+		undo, err = c.setLimits(p, changed, old.Resources)
 	}
 	if err == nil {
 		k.setHost(func(h *apicontainer.HostConfig) { h.Resources = merged })
@@ -90,15 +91,26 @@ func (k *Container) setHost(change func(*apicontainer.HostConfig)) {
 	})
 }
 
-// setLimits sets limits of a running container.
-func (c *Containers) setLimits(p *process, r apicontainer.Resources) (undo func() error, err error) {
+// setLimits sets limits of a running container. old are those that it has.
+func (c *Containers) setLimits(p *process, r, old apicontainer.Resources) (undo func() error, err error) {
+	limits, err := limitsOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if p.task == nil {
+		return p.cgroup.Set(limits)
+	}
+	before, err := limitsOf(old)
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return p.task.update(before) }, p.task.update(limits)
+}
+
+func limitsOf(r apicontainer.Resources) (*specs.LinuxResources, error) {
 	numbers, err := blockDevices(&apicontainer.HostConfig{Resources: r})
 	if err != nil {
 		return nil, err
 	}
-	limits, err := spec.Resources(&r, numbers)
-	if err != nil {
-		return nil, err
-	}
-	return p.cgroup.Set(limits)
+	return spec.Resources(&r, numbers)
 }

@@ -171,7 +171,7 @@ func (l *launch) baseOf(p *process) (*os.File, error) {
 	if p == nil {
 		return l.mountRoot()
 	}
-	f, err := mount.RootOf(p.Pidfd)
+	f, err := mount.RootOf(p.Pidfd, p.rootPath())
 	if errors.Is(err, unix.ESRCH) {
 		return nil, fault.New(fault.Conflict, "container %s is just ending: try again", l.k.id)
 	}

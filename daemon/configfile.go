@@ -93,6 +93,12 @@ func (f *flags) applyFile(b []byte) (warnings []string, err error) {
 			warnings = append(warnings, more...)
 			continue
 		}
+		if k == "runtimes" {
+			if f.o.Runtimes, err = readRuntimes(keys[k]); err != nil {
+				return nil, fmt.Errorf("%s: %w", k, err)
+			}
+			continue
+		}
 		if why, known := fileOnly(k); known {
 			if why != "" {
 				warnings = append(warnings, fmt.Sprintf("%s has no effect: %s", k, why))
@@ -233,7 +239,7 @@ func memberTexts(key string, members map[string]any) (l []string, err error) {
 			for k, v := range m {
 				l = append(l, fmt.Sprintf("%s=%s=%v", name, k, v))
 			}
-		case key == "runtimes" && isMap, key == "nri-opts":
+		case key == "nri-opts":
 			l = append(l, name) // of a flag without meaning
 		case key == "log-opts" && isText, key == "features" && isBool:
 			l = append(l, fmt.Sprintf("%s=%v", name, e))

@@ -150,10 +150,8 @@ func (f *flags) finishSeccomp() error {
 
 // finishRuntime checks what asks for another runtime, or for another way of running.
 func (f *flags) finishRuntime() (warnings []string, err error) {
-	switch f.runtime {
-	case "", "runc", "hoy", "io.containerd.runc.v2":
-	default:
-		return nil, fault.New(fault.Invalid, "specified default runtime '%s' does not exist: the runtime is a part of this engine", f.runtime)
+	if err := f.finishRuntimes(); err != nil {
+		return nil, err
 	}
 	for _, opt := range f.execOpts {
 		k, v, ok := strings.Cut(opt, "=")

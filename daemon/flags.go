@@ -13,10 +13,11 @@ type flags struct {
 	o *Options
 
 	configFile, bip, userns, shmSize  string
-	maxLayer, diskBudget, runtime     string
+	maxLayer, diskBudget              string
 	pools, dns, hostGateways, ulimits []string
 	admit                             string
 	logOpts, execOpts, features       []string
+	runtimes                          []string
 	dockerSocket                      bool
 	tlsVerify                         bool
 
@@ -109,7 +110,8 @@ func (f *flags) containers() {
 	f.StringVar(&o.LogDriver, "log-driver", o.LogDriver, "default `driver` of logs: json-file, local, journald, syslog, gelf, fluentd or none")
 	f.StringArrayVar(&f.logOpts, "log-opt", nil, "`key=value` of the log driver (repeatable)")
 	f.StringVar(&o.SeccompProfile, "seccomp-profile", o.SeccompProfile, "`path` of a profile, builtin or unconfined")
-	f.StringVar(&f.runtime, "default-runtime", "runc", "runtime of containers: there is one, whatever its name")
+	f.StringArrayVar(&f.runtimes, "add-runtime", nil, "`name=path` of an OCI runtime that containers may ask for (repeatable)")
+	f.StringVar(&o.DefaultRuntime, "default-runtime", "runc", "`name` of the runtime of containers that ask for none; runc: hoy's own")
 	f.StringArrayVar(&f.execOpts, "exec-opt", nil, "`key=value` (repeatable)")
 	f.IntVar(&o.StopTimeout, "default-stop-timeout", o.StopTimeout, "`seconds` a container may take to stop")
 	f.StringArrayVar(&o.CDISpecDirs, "cdi-spec-dir", nil, "`directory` of CDI specifications (repeatable)")

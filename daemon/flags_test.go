@@ -142,10 +142,10 @@ func TestConfigFile(t *testing.T) {
 	if !slices.Equal(o.Hosts, []string{"unix:///a"}) || !o.Debug || o.MTU != 1400 || o.DNS[0].String() != "9.9.9.9" ||
 		!reflect.DeepEqual(o.LogOpts, map[string]string{"max-size": "2m", "max-file": "5"}) ||
 		o.NetworkOpts["bridge"]["com.docker.network.driver.mtu"] != "1400" ||
-		len(o.Pools) != 1 || o.Pools[0].Size != 24 || o.Ulimits[0].Soft != 1000000 || o.Ulimits[0].Hard != 1048576 {
+		len(o.Pools) != 1 || o.Runtimes["x"].Path != "/x" || o.Pools[0].Size != 24 || o.Ulimits[0].Soft != 1000000 || o.Ulimits[0].Hard != 1048576 {
 		t.Errorf("%+v", o)
 	}
-	if len(warnings) != 1 || o.MinAPI != "1.24" || o.NoProxy != "192.0.2.1" { // runtimes
+	if len(warnings) != 0 || o.MinAPI != "1.24" || o.NoProxy != "192.0.2.1" {
 		t.Errorf("%q", warnings)
 	}
 	if _, _, err := Parse([]string{file(t, "\uFEFF{\"debug\": true}\n")}); err != nil {

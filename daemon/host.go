@@ -55,6 +55,7 @@ func (o *Options) defaults(h spec.Host) spec.Host {
 	h.UserNamespace, h.NoNewPrivileges, h.CgroupnsHost = o.UserMap != nil, o.NoNewPrivileges, o.CgroupnsMode == "host"
 	h.IpcShareable, h.DefaultShmSize, h.Init = o.IpcMode == "shareable", o.ShmSize, o.Init
 	h.LogDriver, h.Ulimits = o.LogDriver, o.Ulimits
+	h.Runtimes, h.DefaultRuntime = o.Runtimes, o.DefaultRuntime
 	h.SELinux = h.SELinux && o.SELinux // as with docker: a machine's policy may know no containers
 	return h
 }

@@ -49,7 +49,7 @@ func (a *about) Info(ctx context.Context) (*system.Info, error) {
 		HTTPProxy:  maskCredentials(orEnv(o.HTTPProxy, "HTTP_PROXY")),
 		HTTPSProxy: maskCredentials(orEnv(o.HTTPSProxy, "HTTPS_PROXY")), NoProxy: orEnv(o.NoProxy, "NO_PROXY"),
 		Plugins:  system.PluginsInfo{Volume: []string{"local"}, Network: []string{"bridge", "host", "null"}, Log: spec.LogDrivers()},
-		Runtimes: runtimes(), DefaultRuntime: "runc",
+		Runtimes: o.runtimes(), DefaultRuntime: o.DefaultRuntime,
 		Swarm: swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive}, LiveRestoreEnabled: o.LiveRestore,
 		InitBinary: a.initPath, ContainerdCommit: system.Commit{ID: libraryVersion("github.com/containerd/containerd/v2")},
 		RuncCommit: system.Commit{ID: version.Commit}, InitCommit: system.Commit{ID: version.Commit}, // parts of this engine
@@ -74,15 +74,6 @@ func (a *about) Info(ctx context.Context) (*system.Info, error) {
 	}
 	i.Warnings = append(append(i.Warnings, wrong...), a.d.guard.Warnings()...)
 	return i, nil
-}
-
-// runtimes are the names by which containers may ask for the one there is.
-func runtimes() map[string]system.RuntimeWithStatus {
-	m := map[string]system.RuntimeWithStatus{}
-	for _, name := range []string{"hoy", "runc", "io.containerd.runc.v2"} {
-		m[name] = system.RuntimeWithStatus{Runtime: system.Runtime{Path: "hoy-keeper"}}
-	}
-	return m
 }
 
 // registryConfig is docker's: besides what was named, this machine's own registries

@@ -22,6 +22,7 @@ import (
 	"hoy/network"
 	"hoy/runtime"
 	"hoy/server"
+	"hoy/shim"
 	"hoy/snapshot"
 	"hoy/volume"
 )
@@ -131,9 +132,13 @@ func (d *Daemon) openContainers(ctx context.Context, p *parts) (err error) {
 		p.gateway, p.gateway6 = p.networks.Gateway()
 	}
 	d.host, d.bus = machine(p.groups), container.NewBus()
+	shimPath, err := beside("hoy-shim")
+	if err != nil {
+		return err
+	}
 	p.containers, err = container.Open(ctx, container.Options{
 		Root: filepath.Join(o.DataRoot, "containers"), ExecRoot: o.ExecRoot,
-		Images: p.store, Layers: p.layers, Volumes: p.volumes, Networks: p.networks, Runtime: p.runtime, Keeper: p.keeper, Cgroups: p.groups, Events: d.bus,
+		Images: p.store, Layers: p.layers, Volumes: p.volumes, Networks: p.networks, Runtime: p.runtime, Keeper: p.keeper, Shim: shim.Program(shimPath), Cgroups: p.groups, Events: d.bus,
 		Host: o.defaults(d.host), StopTimeout: time.Duration(o.StopTimeout) * time.Second, SeccompProfile: o.seccomp, CgroupParent: o.CgroupParent,
 		UserMap: o.UserMap, CDI: o.CDISpecDirs, HostGateway: p.gateway, HostGateway6: p.gateway6,
 		DNS: o.DNS, DNSSearch: o.DNSSearch, DNSOptions: o.DNSOptions, LogOptions: o.LogOpts, Log: d.log,

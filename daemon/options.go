@@ -15,6 +15,7 @@ import (
 	"hoy/linux/idmap"
 	"hoy/network/firewall"
 	"hoy/network/ipam"
+	"hoy/shim"
 	"hoy/signature"
 )
 
@@ -82,6 +83,8 @@ type Options struct {
 	seccomp         string // the profile as containers name it: "", unconfined or JSON
 	StopTimeout     int    // default for containers, seconds
 	CDISpecDirs     []string
+	Runtimes        shim.Runtimes // besides hoy's own
+	DefaultRuntime  string
 	Labels          []string
 	Experimental    bool
 	Features        map[string]bool

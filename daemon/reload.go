@@ -43,8 +43,8 @@ func settings() []setting {
 		{"disk-budget", "", func(to, from *Options) { to.DiskBudget = from.DiskBudget }, nil},
 		{"signature-policy", "", func(to, from *Options) { to.SignaturePolicy, to.signatures = from.SignaturePolicy, from.signatures }, nil},
 		{"live-restore", "live-restore", func(to, from *Options) { to.LiveRestore = from.LiveRestore }, func(o *Options) string { return strconv.FormatBool(o.LiveRestore) }},
-		{"add-runtime", "runtimes", func(_, _ *Options) {}, func(*Options) string { return "" }},
-		{"default-runtime", "default-runtime", func(_, _ *Options) {}, func(*Options) string { return "runc" }},
+		{"add-runtime", "runtimes", func(to, from *Options) { to.Runtimes = from.Runtimes }, func(o *Options) string { return o.runtimeList() }},
+		{"default-runtime", "default-runtime", func(to, from *Options) { to.DefaultRuntime = from.DefaultRuntime }, func(o *Options) string { return o.DefaultRuntime }},
 		{"nri-opts", "nri-opts", func(_, _ *Options) {}, func(*Options) string { return "" }},
 	}
 }

@@ -218,8 +218,5 @@ func forget(c *apicontainer.Config, h *apicontainer.HostConfig, id string) {
 	if c.Hostname == id[:min(12, len(id))] {
 		c.Hostname = ""
 	}
-	if h.Runtime == "runc" || h.Runtime == "io.containerd.runc.v2" {
-		h.Runtime = ""
-	}
 	h.ContainerIDFile = ""
 }

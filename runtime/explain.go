@@ -30,7 +30,7 @@ const notFound, notExecutable = 127, 126
 
 // explainer knows enough of a process to say why it could not be started.
 type explainer struct {
-	process *process
+	process *process // nil: a program of the host
 	root    *os.File // the container's root; nil: that of pid
 	pid     int
 }
@@ -44,6 +44,9 @@ func (p *Prepared) Explain(err error) error {
 		return err
 	}
 	f := &p.failure
+	if f.process == nil {
+		return p.Plan.Explain(step)
+	}
 	switch p.Plan.Syscall(step) {
 	case unix.SYS_EXECVE:
 		if !step.Killed {

@@ -286,7 +286,7 @@ func (b *builder) attach(a attachment, directory bool) error {
 // mountInit puts the static init where docker has it.
 func (b *builder) mountInit() error {
 	if b.rt.initPath == "" {
-		return fault.New(fault.Invalid, "cannot use an init process: the runtime was given none")
+		return errNoInit
 	}
 	options := []string{"bind", "ro"}
 	if b.c.UserNS != nil {
@@ -298,6 +298,8 @@ func (b *builder) mountInit() error {
 	}
 	return nil
 }
+
+var errNoInit = fault.New(fault.Invalid, "cannot use an init process: the runtime was given none")
 
 // initPath is where the program that --init asks for is in the container.
 const initPath = "/sbin/docker-init"

@@ -19,6 +19,7 @@ need ufw ufw
 need firewalld firewalld
 need hyperfine hyperfine
 need jq jq
+need runc runc
 # Docker's own command line: Debian 13 has it by itself, Debian 12 with its engine.
 if ! command -v docker >/dev/null 2>&1; then
 	apt-get update -qq

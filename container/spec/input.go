@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"hoy/linux/idmap"
+	"hoy/shim"
 )
 
 // Host says what this machine offers. Validate discards, with docker's
@@ -41,7 +42,8 @@ type Host struct {
 	IpcShareable    bool                // the default IPC mode is "shareable"
 	DefaultShmSize  int64               // bytes; 0: docker's 64 MiB
 	Init            bool                // the default of --init
-	Runtimes        []string            // accepted names of --runtime besides hoy's and runc's
+	Runtimes        shim.Runtimes       // that containers may ask for besides hoy's own
+	DefaultRuntime  string              // "": hoy's own
 	LogDriver       string              // the default; "": json-file
 	Ulimits         []*container.Ulimit // the default limits
 }

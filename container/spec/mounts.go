@@ -143,6 +143,15 @@ func Mappings(ranges []idmap.Range) []specs.LinuxIDMapping {
 	return l
 }
 
+// Ranges undoes Mappings.
+func Ranges(mappings []specs.LinuxIDMapping) []idmap.Range {
+	l := make([]idmap.Range, len(mappings))
+	for i, m := range mappings {
+		l[i] = idmap.Range{Inside: m.ContainerID, Outside: m.HostID, Size: m.Size}
+	}
+	return l
+}
+
 // readOnly chooses the option that makes m read-only: with all that is mounted
 // below it, unless the user or the kernel says otherwise.
 func readOnly(m Mount, host Host) (string, error) {

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/moby/moby/api/types/container"
@@ -89,7 +90,7 @@ func (v *validation) defaults() {
 		h.NetworkMode = network.NetworkBridge
 	}
 	if h.Runtime == "" {
-		h.Runtime = "runc" // what info calls the one there is
+		h.Runtime = cmp.Or(v.host.DefaultRuntime, "runc") // what info calls hoy's own
 	}
 	v.paths()
 }

@@ -188,7 +188,7 @@ func (v *validation) process() error {
 	if slices.Contains(strings.Split(h.CgroupParent, "/"), "..") || strings.Contains(h.CgroupParent, "\x00") {
 		return invalid("invalid cgroup-parent %q: must not contain ..", h.CgroupParent)
 	}
-	if r := h.Runtime; r != "" && r != "hoy" && r != "runc" && r != "io.containerd.runc.v2" && !slices.Contains(v.host.Runtimes, r) {
+	if r := h.Runtime; !v.host.Runtimes.Known(r) {
 		return invalid("unknown or invalid runtime name: %s", r)
 	}
 	return nil

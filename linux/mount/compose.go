@@ -87,9 +87,10 @@ func point(top *os.File, p Part) (*os.File, error) {
 	return CreateIn(top, p.At, 0o755, 0, 0)
 }
 
-// RootOf returns the root file system of a process, without what is mounted in it, as
-// a detached mount: another way to the same file system, not another instance of it.
-func RootOf(pidfd *os.File) (f *os.File, err error) {
+// RootOf returns the file system at path, "/" for its root, in a process's mount
+// namespace, without what is mounted in it, as a detached mount: another way to the same
+// file system, not another instance of it.
+func RootOf(pidfd *os.File, path string) (f *os.File, err error) {
 	thread.Run(func() { // the thread's namespace is not the process's
 		defer runtime.KeepAlive(pidfd)
 		if err = unix.Unshare(unix.CLONE_FS); err != nil {
@@ -100,7 +101,7 @@ func RootOf(pidfd *os.File) (f *os.File, err error) {
 			err = fmt.Errorf("cannot enter the container's mount namespace: setns: %w", err)
 			return
 		}
-		f, err = Bind("/", false)
+		f, err = Bind(path, false)
 	})
 	return f, err
 }

@@ -91,7 +91,7 @@ func TestRootOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	root, err := RootOf(p)
+	root, err := RootOf(p, "/")
 	if err != nil {
 		t.Fatal(err)
 	}

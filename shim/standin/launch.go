@@ -1,0 +1,90 @@
+package standin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/containerd/containerd/api/runtime/bootstrap/v1"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"hoy/shim"
+)
+
+// launch starts the shim of t, which goes on by itself, and returns where it answers.
+func launch(b shim.Bundle, t *shim.Task, options *anypb.Any, events string) (a shim.Address, err error) {
+	c := command(b, t, events, "start")
+	if c.Stdin, err = startInput(t, options, events); err != nil {
+		return a, err
+	}
+	var out, complaint bytes.Buffer
+	c.Stdout, c.Stderr = &out, &complaint
+	if err := c.Run(); err != nil {
+		said := strings.TrimSpace(complaint.String() + out.String())
+		return a, errors.New(strings.TrimSpace(filepath.Base(t.Program) + ": " + said + " (" + err.Error() + ")"))
+	}
+	return answer(out.Bytes())
+}
+
+// command is a call of the shim's program, which finds the bundle in its directory.
+func command(b shim.Bundle, t *shim.Task, events string, args ...string) *exec.Cmd {
+	self, _ := os.Executable()
+	args = append([]string{"-namespace", shim.Namespace, "-address", events, "-publish-binary", self, "-id", t.ID}, args...)
+	c := exec.Command(t.Program, args...)
+	c.Dir = string(b)
+	c.Env = environment(events)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return c
+}
+
+// startInput is what a shim reads when it is started: the parameters of containerd's
+// bootstrap protocol, whose fields shims from before it do not look at.
+func startInput(t *shim.Task, options *anypb.Any, events string) (*bytes.Reader, error) {
+	self, _ := os.Executable()
+	p := &bootstrap.BootstrapParams{
+		InstanceID: t.ID, Namespace: shim.Namespace, LogLevel: bootstrap.LogLevel_LOG_LEVEL_WARN,
+		ContainerdGrpcAddress: events, ContainerdTtrpcAddress: events, ContainerdBinary: self,
+	}
+	if options != nil {
+		if err := p.AddExtension(options); err != nil {
+			return nil, err
+		}
+	}
+	data, err := proto.Marshal(p)
+	return bytes.NewReader(data), err
+}
+
+// answer reads what a shim that was started writes: a message of the bootstrap protocol,
+// the same as JSON, or in version 2 its address alone.
+func answer(out []byte) (shim.Address, error) {
+	var m bootstrap.BootstrapResult
+	if proto.Unmarshal(out, &m) == nil && m.Address != "" {
+		return address(m.Address, m.Protocol, int(m.Version))
+	}
+	out = bytes.TrimSpace(out)
+	var j struct {
+		Version           int
+		Address, Protocol string
+	}
+	if json.Unmarshal(out, &j) == nil && j.Version >= 2 {
+		return address(j.Address, j.Protocol, j.Version)
+	}
+	return address(string(out), "ttrpc", 2)
+}
+
+func address(at, protocol string, version int) (shim.Address, error) {
+	if protocol != "" && !strings.EqualFold(protocol, "ttrpc") {
+		return shim.Address{}, fmt.Errorf("the shim speaks %s, hoy only ttrpc", protocol)
+	}
+	if at == "" {
+		return shim.Address{}, errors.New("the shim does not say where it answers")
+	}
+	return shim.Address{Address: at, Version: version}, nil
+}

@@ -1,0 +1,61 @@
+package standin
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/api/runtime/bootstrap/v1"
+	runc "github.com/containerd/containerd/api/types/runc/options"
+	generic "github.com/containerd/containerd/api/types/runtimeoptions/v1"
+	"google.golang.org/protobuf/proto"
+
+	"hoy/shim"
+)
+
+// TestAnswer reads the three ways in which shims have said where they answer.
+func TestAnswer(t *testing.T) {
+	message, err := proto.Marshal(&bootstrap.BootstrapResult{Version: 3, Address: "unix:///s", Protocol: "ttrpc"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	grpc, err := proto.Marshal(&bootstrap.BootstrapResult{Version: 3, Address: "unix:///s", Protocol: "grpc"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for said, want := range map[string]shim.Address{
+		string(message): {Address: "unix:///s", Version: 3},
+		`{"version":3,"address":"unix:///s","protocol":"ttrpc"}`: {Address: "unix:///s", Version: 3},
+		"unix:///s\n": {Address: "unix:///s", Version: 2},
+	} {
+		if got, err := answer([]byte(said)); got != want || err != nil {
+			t.Errorf("%q: %+v %v", said, got, err)
+		}
+	}
+	for said, want := range map[string]string{"": "does not say where", string(grpc): "speaks grpc, hoy only ttrpc"} {
+		if _, err := answer([]byte(said)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", said, err)
+		}
+	}
+}
+
+// TestOptions names options as daemon.json does, by the fields of Go.
+func TestOptions(t *testing.T) {
+	a, err := options(&shim.Task{Type: "io.containerd.runc.v2", Options: map[string]any{"BinaryName": "/b", "SystemdCgroup": true, "IoUid": 7.0}})
+	var r runc.Options
+	if err != nil || a.TypeUrl != "containerd.runc.v1.Options" || proto.Unmarshal(a.Value, &r) != nil || r.BinaryName != "/b" || !r.SystemdCgroup || r.IoUid != 7 {
+		t.Errorf("%v %v", a, err)
+	}
+	a, err = options(&shim.Task{Type: "io.containerd.runsc.v1", Options: map[string]any{"TypeUrl": "io.containerd.runsc.v1.options", "ConfigPath": "/c"}})
+	var g generic.Options
+	if err != nil || a.TypeUrl != "runtimeoptions.v1.Options" || proto.Unmarshal(a.Value, &g) != nil || g.ConfigPath != "/c" {
+		t.Errorf("%v %v", a, err)
+	}
+	if a, err := options(&shim.Task{}); a != nil || err != nil {
+		t.Errorf("none: %v %v", a, err)
+	}
+	for text, o := range map[string]map[string]any{"has no option Nope": {"Nope": 1}, "cannot understand": {"BinaryName": 1}} {
+		if _, err := options(&shim.Task{Type: "io.containerd.runc.v2", Options: o}); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v: %v", o, err)
+		}
+	}
+}

@@ -2,10 +2,12 @@ package container
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	apicontainer "github.com/moby/moby/api/types/container"
@@ -190,6 +192,11 @@ func relay(client net.Conn, inner *net.UnixConn) {
 			inner.Close()
 		}
 	}()
+	if t, ok := client.(*tls.Conn); ok {
+		if c, ok := t.NetConn().(syscall.Conn); ok {
+			headRead(c)
+		}
+	}
 	io.Copy(client, inner)
 	inner.Close()
 	(&Stream{Conn: client}).finish()

@@ -19,18 +19,36 @@ import (
 )
 
 // launch starts the shim of t, which goes on by itself, and returns where it answers.
-func launch(b shim.Bundle, t *shim.Task, options *anypb.Any, events string) (a shim.Address, err error) {
+func launch(b shim.Bundle, t *shim.Task, options *anypb.Any, events string) (shim.Address, error) {
+	input, err := startInput(t, options, events)
+	if err != nil {
+		return shim.Address{}, err
+	}
+	out, err := start(b, t, events, input)
+	if err != nil && strings.Contains(err.Error(), "type with url") {
+		// runc's shim of containerd up to 1.6 has taken that for its options.
+		if input, err = nil, nil; options != nil {
+			input, err = proto.Marshal(options)
+		}
+		if err == nil {
+			out, err = start(b, t, events, input)
+		}
+	}
+	if err != nil {
+		return shim.Address{}, err
+	}
+	return answer(out)
+}
+
+// start runs the shim's program to start the shim, and returns what it writes.
+func start(b shim.Bundle, t *shim.Task, events string, input []byte) ([]byte, error) {
 	c := command(b, t, events, "start")
-	if c.Stdin, err = startInput(t, options, events); err != nil {
-		return a, err
-	}
 	var out, complaint bytes.Buffer
-	c.Stdout, c.Stderr = &out, &complaint
+	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(input), &out, &complaint
 	if err := c.Run(); err != nil {
-		said := strings.TrimSpace(complaint.String() + out.String())
-		return a, errors.New(strings.TrimSpace(filepath.Base(t.Program) + ": " + said + " (" + err.Error() + ")"))
+		return nil, fmt.Errorf("%s: %s (%w)", filepath.Base(t.Program), strings.TrimSpace(complaint.String()+out.String()), err)
 	}
-	return answer(out.Bytes())
+	return out.Bytes(), nil
 }
 
 // command is a call of the shim's program, which finds the bundle in its directory.
@@ -45,8 +63,8 @@ func command(b shim.Bundle, t *shim.Task, events string, args ...string) *exec.C
 }
 
 // startInput is what a shim reads when it is started: the parameters of containerd's
-// bootstrap protocol, whose fields shims from before it do not look at.
-func startInput(t *shim.Task, options *anypb.Any, events string) (*bytes.Reader, error) {
+// bootstrap protocol, which most shims from before it do not look at.
+func startInput(t *shim.Task, options *anypb.Any, events string) ([]byte, error) {
 	self, _ := os.Executable()
 	p := &bootstrap.BootstrapParams{
 		InstanceID: t.ID, Namespace: shim.Namespace, LogLevel: bootstrap.LogLevel_LOG_LEVEL_WARN,
@@ -57,8 +75,7 @@ func startInput(t *shim.Task, options *anypb.Any, events string) (*bytes.Reader,
 			return nil, err
 		}
 	}
-	data, err := proto.Marshal(p)
-	return bytes.NewReader(data), err
+	return proto.Marshal(p)
 }
 
 // answer reads what a shim that was started writes: a message of the bootstrap protocol,

@@ -1,6 +1,8 @@
 package standin
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -34,6 +36,34 @@ func TestAnswer(t *testing.T) {
 	for said, want := range map[string]string{"": "does not say where", string(grpc): "speaks grpc, hoy only ttrpc"} {
 		if _, err := answer([]byte(said)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", said, err)
+		}
+	}
+}
+
+// TestLaunch starts a shim that reads the parameters of containerd's bootstrap protocol, and
+// one from before it that takes them for its options.
+func TestLaunch(t *testing.T) {
+	dir := t.TempDir()
+	options, err := options(&shim.Task{Type: "io.containerd.runc.v2", Options: map[string]any{"BinaryName": "/b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ script, want string }{
+		"new": {`grep -q events && echo unix:///new`, "unix:///new"},
+		"old": {`if grep -q events; then echo 'type with url x: not found' >&2; exit 1; fi; echo unix:///old`, "unix:///old"},
+		"bad": {`echo 'no such thing' >&2; exit 3`, "bad: no such thing (exit status 3)"},
+	} {
+		program := filepath.Join(dir, name)
+		if err := os.WriteFile(program, []byte("#!/bin/sh\n"+c.script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		a, err := launch(shim.Bundle(dir), &shim.Task{ID: "id", Program: program}, options, "unix:///events")
+		got := a.Address
+		if err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }

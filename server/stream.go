@@ -70,11 +70,12 @@ func (r *request) jsonType(fallback string) string {
 type jsonStream struct {
 	r        *request
 	sequence bool // RFC 7464: a record separator before each
+	progress bool // CR LF after each, as docker's engine ends messages of long operations
 }
 
 func (r *request) jsonStream(mediaType string) *jsonStream {
 	r.begin(http.StatusOK, mediaType)
-	return &jsonStream{r, mediaType == types.MediaTypeJSONSequence}
+	return &jsonStream{r: r, sequence: mediaType == types.MediaTypeJSONSequence}
 }
 
 // write adds a value without sending it.
@@ -84,7 +85,16 @@ func (s *jsonStream) write(value any) error {
 			return err
 		}
 	}
-	return json.NewEncoder(s.r.w).Encode(value)
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	end := "\n"
+	if s.progress {
+		end = "\r\n"
+	}
+	_, err = s.r.w.Write(append(text, end...))
+	return err
 }
 
 func (s *jsonStream) send(value any) error {
@@ -109,6 +119,7 @@ func progress(operation func(r *request, say Progress) error) response {
 		say := func(m jsonstream.Message) {
 			if out == nil {
 				out = r.jsonStream(types.MediaTypeJSON)
+				out.progress = true
 			}
 			line := progressLine{Message: m}
 			if m.Error != nil {

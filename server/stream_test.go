@@ -212,7 +212,7 @@ func TestLoad(t *testing.T) {
 	}}
 	socket, _ := serve(t, b)
 	resp, body := call(t, socket, "POST", "/images/load", io.LimitReader(zeros{}, 40<<20), "Content-Type", "application/x-tar")
-	want := `{"stream":"Loaded image: a\n"}` + "\n" + `{"errorDetail":{"code":409,"message":"then it broke"},"error":"then it broke"}` + "\n"
+	want := `{"stream":"Loaded image: a\n"}` + "\r\n" + `{"errorDetail":{"code":409,"message":"then it broke"},"error":"then it broke"}` + "\r\n"
 	if resp.StatusCode != 200 || body != want || resp.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
@@ -232,7 +232,7 @@ func TestImport(t *testing.T) {
 	}}
 	socket, _ := serve(t, b)
 	_, body := call(t, socket, "POST", "/images/create?fromSrc=-&repo=r&tag=t&changes=ENV+a%3Db&changes=CMD+x&platform=linux/arm64", strings.NewReader("tar"))
-	if want := `{"status":"tar r:t \"Imported from -\" [ENV a=b CMD x] linux/arm64"}` + "\n"; body != want {
+	if want := `{"status":"tar r:t \"Imported from -\" [ENV a=b CMD x] linux/arm64"}` + "\r\n"; body != want {
 		t.Errorf("got %s", body)
 	}
 }

@@ -298,7 +298,13 @@ func (c *Containers) prepareTaskExec(x *exec, p *process, process *specs.Process
 
 func (t *task) killExec(id string) { t.program.Kill(t.bundle, unix.SIGKILL, id) }
 
-func (t *task) update(limits *specs.LinuxResources) error { return t.program.Update(t.bundle, limits) }
+// update sets limits, if there are any: not every runtime can.
+func (t *task) update(limits *specs.LinuxResources) error {
+	if limits.Memory == nil && limits.CPU == nil && limits.Pids == nil && limits.BlockIO == nil {
+		return nil
+	}
+	return t.program.Update(t.bundle, limits)
+}
 
 // oom tells whether the runtime has told of a kill for lack of memory.
 func (t *task) oom() bool { return t.bundle.Has("oom") }

@@ -289,6 +289,27 @@ func TestForeignPolicies(t *testing.T) {
 	}
 }
 
+// TestForeignUpdate: what a runtime cannot change stays as it is, and what is not its matter
+// it is not asked for.
+func TestForeignUpdate(t *testing.T) {
+	script := writeFile(t, filepath.Join(t.TempDir(), "fixed"), []byte(`#!/bin/sh
+case " $* " in *" update "*) echo 'cannot update' >&2; exit 1;; esac
+exec runc "$@"
+`))
+	if err := os.Chmod(script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	e := foreign(t, "--add-runtime", "fixed="+script)
+	e.Hoy("run", "-d", "--name", "con", "--runtime", "fixed", "busybox", "sleep", "1000")
+	e.Hoy("update", "--restart", "always", "con")
+	if r := e.Try("update", "--memory", "64m", "--memory-swap", "64m", "con"); r.Code == 0 || !strings.Contains(r.Stderr, "cannot update") {
+		t.Errorf("%+v", r)
+	}
+	if got := e.Hoy("inspect", "-f", "{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.Memory}}", "con"); got != "always 0" {
+		t.Errorf("%s", got)
+	}
+}
+
 // TestForeignDeaths: whoever of engine, keeper, stand-in and shim dies, the container goes
 // on or has ended, and nothing of it is left.
 func TestForeignDeaths(t *testing.T) {
@@ -332,11 +353,15 @@ func TestForeignDeaths(t *testing.T) {
 	e.nothingRuns()
 
 	e.Hoy("start", "con")
+	socket := e.socket("con")
 	for _, p := range e.shims() {
 		unix.Kill(p, unix.SIGKILL)
 	}
 	e.Eventually("it has ended", func() bool { return e.status("con") == "exited false false 137" })
 	e.nothingRuns()
+	if _, err := os.Lstat(socket); err == nil {
+		t.Errorf("%s is left", socket)
+	}
 
 	e.Hoy("start", "con")
 	standin := e.standin("con")
@@ -350,6 +375,20 @@ func TestForeignDeaths(t *testing.T) {
 	unix.Kill(e.standin("con"), unix.SIGSTOP)
 	e.Hoy("rm", "-f", "con")
 	e.nothingRuns()
+}
+
+// socket is the path where the shim of a container answers.
+func (e *Engine) socket(name string) string {
+	e.t.Helper()
+	b, err := os.ReadFile(filepath.Join(e.Dir, "run/tasks", e.Hoy("inspect", "-f", "{{.Id}}", name), "shim.json"))
+	var at struct{ Address string }
+	if err == nil {
+		err = json.Unmarshal(b, &at)
+	}
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return strings.TrimPrefix(at.Address, "unix://")
 }
 
 // nothingRuns waits until no shim runs.

@@ -75,6 +75,7 @@ func (f *flags) networking() {
 	f.StringArrayVar(&f.pools, "default-address-pool", nil, "`base=CIDR,size=N`: where subnets come from (repeatable)")
 	f.IntVar(&o.MTU, "mtu", 0, "`bytes` of the default network's links")
 	f.BoolVar(&o.IPMasq, "ip-masq", true, "translate addresses of what leaves the bridge")
+	f.BoolVar(&o.DirectRouting, "allow-direct-routing", false, "published ports are reached at the containers' own addresses, too, by who has a route there")
 	f.BoolVar(&o.IPTables, "iptables", true, "make rules for IPv4; with =false nothing is translated, and published ports are forwarded by the keeper, but for SCTP")
 	f.BoolVar(&o.IP6Tables, "ip6tables", true, "the same for IPv6")
 	f.BoolVar(&o.ICC, "icc", true, "let containers on the default network reach each other")

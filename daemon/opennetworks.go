@@ -19,7 +19,7 @@ func (d *Daemon) openNetworks(ctx context.Context, p *parts) error {
 	p.networks, err = network.Open(ctx, network.Options{
 		Root: filepath.Join(o.DataRoot, "network"), Firewall: d.guard, Keeper: p.keeper, EngineID: d.id, Bridge: o.Bridge, Foreign: o.foreignBridge(), BIP: o.BIP, BIP6: o.BIP6,
 		FixedCIDR: o.FixedCIDR, FixedCIDR6: o.FixedCIDR6, Gateway: o.Gateway, Gateway6: o.Gateway6, IPv6: o.IPv6,
-		NoICC: !o.ICC, NoMasq: !o.IPMasq, MTU: o.MTU, Bind: o.BindIP, Pools: o.Pools, UserMap: o.UserMap, Unguarded: o.Unguarded, Admit: o.Admit, Bare4: !o.IPTables, Bare6: !o.IP6Tables, Log: d.log,
+		NoICC: !o.ICC, NoMasq: !o.IPMasq, MTU: o.MTU, Bind: o.BindIP, Pools: o.Pools, UserMap: o.UserMap, Unguarded: o.Unguarded, Admit: o.Admit, Direct: o.DirectRouting, Bare4: !o.IPTables, Bare6: !o.IP6Tables, Log: d.log,
 	})
 	if err != nil {
 		return err

@@ -49,6 +49,7 @@ type Options struct {
 	Pools                     []ipam.Pool
 	MTU                       int
 	IPMasq                    bool
+	DirectRouting             bool // published ports are reached at the containers' own addresses, too
 	IPTables, IP6Tables       bool // rules for IPv4, and for IPv6
 	ICC                       bool // containers on the default network reach each other
 	IPv6                      bool // the default network has it

@@ -39,7 +39,6 @@ func unusedFlags() []unused {
 		inProcess = "the image store and the runtime are parts of this engine"
 	)
 	return []unused{
-		{"allow-direct-routing", "", takesBool, "false", false, "containers are reached directly on networks whose gateway mode is routed or nat-unprotected"},
 		{"apparmor-profile", "", takesText, "", false, "the default profile is this engine's own"},
 		{"authorization-plugin", "", takesList, "", true, noPlugins + ", and without it requests would be allowed that it forbids"},
 		{"containerd", "", takesText, "", false, inProcess},

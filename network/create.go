@@ -17,7 +17,7 @@ func (n *Networks) Create(ctx context.Context, r CreateRequest) (_ *Network, war
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &segment{Network: p.Network, settings: p.settings, hosts: p.hosts, unguarded: n.opts.Unguarded, admit: n.opts.Admit}
+	s := &segment{Network: p.Network, settings: p.settings, hosts: p.hosts, unguarded: n.opts.Unguarded, admit: n.opts.Admit, direct: n.opts.Direct}
 	if s.Link != "" {
 		_, exists := netlink.Addresses(s.Link)
 		s.Made = !exists || n.madeParent(s.Link)

@@ -42,6 +42,8 @@ type Options struct {
 	Admit     firewall.AdmitMark // packets that reach every port of containers (--bridge-accept-fwmark)
 	Unguarded bool               // published ports do not ask the host's firewall (docker's behaviour)
 
+	Direct bool // published ports are reached at the containers' own addresses, too (--allow-direct-routing)
+
 	// Families for which Firewall makes no rules (dockerd's --iptables=false and
 	// --ip6tables=false): the keeper forwards published ports for everybody.
 	Bare4, Bare6 bool

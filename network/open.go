@@ -51,7 +51,7 @@ func Open(ctx context.Context, o Options) (*Networks, error) {
 			err = failpoint.Hit(failpoint.NetworkRestored, s.Link)
 		}
 		if err == nil {
-			s.index, s.unguarded, s.admit = index, o.Unguarded, o.Admit
+			s.index, s.unguarded, s.admit, s.direct = index, o.Unguarded, o.Admit, o.Direct
 			continue
 		}
 		if s.Predefined() {

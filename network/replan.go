@@ -73,7 +73,7 @@ func (n *Networks) replanned(s *segment) (*segment, error) {
 			return nil, err
 		}
 	}
-	next := &segment{Network: p.Network, settings: p.settings, hosts: p.hosts, unguarded: s.unguarded, admit: s.admit}
+	next := &segment{Network: p.Network, settings: p.settings, hosts: p.hosts, unguarded: s.unguarded, admit: s.admit, direct: s.direct}
 	if err := n.save(n.records(next)); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ type segment struct {
 	hosts     []*ipam.Hosts // of Subnets
 	unguarded bool
 	admit     firewall.AdmitMark
+	direct    bool
 
 	// Guarded by Networks.mu.
 	index  int   // of the bridge or the parent link; 0: it is not up
@@ -37,7 +38,7 @@ func (s *segment) hasNames() bool {
 func (s *segment) rules() firewall.Network {
 	f := firewall.Network{
 		Name: s.Name, Link: s.Link, Internal: s.Internal, NoICC: s.noICC, Mode: s.mode, Mode6: s.mode6,
-		NoMasq: s.noMasq, NoMasq6: s.noMasq, Source: s.source, Source6: s.source6, Trusted: s.trusted, Unguarded: s.unguarded, Admit: s.admit,
+		NoMasq: s.noMasq, NoMasq6: s.noMasq, Source: s.source, Source6: s.source6, Trusted: s.trusted, Unguarded: s.unguarded, Admit: s.admit, Direct: s.direct,
 	}
 	for _, sub := range s.Subnets {
 		if sub.is6() {

@@ -21,6 +21,7 @@ type Network struct {
 	Source    netip.Addr // what leaves gets this source address; invalid: that of the link it leaves by
 	Source6   netip.Addr //
 	Trusted   []string   // links from which containers are reached directly, at published ports
+	Direct    bool       // published ports are reached at the containers' own addresses, too
 	Allowed   []Allow    // exceptions from NoICC
 	Admit     AdmitMark  // whose packets reach every port
 	Unguarded bool       // published ports of the host's firewall do not ask (docker's behaviour)

@@ -67,7 +67,9 @@ var scenarios = []struct {
 	{"modes", []Network{
 		{Name: "lab", Link: "br-lab", Subnet: prefixOf("10.3.0.0/24"), Subnet6: prefixOf("2001:db8:3::/64"), Mode: NATUnprotected, Mode6: Routed, Source: netip.MustParseAddr("192.0.2.7")},
 		{Name: "plain", Link: "br-plain", Subnet: prefixOf("10.4.0.0/24"), NoMasq: true, Trusted: []string{"wg0"}, Admit: AdmitMark{2, 3}},
+		{Name: "direct", Link: "br-direct", Subnet: prefixOf("10.6.0.0/24"), Direct: true},
 	}, []Port{
+		port("tcp", "0.0.0.0:8082", "br-direct", "10.6.0.2:82"),
 		port("tcp", "0.0.0.0:80", "br-lab", "10.3.0.2:80"),
 		port("tcp", "[::]:0", "br-lab", "[2001:db8:3::2]:80"),
 		port("tcp", "0.0.0.0:8081", "br-plain", "10.4.0.2:81"),

@@ -62,6 +62,12 @@ func intoRules(n Network) []nft.Rule {
 			add("trusted link, published ports", nft.InLinkIs(l), nft.In(nft.PublishedAt(nft.IPv6), open6.Name), nft.Goto(pass))
 		}
 	}
+	if n.Direct && n.Subnet.IsValid() {
+		add("published ports, directly", nft.In(nft.PublishedAt(nft.IPv4), open4.Name), nft.Goto(pass))
+	}
+	if n.Direct && n.Subnet6.IsValid() {
+		add("published ports, directly", nft.In(nft.PublishedAt(nft.IPv6), open6.Name), nft.Goto(pass))
+	}
 	if n.Subnet.IsValid() {
 		rules = append(rules, modeRules(n, nft.IPv4, n.Mode)...)
 	}

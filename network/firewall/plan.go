@@ -106,6 +106,7 @@ func baseChains() []nft.Chain {
 		}},
 		{Name: "output", Hook: nft.NATOutput, Rules: []nft.Rule{
 			nft.NewRule("the kernel does not route ::1: the keeper answers there", nft.To(loopback6), nft.Return()),
+			nft.NewRule("a container cannot answer a link-local address: the keeper does", nft.From(linkLocal), nft.Return()),
 			nft.NewRule("only the host's own addresses have published ports", nft.NotToHost(), nft.Return()),
 			nft.NewRule("to its container", nft.Goto("published")),
 		}},

@@ -158,7 +158,7 @@ func (s state) places(p Port) []place {
 	if s.networks[p.Link].Unguarded {
 		places = append(places, place{unguarded, nft.Element{Key: nft.Key(proto, port)}})
 	}
-	if len(s.networks[p.Link].Trusted) > 0 {
+	if n := s.networks[p.Link]; n.Direct || len(n.Trusted) > 0 {
 		places = append(places, direct)
 	}
 	return places

@@ -30,14 +30,36 @@ func (o *options) build() error {
 	if err := o.buildTests(m.Dir); err != nil {
 		return err
 	}
-	for _, p := range []string{"hello", "wget"} {
+	for _, p := range append([]string{"hello", "ping"}, inContainers...) {
 		c := command("", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(o.cache, p), "./test/suites/moby/"+p)
 		c.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := c.CombinedOutput(); err != nil {
 			return fmt.Errorf("cannot build the stand-in of %s: %w\n%s", p, err, out)
 		}
 	}
+	for name, program := range onHost {
+		if err := os.MkdirAll(o.tools(), 0o755); err != nil {
+			return err
+		}
+		if err := replaceLink(filepath.Join("..", program), filepath.Join(o.tools(), name)); err != nil {
+			return err
+		}
+	}
 	return o.link()
+}
+
+// Stand-ins for programs that tests use in containers, and on the machine itself: there is
+// none, or another than moby's tests mean.
+var (
+	inContainers = []string{"wget", "nc", "dnsd"}
+	onHost       = map[string]string{"nc": "nc", "ping": "ping", "ping6": "ping"}
+)
+
+func replaceLink(to, name string) error {
+	if err := os.Remove(name); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return os.Symlink(to, name)
 }
 
 // buildTests makes the programs that are missing. moby is the module's directory.
@@ -163,6 +185,9 @@ func (o *options) bin() string {
 	}
 	return filepath.Join(o.cache, "bin")
 }
+
+// tools is the directory of what the tests run on the machine itself.
+func (o *options) tools() string { return filepath.Join(o.cache, "tools") }
 
 func (o *options) program(p string) string {
 	return filepath.Join(o.cache, strings.ReplaceAll(p, "/", "-")+".test")

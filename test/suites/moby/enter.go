@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
@@ -72,12 +73,8 @@ func asInit() int {
 
 // prepare hides the places where engines and their tests write by default.
 func prepare(dir string) error {
-	link, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(link)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot set up the loopback link: %w", err)
+	if err := network(); err != nil {
+		return err
 	}
 	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("cannot make the mounts private: %w", err)
@@ -105,4 +102,27 @@ func prepare(dir string) error {
 		return fmt.Errorf("cannot mount /dev/shm: %w", err)
 	}
 	return os.Chmod("/tmp", 0o1777)
+}
+
+// network brings up the links that every machine has: lo, and eth0 with an address, which
+// leads nowhere here.
+func network() error {
+	eth0 := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "nowhere"}
+	if err := netlink.LinkAdd(eth0); err != nil {
+		return fmt.Errorf("cannot make a link eth0: %w", err)
+	}
+	address := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(198, 51, 100, 2), Mask: net.CIDRMask(24, 32)}}
+	if err := netlink.AddrAdd(eth0, address); err != nil {
+		return fmt.Errorf("cannot give eth0 an address: %w", err)
+	}
+	for _, name := range []string{"lo", "nowhere", "eth0"} {
+		link, err := netlink.LinkByName(name)
+		if err == nil {
+			err = netlink.LinkSetUp(link)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot set up the link %s: %w", name, err)
+		}
+	}
+	return nil
 }

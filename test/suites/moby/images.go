@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"hoy/test/busybox"
 )
@@ -23,11 +25,12 @@ type standIn struct {
 	root []byte // tar
 }
 
-// standIns are made of Debian's busybox and a program that says hello.
+// standIns are made of Debian's busybox, with programs in the place of some of its own, and
+// a program that says hello.
 func (o *options) standIns() ([]standIn, error) {
 	root, err := busybox.Tar()
 	if err == nil {
-		root, err = o.withWget(root)
+		root, err = o.withStandIns(root)
 	}
 	if err != nil {
 		return nil, err
@@ -53,13 +56,8 @@ func (o *options) standIns() ([]standIn, error) {
 	}, nil
 }
 
-// withWget replaces busybox's wget in an archive.
-func (o *options) withWget(root []byte) ([]byte, error) {
-	const path = "bin/wget"
-	wget, err := os.ReadFile(filepath.Join(o.cache, "wget"))
-	if err != nil {
-		return nil, err
-	}
+// withStandIns adds the programs that stand in for busybox's to an archive.
+func (o *options) withStandIns(root []byte) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for r := tar.NewReader(bytes.NewReader(root)); ; {
@@ -70,7 +68,7 @@ func (o *options) withWget(root []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if h.Name == path {
+		if slices.Contains(inContainers, strings.TrimPrefix(h.Name, "bin/")) {
 			continue
 		}
 		if err := w.WriteHeader(h); err != nil {
@@ -80,12 +78,17 @@ func (o *options) withWget(root []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	h := &tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: 0o755, Size: int64(len(wget))}
-	if err := w.WriteHeader(h); err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(wget); err != nil {
-		return nil, err
+	for _, name := range inContainers {
+		program, err := os.ReadFile(filepath.Join(o.cache, name))
+		if err != nil {
+			return nil, err
+		}
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "bin/" + name, Mode: 0o755, Size: int64(len(program))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(program); err != nil {
+			return nil, err
+		}
 	}
 	return b.Bytes(), w.Close()
 }

@@ -97,7 +97,7 @@ func (o *options) command(ctx context.Context, p, host string, args ...string) *
 	c := exec.CommandContext(ctx, o.program(p), args...)
 	c.WaitDelay = 5 * time.Second
 	c.Dir = o.folder(p)
-	c.Env = append(os.Environ(), "PATH="+o.bin()+":"+os.Getenv("PATH"), "DOCKER_HOST="+host, "HOME=/tmp/home", "TMPDIR=/tmp",
+	c.Env = append(os.Environ(), "PATH="+o.bin()+":"+o.tools()+":"+os.Getenv("PATH"), "DOCKER_HOST="+host, "HOME=/tmp/home", "TMPDIR=/tmp",
 		"DOCKER_FIREWALL_BACKEND="+backend, "DEST=/tmp/dest", "DOCKER_INTEGRATION_DAEMON_DEST=/tmp/dest", "TEST_INTEGRATION_CONTAINERD_EMBEDDED=1")
 	if o.reference == "" {
 		c.Env = append(c.Env, "HOY_SUITE_ENGINE=hoy") // see changes

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd/ttrpc"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -67,8 +68,8 @@ func reach(b shim.Bundle) (*client, error) {
 		return nil, err
 	}
 	c, err := dial(t.ID, a)
-	if err != nil && !b.Has("shim.json") {
-		return nil, errGone
+	if err != nil && (!b.Has("shim.json") || errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)) {
+		return nil, errGone // the stand-in is about to see that, too
 	}
 	return c, err
 }

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/ttrpc"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"hoy/shim"
@@ -69,7 +70,8 @@ func exitCode(err error) int {
 	return 1
 }
 
-// withTask connects to the shim of a bundle.
+// withTask connects to the shim of a bundle. A shim that ends before it has answered has no
+// container any more: a signal was the container's end, or it was killed itself.
 func withTask(b shim.Bundle, f func(ctx context.Context, t *client) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
 	defer cancel()
@@ -78,7 +80,10 @@ func withTask(b shim.Bundle, f func(ctx context.Context, t *client) error) error
 		return err
 	}
 	defer t.close()
-	return f(ctx, t)
+	if err = f(ctx, t); errors.Is(err, ttrpc.ErrClosed) {
+		return errGone
+	}
+	return err
 }
 
 // command does one of the things that are a call.

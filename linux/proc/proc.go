@@ -4,7 +4,10 @@ package proc
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -37,7 +40,7 @@ type Process struct {
 // Read reads one process. One that has ended is an error that is os.ErrNotExist.
 func Read(pid int) (*Process, error) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/"
-	stat, err := os.ReadFile(dir + "stat")
+	stat, err := readFile(dir + "stat")
 	if err != nil {
 		return nil, err
 	}
@@ -45,12 +48,12 @@ func Read(pid int) (*Process, error) {
 	if err := p.parseStat(stat); err != nil {
 		return nil, fmt.Errorf("cannot read %sstat: %w", dir, err)
 	}
-	status, err := os.ReadFile(dir + "status")
+	status, err := readFile(dir + "status")
 	if err != nil {
 		return nil, err
 	}
 	p.parseStatus(string(status))
-	cmdline, err := os.ReadFile(dir + "cmdline")
+	cmdline, err := readFile(dir + "cmdline")
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +61,26 @@ func Read(pid int) (*Process, error) {
 		p.Command = strings.Split(string(cmdline), "\x00")
 	}
 	return p, nil
+}
+
+// readFile reads a file of a process.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return contents(f)
+}
+
+// contents reads an open file of a process. One that has ended since has ESRCH where one
+// that had ended before has no file (proc(5) does not say so; fs/proc/base.c does).
+func contents(f *os.File) ([]byte, error) {
+	b, err := io.ReadAll(f)
+	if errors.Is(err, syscall.ESRCH) {
+		err = &fs.PathError{Op: "read", Path: f.Name(), Err: fs.ErrNotExist}
+	}
+	return b, err
 }
 
 // parseStat reads the line of /proc/<pid>/stat. The name stands in parentheses and
@@ -103,9 +126,10 @@ func (p *Process) parseStatus(text string) {
 }
 
 // Heeds tells whether a process catches, ignores or blocks a signal. What it does none
-// of has the signal's default effect; on process 1 of a namespace it has none.
+// of has the signal's default effect; on process 1 of a namespace it has none. One that has
+// ended is an error that is os.ErrNotExist.
 func Heeds(pid int, sig syscall.Signal) (bool, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	text, err := readFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
 		return false, err
 	}

@@ -3,8 +3,10 @@ package proc
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"os/signal"
 	"reflect"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +30,24 @@ func TestRead(t *testing.T) {
 	}
 	if _, err := Read(1 << 30); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("of none: %v", err)
+	}
+}
+
+// TestEndsWhileRead: a process that ends when its file is open is not there, either.
+func TestEndsWhileRead(t *testing.T) {
+	c := exec.Command("sleep", "1000")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open("/proc/" + strconv.Itoa(c.Process.Pid) + "/status")
+	c.Process.Kill()
+	c.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if b, err := contents(f); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%q, %v", b, err)
 	}
 }
 

@@ -20,7 +20,6 @@ type streams struct {
 	in, out, err string // paths for the shim; "": none
 
 	made     []string
-	input    *os.File // to the shim
 	output   *os.File // from the shim; with a terminal
 	keep     *os.File // a writing end of it, so that it has no end before the process has
 	finished chan struct{}
@@ -39,7 +38,7 @@ func openStreams(b shim.Bundle, prefix string, terminal, stdin bool) (s *streams
 	}
 	if stdin || terminal {
 		s.in = b.Path(prefix + "0")
-		if s.input, err = s.fifo(s.in, os.O_RDWR); err != nil {
+		if err := s.fifo(s.in); err != nil {
 			return nil, err
 		}
 	}
@@ -50,27 +49,29 @@ func openStreams(b shim.Bundle, prefix string, terminal, stdin bool) (s *streams
 		return nil, err
 	}
 	s.out = b.Path(prefix + "1")
-	if s.output, err = s.fifo(s.out, os.O_RDONLY|unix.O_NONBLOCK); err != nil {
+	if err := s.fifo(s.out); err != nil {
+		return nil, err
+	}
+	if s.output, err = os.OpenFile(s.out, os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
 		return nil, err
 	}
 	s.keep, err = os.OpenFile(s.out, os.O_WRONLY, 0)
 	return s, err
 }
 
-func (s *streams) fifo(path string, flags int) (*os.File, error) {
+func (s *streams) fifo(path string) error {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
-		return nil, &os.PathError{Op: "mkfifo", Path: path, Err: err}
+		return &os.PathError{Op: "mkfifo", Path: path, Err: err}
 	}
 	s.made = append(s.made, path)
-	return os.OpenFile(path, flags, 0)
+	return nil
 }
 
 // carry begins to carry. ended tells the shim that the input has ended.
 func (s *streams) carry(ended func()) {
-	if s.input != nil {
+	if s.in != "" {
 		go func() {
-			io.Copy(s.input, os.Stdin)
-			s.input.Close()
+			feed(s.in, os.Stdin)
 			ended()
 		}()
 	}
@@ -82,6 +83,18 @@ func (s *streams) carry(ended func()) {
 		defer close(s.finished)
 		io.Copy(os.Stdout, s.output)
 	}()
+}
+
+// feed copies into a FIFO, from when somebody has opened it to read. A shim does that in its
+// own time, after it has answered; what was in a FIFO whose last end is closed before is
+// lost, and who opens it then waits for ever.
+func feed(path string, from io.Reader) {
+	to, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	io.Copy(to, from)
+	to.Close()
 }
 
 // finish carries what is left when the process has ended.

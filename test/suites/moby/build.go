@@ -45,6 +45,13 @@ func (o *options) build() error {
 			return err
 		}
 	}
+	if o.reference != "" {
+		return nil
+	}
+	// The reference engine's directory has it.
+	if out, err := command("", "test/runcshim.sh", o.tools()).CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build containerd's shim for runc: %w\n%s", err, out)
+	}
 	return o.link()
 }
 
@@ -157,9 +164,6 @@ exec %[1]s "$@"
 // link puts hoyd under the name of dockerd, behind the wrapper, into directories of their
 // own.
 func (o *options) link() error {
-	if o.reference != "" {
-		return nil
-	}
 	if err := os.MkdirAll(o.bin(), 0o755); err != nil {
 		return err
 	}

@@ -108,11 +108,8 @@ reference: go-present
 transcripts: build tools reference
 	$(SUDO) go test -count 1 -timeout $(TIMEOUT) ./test/docker -reference $(REFERENCE)/bin
 
-# The shim for the one test that has a container run by another runtime.
-SHIMS ?= $(HOME)/.cache/hoy-test
 suite-moby: build tools
-	@test/runcshim.sh $(SHIMS)
-	@$(SUDO) env "PATH=$$PATH:$(SHIMS):/usr/sbin" go run ./test/suites/moby
+	@$(SUDO) env "PATH=$$PATH:/usr/sbin" go run ./test/suites/moby
 
 conformance: build
 	@go run ./test/suites/distribution

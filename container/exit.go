@@ -136,7 +136,7 @@ func (c *Containers) release(k *Container, p *process, forgotten bool) {
 		c.removeForgotten(k)
 	case removing: // whoever removes it waits for this lock
 	case k.rec().Host.AutoRemove && !returning && k.askedAfter(p):
-		// Its record says that it runs: the next engine removes it.
+		// If this engine does not come to it, the next does.
 		c.later(func() { c.removeSoon(k) })
 	case k.rec().Host.AutoRemove && !returning:
 		c.removeLocked(k, RemoveOptions{Volumes: true})

@@ -255,18 +255,21 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 }
 
 // neverRan settles a container that the keeper does not hold: it does not run, and
-// how it ended, if it ran, nobody knows.
+// how it ended, if it ran, nobody knows. One that is removed at its exit goes.
 func (c *Containers) neverRan(k *Container, run *running) {
 	c.removeRunning(k.id)
 	rec := k.rec()
+	if rec.Host.AutoRemove {
+		// As docker's: its record is not written again after its creation, so that nobody
+		// knows whether it ever ran.
+		c.endTask(k.id)
+		c.removeLocked(k, RemoveOptions{Volumes: true})
+		return
+	}
 	if run == nil && (!rec.isRunning() || rec.State.Status == apicontainer.StateRestarting) {
 		return
 	}
 	c.endTask(k.id)
-	if rec.Host.AutoRemove {
-		c.removeLocked(k, RemoveOptions{Volumes: true})
-		return
-	}
 	c.unshareShm(k.id)
 	if run != nil {
 		if err := c.o.Cgroups.Load(run.Cgroup).Remove(); err != nil {

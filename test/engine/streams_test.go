@@ -358,12 +358,19 @@ func TestAskedAfter(t *testing.T) {
 		}
 	}
 
-	e.Hoy("create", "--rm", "--name", "con", "busybox", "sh", "-c", "echo hello")
-	read()
-	e.Kill()
-	e.Up()
-	if r := e.Try("inspect", "con"); r.Code == 0 {
-		t.Errorf("an engine that was killed before the removal has left it:\n%s", r.Stdout)
+	for when, end := range map[string]func(){
+		"before it ran":     func() {},
+		"as it ended":       read,
+		"before it removed": func() { read(); e.Hoy("wait", "con") },
+	} {
+		e.Hoy("create", "--rm", "--name", "con", "busybox", "sh", "-c", "echo hello")
+		end()
+		e.Kill()
+		e.Up()
+		if r := e.Try("inspect", "-f", "{{json .State}}", "con"); r.Code == 0 {
+			t.Errorf("an engine that was killed %s has left it: %s", when, r.Stdout)
+			e.Hoy("rm", "con")
+		}
 	}
 
 	e.Hoy("run", "--rm", "--name", "con", "busybox", "true")

@@ -164,9 +164,11 @@ func (c *Containers) removeForgotten(k *Container) {
 	}
 }
 
-// removeFailed leaves a container that can only be removed again.
+// removeFailed leaves a container that can only be removed again. Who waits for its removal
+// is told why there was none: as with docker, nobody waits for another attempt.
 func (c *Containers) removeFailed(k *Container, err error) error {
 	k.update(func(r *record) { r.State.Status, r.State.Error = apicontainer.StateDead, err.Error() })
 	c.mustSave(k)
+	k.answer(apicontainer.WaitConditionRemoved, apicontainer.WaitConditionNextExit, apicontainer.WaitConditionNotRunning)
 	return fmt.Errorf("cannot remove container %s: %w", k.id, err)
 }

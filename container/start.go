@@ -61,7 +61,7 @@ func (c *Containers) startable(k *Container) error {
 	switch {
 	case c.supervisor.over():
 		return fault.New(fault.Unavailable, "the engine is ending")
-	case k.removing || c.index.gone(k):
+	case k.removing || c.index.gone(k) || k.rec().State.Status == apicontainer.StateDead:
 		return fault.New(fault.Conflict, "container is marked for removal and cannot be started")
 	case k.process != nil && k.rec().isPaused():
 		return fault.New(fault.Conflict, "cannot start a paused container, try unpause instead")

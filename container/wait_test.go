@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 
@@ -126,6 +127,37 @@ func TestOneOperationAtATime(t *testing.T) {
 	}
 	if _, err := c.Inspect(t.Context(), "mid", false); err != nil {
 		t.Error(err)
+	}
+}
+
+// brokenLayers cannot remove a layer.
+type brokenLayers struct{ Layers }
+
+func (brokenLayers) Remove(string) error { return errors.New("device or resource busy") }
+
+// TestRemovalThatFails answers who waits for it, as docker's does: a client of run --rm would
+// wait for ever. What is left can be removed again, and nothing else.
+func TestRemovalThatFails(t *testing.T) {
+	c, rec := saved(t, true)
+	c.log, c.o.Layers, c.o.Events = discard(), brokenLayers{}, NewBus()
+	k := newContainer(rec)
+	c.index.add(k)
+	removed, next := waiting(t, c, "abc", "removed"), waiting(t, c, "abc", "next-exit")
+	if err := c.Remove(t.Context(), "abc", RemoveOptions{}); err == nil {
+		t.Fatal("removed without its layer")
+	}
+	for _, ch := range []<-chan apicontainer.WaitResponse{removed, next} {
+		select {
+		case r := <-ch:
+			if r.StatusCode != 4 || r.Error == nil || r.Error.Message != "device or resource busy" {
+				t.Errorf("%+v", r)
+			}
+		default:
+			t.Error("the waiter has no answer")
+		}
+	}
+	if err := c.Start(t.Context(), "abc"); !fault.Is(err, fault.Conflict) {
+		t.Errorf("start of a dead container: %v", err)
 	}
 }
 

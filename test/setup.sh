@@ -20,11 +20,7 @@ need firewalld firewalld
 need hyperfine hyperfine
 need jq jq
 need runc runc
-# Docker's own command line: Debian 13 has it by itself, Debian 12 with its engine.
-if ! command -v docker >/dev/null 2>&1; then
-	apt-get update -qq
-	if apt-cache show docker-cli >/dev/null 2>&1; then need docker docker-cli; else need docker docker.io; fi
-fi
+need pgrep procps
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
 # The virtual machine's kernel and the Debian userland are fetched by the tests themselves.
 if command -v apt-get >/dev/null 2>&1 && [ -z "$(apt-cache search --names-only '^busybox-static$' 2>/dev/null)" ]; then

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"syscall"
 
+	"hoy/test/built"
 	"hoy/test/dockerd"
 )
 
 // imagers starts what else loads and pulls images here: podman, and docker where its
-// client and, in the directory reference, its engine are. What is missing is said.
+// engine is in the directory reference. What is missing is said.
 func imagers(dir, reference string) (all []imager) {
 	if _, err := exec.LookPath("podman"); err == nil {
 		all = append(all, imager{name: "podman", pull: []string{"--tls-verify=false"}, close: func() {}, command: func(args ...string) *exec.Cmd {
@@ -22,8 +23,13 @@ func imagers(dir, reference string) (all []imager) {
 	} else {
 		fmt.Println("podman: not installed")
 	}
-	if _, err := exec.LookPath("docker"); err != nil || reference == "" {
-		fmt.Println("docker: no client, or no engine (make reference)")
+	if reference == "" {
+		fmt.Println("docker: no engine (make reference)")
+		return all
+	}
+	client, err := built.Docker.Build()
+	if err != nil {
+		fmt.Println("docker:", err)
 		return all
 	}
 	d, err := dockerd.Start(reference, dir+"/d", "--bridge", "none", "--iptables=false", "--ip6tables=false")
@@ -32,7 +38,7 @@ func imagers(dir, reference string) (all []imager) {
 		return all
 	}
 	return append(all, imager{name: "docker", close: func() { d.Stop() }, command: func(args ...string) *exec.Cmd {
-		return exec.Command("docker", append([]string{"-H", d.Host}, args...)...)
+		return exec.Command(client, append([]string{"-H", d.Host}, args...)...)
 	}})
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"hoy/test/built"
 	"hoy/test/dockerd"
 	"hoy/test/engine"
 	"hoy/test/rootful"
@@ -50,11 +51,7 @@ func TestMain(m *testing.M) {
 
 // TestTranscripts runs every scenario against one engine that has the image busybox.
 func TestTranscripts(t *testing.T) {
-	client, err := exec.LookPath("docker")
-	if err != nil {
-		t.Fatal("docker's command line is missing: install Debian's package docker-cli or docker.io, or use make test")
-	}
-	r := &run{client: client, record: *reference != ""}
+	r := &run{client: built.Docker.Path(t), record: *reference != ""}
 	if !r.record {
 		r.differ(t, "differences.txt", false)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"hoy/registry/registrytest"
+	"hoy/test/built"
 	"hoy/test/rootful"
 )
 
@@ -53,15 +54,13 @@ func (e *Engine) inRegistry(r *registrytest.Registry, n int) (name string) {
 // TestDockerPull has the docker client push and pull, and run what it does not have.
 func TestDockerPull(t *testing.T) {
 	rootful.Check(t)
-	if _, err := exec.LookPath("docker"); err != nil {
-		t.Fatal("docker's command line is missing: use make test, which installs it")
-	}
+	client := built.Docker.Path(t)
 	e := Start(t)
 	e.ImportBusybox()
 	r := registrytest.Start(t, registrytest.Options{})
 	docker := func(args ...string) string {
 		t.Helper()
-		c := exec.Command("docker", args...)
+		c := exec.Command(client, args...)
 		c.Env = append(os.Environ(), "DOCKER_HOST="+e.Host, "DOCKER_CONFIG="+t.TempDir())
 		b, err := c.CombinedOutput()
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/registry/registrytest"
+	"hoy/test/built"
 	"hoy/test/rootful"
 )
 
@@ -36,15 +37,13 @@ func guarded(next http.Handler) http.Handler {
 // somebody and as nobody.
 func TestRegistryCredentials(t *testing.T) {
 	rootful.Check(t)
-	if _, err := exec.LookPath("docker"); err != nil {
-		t.Fatal("docker's command line is missing: use make test, which installs it")
-	}
+	client := built.Docker.Path(t)
 	e := Start(t)
 	e.ImportBusybox()
 	r := registrytest.Start(t, registrytest.Options{Wrap: guarded})
 	somebody, nobody := t.TempDir(), t.TempDir()
 	docker := func(config, stdin string, args ...string) (string, bool) {
-		c := exec.Command("docker", args...)
+		c := exec.Command(client, args...)
 		c.Env = append(os.Environ(), "DOCKER_HOST="+e.Host, "DOCKER_CONFIG="+config)
 		c.Stdin = strings.NewReader(stdin)
 		b, err := c.CombinedOutput()

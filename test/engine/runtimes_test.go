@@ -16,15 +16,15 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"hoy/test/built"
 	"hoy/test/rootful"
-	"hoy/test/runcshim"
 )
 
 // foreign starts an engine that has runc as the runtime "oci", by containerd's shim.
 func foreign(t *testing.T, flags ...string) *Engine {
 	t.Helper()
 	rootful.Check(t)
-	t.Setenv("PATH", runcshim.Dir(t)+":"+os.Getenv("PATH")+":/usr/sbin")
+	t.Setenv("PATH", filepath.Dir(built.Shim.Path(t))+":"+os.Getenv("PATH")+":/usr/sbin")
 	runc, err := exec.LookPath("runc")
 	if err != nil {
 		t.Fatal("these tests need Debian's package runc, which make tools installs: ", err)
@@ -53,7 +53,7 @@ func (e *Engine) shims() (pids []int) {
 	links, _ := filepath.Glob("/proc/[0-9]*/cwd")
 	for _, link := range links {
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(link)))
-		if cwd, _ := os.Readlink(link); strings.HasPrefix(cwd, e.Dir) && filepath.Base(cmdline(pid)[0]) == runcshim.Name {
+		if cwd, _ := os.Readlink(link); strings.HasPrefix(cwd, e.Dir) && filepath.Base(cmdline(pid)[0]) == built.Shim.Name {
 			pids = append(pids, pid)
 		}
 	}
@@ -401,7 +401,7 @@ func (e *Engine) nothingRuns() {
 // whose runtime is gone says so at its start.
 func TestRuntimesReloaded(t *testing.T) {
 	rootful.Check(t)
-	t.Setenv("PATH", runcshim.Dir(t)+":"+os.Getenv("PATH")+":/usr/sbin")
+	t.Setenv("PATH", filepath.Dir(built.Shim.Path(t))+":"+os.Getenv("PATH")+":/usr/sbin")
 	runc, err := exec.LookPath("runc")
 	if err != nil {
 		t.Fatal(err)
@@ -418,7 +418,7 @@ func TestRuntimesReloaded(t *testing.T) {
 	e := Start(t, "--config-file", config(map[string]any{"runtimes": runtimes{
 		"args":    {"path": runc, "runtimeArgs": []string{"--log-format", "json"}},
 		"options": {"runtimeType": "io.containerd.runc.v2", "options": map[string]any{"BinaryName": runc}},
-		"shim":    {"runtimeType": filepath.Join(runcshim.Dir(t), runcshim.Name)},
+		"shim":    {"runtimeType": built.Shim.Path(t)},
 		"wrong":   {"runtimeType": "io.containerd.runc.v2", "options": map[string]any{"Binary": runc}},
 	}}))
 	e.ImportBusybox()

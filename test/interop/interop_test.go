@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"hoy/registry/registrytest"
+	"hoy/test/built"
 	"hoy/test/dockerd"
 	"hoy/test/engine"
 	"hoy/test/rootful"
@@ -255,6 +256,6 @@ func (b *bench) withReference(use func(docker func(args ...string) string)) {
 	defer d.Stop()
 	use(func(args ...string) string {
 		b.Helper()
-		return b.tool(append([]string{"docker", "-H", d.Host}, args...)...)
+		return b.tool(append([]string{built.Docker.Path(b), "-H", d.Host}, args...)...)
 	})
 }

@@ -74,21 +74,26 @@ func (s *Store) dropPartials() (freed int64, err error) {
 	return freed, nil
 }
 
-// room refuses to begin what the disk has no room for.
+// room refuses to begin what the disk has no room for. The sizes are those that somebody
+// else has written into a manifest, and may be any number.
 func (s *Store) room(blobs []ocispec.Descriptor) error {
-	var need int64
-	for _, b := range blobs {
-		need += b.Size
-		if st, err := os.Stat(s.partialPath(b.Digest)); err == nil {
-			need -= min(st.Sys().(*syscall.Stat_t).Blocks*512, b.Size)
-		}
-	}
 	free, err := s.space()
 	if err != nil {
 		return err
 	}
-	if need > free {
-		return fault.New(fault.Unavailable, "%d bytes are to be fetched, the disk has %d free: %w", need, free, unix.ENOSPC)
+	left := free
+	for _, b := range blobs {
+		if b.Size < 0 {
+			return fault.New(fault.Invalid, "%s has a size of %d bytes, by its manifest", b.Digest, b.Size)
+		}
+		need := b.Size
+		if st, err := os.Stat(s.partialPath(b.Digest)); err == nil {
+			need -= min(st.Sys().(*syscall.Stat_t).Blocks*512, b.Size)
+		}
+		if need > left {
+			return fault.New(fault.Unavailable, "%d bytes are to be fetched for %s, the disk has %d free, and %d for what comes before: %w", need, b.Digest, free, free-left, unix.ENOSPC)
+		}
+		left -= need
 	}
 	return nil
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/lib/fault"
 	"hoy/test/eventually"
@@ -119,4 +121,33 @@ func zstandard(t *testing.T, b []byte) []byte {
 		t.Fatal(err)
 	}
 	return z.EncodeAll(b, nil)
+}
+
+// TestHostileSizes pulls images whose manifests have sizes that cannot be: they are refused
+// before a byte of a layer is fetched, and the engine lives.
+func TestHostileSizes(t *testing.T) {
+	rootful.Check(t)
+	r := serve(t)
+	m, _ := r.image("", amd64, layer{archive(t, file("a", "1")), ocispec.MediaTypeImageLayer, asIs}, layer{archive(t, file("b", "2")), ocispec.MediaTypeImageLayer, asIs})
+	for tag, sizes := range map[string][2]int64{
+		"negative": {-5, m.Layers[1].Size},
+		"huge":     {1 << 62, m.Layers[1].Size},
+		"wrapping": {1 << 62, 1 << 62}, // their sum is negative
+		"hidden":   {1 << 62, -1 << 62},
+	} {
+		t.Run(tag, func(t *testing.T) {
+			bad := m
+			bad.Layers = slices.Clone(m.Layers)
+			bad.Layers[0].Size, bad.Layers[1].Size = sizes[0], sizes[1]
+			r.manifest(m.MediaType, tag, bad)
+			s := open(t, Options{})
+			_, err := s.Pull(t.Context(), r.ref(tag), r.source(), PullOptions{Platform: &amd64})
+			if k := fault.KindOf(err); k != fault.Invalid && k != fault.Unavailable {
+				t.Errorf("%v", err)
+			}
+			if names := leftovers(t, s); len(names) > 0 || r.bytes(m.Layers[0])+r.bytes(m.Layers[1]) > 0 {
+				t.Errorf("left: %v", names)
+			}
+		})
+	}
 }

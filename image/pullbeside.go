@@ -79,10 +79,10 @@ func (p *pull) artifact(ctx context.Context, d ocispec.Descriptor) error {
 	blobs := append([]ocispec.Descriptor{m.Config}, m.Layers...)
 	var size int64
 	for _, b := range blobs {
-		size += b.Size
-	}
-	if size > maxBeside {
-		return fmt.Errorf("%s has %d bytes, %d are the most that is kept beside an image", d.Digest, size, maxBeside)
+		// One by one: they may be any numbers, and their sum too large for its type.
+		if size += b.Size; b.Size < 0 || b.Size > maxBeside || size > maxBeside {
+			return fmt.Errorf("%s has more than %d bytes, the most that is kept beside an image, or less than none", d.Digest, maxBeside)
+		}
 	}
 	for _, b := range blobs {
 		have, err := p.s.haveBlob(ctx, b.Digest)

@@ -96,10 +96,15 @@ func (s *Store) baseOf(ctx context.Context, o CommitOptions) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the image of the container, %s, cannot be read: %w", o.Parent, err)
 	}
-	// Containers keep their image's layers, but not its blobs.
+	// Containers keep their image's layers, but not its blobs: those are leased, as the image
+	// may be removed before there is another one that has them.
 	for _, b := range append(slices.Clone(base.blobs), base.config) {
-		if _, err := s.content.Info(ctx, b.Digest); err != nil {
-			return nil, fault.New(fault.NotFound, "the image of the container, %s, has been removed: %w", o.Parent, err)
+		have, err := s.haveBlob(ctx, b.Digest)
+		if err != nil {
+			return nil, err
+		}
+		if !have {
+			return nil, fault.New(fault.NotFound, "the image of the container, %s, has been removed: %s is not here", o.Parent, b.Digest)
 		}
 	}
 	return base, nil

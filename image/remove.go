@@ -150,7 +150,7 @@ func (ix *index) namesOf(d digest.Digest) []string {
 
 func (s *Store) carryOut(ctx context.Context, r removal) ([]apiimage.DeleteResponse, error) {
 	if r.dangle {
-		if err := s.keepDangling(ctx, r.im.Target); err != nil {
+		if err := s.keepDangling(ctx, r.im.Target, r.im.Parent); err != nil {
 			return nil, fmt.Errorf("cannot untag %s: %w", r.im.ID, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/lib/failpoint"
+	"hoy/lib/fault"
 )
 
 // Tag gives the image another name. An image that had the name and has no other
@@ -22,7 +23,13 @@ func (s *Store) Tag(ctx context.Context, ref, newRef string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.setChild(namespaced(ctx), name.String(), im.Target, im.Parent); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// It may have been removed since, and its content with it: a name keeps what is there.
+	if s.index.Load().targets[im.Target.Digest] == nil {
+		return fault.New(fault.NotFound, "No such image: %s", withTag(ref))
+	}
+	if err := s.setChildLocked(namespaced(ctx), name.String(), im.Target, ""); err != nil {
 		return fmt.Errorf("cannot tag %s as %s: %w", ref, newRef, err)
 	}
 	return nil
@@ -33,14 +40,18 @@ func (s *Store) setName(ctx context.Context, name string, target ocispec.Descrip
 	return s.setChild(ctx, name, target, "")
 }
 
-// setChild is setName for an image with a parent.
+// setChild is setName for an image with a parent; "": the one that it has, if any.
 func (s *Store) setChild(ctx context.Context, name string, target ocispec.Descriptor, parent string) error {
-	var labels map[string]string
-	if parent != "" {
-		labels = map[string]string{labelParent: parent}
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.setChildLocked(ctx, name, target, parent)
+}
+
+func (s *Store) setChildLocked(ctx context.Context, name string, target ocispec.Descriptor, parent string) error {
+	if im := s.index.Load().targets[target.Digest]; im != nil && parent == "" {
+		parent = im.Parent
+	}
+	labels := childOf(parent)
 	if name == "" {
 		if s.named(target) > 0 {
 			return s.refresh(ctx, target.Digest)
@@ -53,7 +64,7 @@ func (s *Store) setChild(ctx context.Context, name string, target ocispec.Descri
 		_, err = s.images.Create(ctx, images.Image{Name: name, Target: target, Labels: labels})
 	case err == nil:
 		if before.Target.Digest != target.Digest && s.named(before.Target) == 1 {
-			if err := s.keepDangling(ctx, before.Target); err != nil {
+			if err := s.keepDangling(ctx, before.Target, before.Labels[labelParent]); err != nil {
 				return err
 			}
 		}
@@ -84,8 +95,16 @@ func (s *Store) named(target ocispec.Descriptor) int {
 	return n
 }
 
-func (s *Store) keepDangling(ctx context.Context, target ocispec.Descriptor) error {
-	_, err := s.images.Create(ctx, images.Image{Name: danglingName(target.Digest), Target: target})
+// childOf are the labels of a name of an image with a parent; "": none.
+func childOf(parent string) map[string]string {
+	if parent == "" {
+		return nil
+	}
+	return map[string]string{labelParent: parent}
+}
+
+func (s *Store) keepDangling(ctx context.Context, target ocispec.Descriptor, parent string) error {
+	_, err := s.images.Create(ctx, images.Image{Name: danglingName(target.Digest), Target: target, Labels: childOf(parent)})
 	if errdefs.IsAlreadyExists(err) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -295,3 +296,34 @@ func (c cutting) Write(b []byte) (int, error) {
 }
 
 func (c counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// TestStalledClient: a pull whose client reads nothing holds up no other pull of the same
+// image.
+func TestStalledClient(t *testing.T) {
+	rootful.Check(t)
+	r := serve(t)
+	r.image("1", amd64, big(t, 1, 1<<20))
+	s := open(t, Options{})
+	reads, stalled, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	first := true
+	go func() {
+		_, err := s.Pull(t.Context(), r.ref("1"), r.source(), PullOptions{Platform: &amd64, Progress: func(p Progress) {
+			if p.State == Downloaded && first {
+				first = false
+				close(stalled)
+				<-reads
+			}
+		}})
+		ended <- err
+	}()
+	<-stalled
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := s.Pull(ctx, r.ref("1"), r.source(), PullOptions{Platform: &amd64}); err != nil {
+		t.Error(err)
+	}
+	close(reads)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

@@ -43,12 +43,15 @@ type Progress struct {
 // often is how long progress in bytes waits for more of it.
 const often = 100 * time.Millisecond
 
-// report tells somebody how far it is.
+// report tells somebody how far it is, in a goroutine of its own: a client that reads
+// nothing, as a terminal that is stopped, must not hold up what others wait for.
 type report struct {
-	mu    sync.Mutex // held while telling: one at a time
-	tell  func(Progress)
-	lines []*line
-	last  map[digest.Digest]Progress
+	mu    sync.Mutex
+	lines []*line                    // guarded by mu
+	last  map[digest.Digest]Progress // guarded by mu
+	queue []Progress                 // not told yet, guarded by mu: a few for each blob
+	deaf  bool                       // nobody is told
+	news  chan struct{}              // something is in queue
 	quit  chan struct{}
 	ended sync.WaitGroup
 }
@@ -60,8 +63,8 @@ type line struct {
 }
 
 func newReport(tell func(Progress)) *report {
-	r := &report{tell: tell, last: map[digest.Digest]Progress{}, quit: make(chan struct{})}
-	if tell == nil {
+	r := &report{deaf: tell == nil, last: map[digest.Digest]Progress{}, news: make(chan struct{}, 1), quit: make(chan struct{})}
+	if r.deaf {
 		return r
 	}
 	r.ended.Go(func() {
@@ -71,12 +74,25 @@ func newReport(tell func(Progress)) *report {
 			select {
 			case <-t.C:
 				r.look()
+			case <-r.news:
 			case <-r.quit:
+				r.deliver(tell)
 				return
 			}
+			r.deliver(tell)
 		}
 	})
 	return r
+}
+
+func (r *report) deliver(tell func(Progress)) {
+	r.mu.Lock()
+	queue := r.queue
+	r.queue = nil
+	r.mu.Unlock()
+	for _, p := range queue {
+		tell(p)
+	}
 }
 
 func (r *report) look() {
@@ -92,7 +108,7 @@ func (r *report) look() {
 	}
 }
 
-// send tells a step at once.
+// send tells a step.
 func (r *report) send(p Progress) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,9 +116,10 @@ func (r *report) send(p Progress) {
 }
 
 func (r *report) sendLocked(p Progress) {
-	if r.tell != nil && r.last[p.Digest] != p {
+	if !r.deaf && r.last[p.Digest] != p {
 		r.last[p.Digest] = p
-		r.tell(p)
+		r.queue = append(r.queue, p)
+		signal(r.news)
 	}
 }
 
@@ -125,6 +142,7 @@ func (r *report) watch(look func() (Progress, bool)) (stop func()) {
 	}
 }
 
+// end waits until all is told.
 func (r *report) end() {
 	close(r.quit)
 	r.ended.Wait()

@@ -110,7 +110,7 @@ func (c *conn) answer(h header, body []byte, fds []int) error {
 			return err
 		}
 	case typeHolds:
-		return c.reply(h, statusOK, holdsReply{c.s.networks.list()}, nil)
+		return c.listHolds(h)
 	case typeAttach:
 		var b attachBody
 		if err := decode(body, &b); err != nil {

@@ -50,8 +50,15 @@ type HeldPort struct {
 
 // HeldNetwork tells what is held.
 type HeldNetwork struct {
-	ID         string `json:"id"`
-	Generation uint64 `json:"generation"`
+	ID         string     `json:"id"`
+	Generation uint64     `json:"generation"`
+	Ports      []HostPort `json:"ports"` // nil: the keeper is of a build that does not tell
+}
+
+// HostPort is a port of the host.
+type HostPort struct {
+	Proto string         `json:"proto"`
+	Host  netip.AddrPort `json:"host"`
 }
 
 // NameEntry is a container's place among the names of a network.

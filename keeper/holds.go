@@ -108,7 +108,7 @@ func (hs *holds) hold(b *holdBody, f *heldFiles, allowed func() error) error {
 	if old == nil {
 		old = &hold{}
 	}
-	h := &hold{HeldNetwork: HeldNetwork{b.ID, b.Generation}, ports: map[portKey]*heldPort{}}
+	h := &hold{HeldNetwork: HeldNetwork{ID: b.ID, Generation: b.Generation}, ports: map[portKey]*heldPort{}}
 	var undo cleanup.Stack
 	defer undo.Run()
 	if err := hs.holdPorts(h, old, b, f, &undo); err != nil {
@@ -212,7 +212,12 @@ func (hs *holds) list() (all []HeldNetwork) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	for _, h := range hs.held {
-		all = append(all, h.HeldNetwork)
+		n := h.HeldNetwork
+		n.Ports = []HostPort{}
+		for p := range h.ports {
+			n.Ports = append(n.Ports, HostPort{p.proto, p.host})
+		}
+		all = append(all, n)
 	}
 	return all
 }

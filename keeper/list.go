@@ -60,6 +60,36 @@ func (c *conn) listClients(h header) error {
 // listedClients is how many clients are in one message: its body has their keys.
 const listedClients = 64
 
+// portsListed is how many ports are in one message of listHolds.
+const portsListed = 500
+
+// listHolds answers with what is held of networks, so much in each message as it has room
+// for. Of a hold with many ports there are several, each with some of them.
+func (c *conn) listHolds(h header) error {
+	var some []HeldNetwork
+	ports := 0
+	for _, n := range c.s.networks.list() {
+		for all := n.Ports; ; {
+			n.Ports = all[:min(len(all), portsListed-ports)]
+			all = all[len(n.Ports):]
+			some, ports = append(some, n), ports+len(n.Ports)
+			if len(some) < holdsListed && ports < portsListed {
+				break
+			}
+			if err := c.reply(h, statusMore, holdsReply{some}, nil); err != nil {
+				return err
+			}
+			if some, ports = nil, 0; len(all) == 0 {
+				break
+			}
+		}
+	}
+	return c.reply(h, statusOK, holdsReply{some}, nil)
+}
+
+// holdsListed is how many holds are in one message.
+const holdsListed = 200
+
 // describe gives what the engine gets to know of a process, with duplicates of
 // what keeps it from being disturbed when the keeper dies.
 func (p *process) describe() (b processBody, fds []int) {

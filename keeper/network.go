@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -56,16 +57,26 @@ func (c *Client) ReleaseNetwork(ctx context.Context, id string, generation uint6
 }
 
 // NetworkHolds returns what the keeper holds: an engine releases what it does not know.
-func (c *Client) NetworkHolds(ctx context.Context) ([]HeldNetwork, error) {
-	reply, _, err := c.call(ctx, typeHolds, empty{}, nil)
-	if err != nil {
-		return nil, err
-	}
-	var r holdsReply
-	if err := json.Unmarshal(reply, &r); err != nil {
-		return nil, fmt.Errorf("cannot understand the keeper: %w", err)
-	}
-	return r.Holds, nil
+func (c *Client) NetworkHolds(ctx context.Context) (all []HeldNetwork, err error) {
+	err = c.retry(ctx, func(l *link) error {
+		var bad error
+		all = nil
+		err := l.do(ctx, typeHolds, empty{}, nil, func(body []byte, _ []int) {
+			var r holdsReply
+			if err := json.Unmarshal(body, &r); err != nil {
+				bad = fmt.Errorf("cannot understand the keeper: %w", err)
+			}
+			for _, h := range r.Holds {
+				if n := len(all); n > 0 && all[n-1].ID == h.ID { // the rest of its ports
+					all[n-1].Ports = append(all[n-1].Ports, h.Ports...)
+				} else {
+					all = append(all, h)
+				}
+			}
+		})
+		return errors.Join(err, bad)
+	})
+	return all, err
 }
 
 // SetNames changes the names of a network: containers in remove lose theirs, those in set

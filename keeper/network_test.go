@@ -172,7 +172,7 @@ func TestNamesOutliveTheEngine(t *testing.T) {
 	b.killKeeper()
 	eventually.True(t, "held anew", func() bool { return reheld.Load() == 10 })
 	s.knows("after kill -9", "web", web)
-	if held, err := b.c.NetworkHolds(b.ctx()); err != nil || len(held) != 1 || held[0] != (keeper.HeldNetwork{ID: "c", Generation: 1}) {
+	if held, err := b.c.NetworkHolds(b.ctx()); err != nil || len(held) != 1 || held[0].ID != "c" || held[0].Generation != 1 {
 		t.Errorf("%+v, %v", held, err)
 	}
 	b.killAll()

@@ -186,6 +186,26 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
+// TestLinkGone: a bridge that somebody has deleted does not keep the rest from being
+// written, as the host's new policy.
+func TestLinkGone(t *testing.T) {
+	rootful.Check(t)
+	lan.NewBridge(t, "hoy0")
+	run(t, "ip", "link", "add", "hoy1", "type", "bridge")
+	f := open(t, "hoy-hoy0")
+	apart := hoy1
+	apart.NoICC = true
+	lan.Must(t, f.Sync([]Network{hoy0, apart}, published))
+	before := list(t, "hoy-hoy0")
+	run(t, "ip", "link", "del", "hoy1")
+	run(t, "nft", "delete table inet hoy-hoy0")
+	lan.Must(t, f.SetPolicy(Policy{Firewall: "a test's", Refuse: true}))
+	lan.Must(t, f.SetPolicy(Policy{}))
+	if after := list(t, "hoy-hoy0"); sorted(after) != sorted(before) {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
 // TestLimitsGoOn: who has come too often stays so when the table is written anew.
 func TestLimitsGoOn(t *testing.T) {
 	w, f := begin(t, []Network{hoy0}, published...)

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -26,6 +27,12 @@ func prepare(n Network) error {
 		return filterBridged(n.Link)
 	}
 	return nil
+}
+
+// gone tells of a link that somebody has deleted.
+func gone(link string) bool {
+	_, err := netlink.LinkByName(link)
+	return errors.As(err, &netlink.LinkNotFoundError{})
 }
 
 // Attributes of a bridge (linux/if_link.h): whether what it switches meets the rules for

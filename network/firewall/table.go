@@ -111,7 +111,7 @@ func (f *Firewall) next() state {
 // write replaces the table.
 func (f *Firewall) write(s state) error {
 	for _, n := range s.networks {
-		if err := prepare(n); err != nil {
+		if err := prepare(n); err != nil && !gone(n.Link) { // who brings that up again adds the network anew
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -72,14 +73,26 @@ func TestOwnBridge(t *testing.T) {
 	}
 }
 
-// TestBridgeComesBack after somebody has deleted it.
+// TestBridgeComesBack after somebody has deleted it, with who was on it, whether or not
+// endpoints were kept ready.
 func TestBridgeComesBack(t *testing.T) {
-	n, _ := openWith(t, Options{Ready: -1})
-	made := create(t, n, CreateRequest{Name: "back"})
-	if err := netlink.DelLink(made.Link); err != nil {
-		t.Fatal(err)
+	for _, ready := range []int{-1, 4} {
+		t.Run(strconv.Itoa(ready), func(t *testing.T) {
+			n, _ := openWith(t, Options{Ready: ready})
+			made := create(t, n, CreateRequest{Name: "back"})
+			before := attach(t, n, "before", "back")
+			if p := n.named("back").ready; p != nil {
+				fill(p)
+			}
+			if err := netlink.DelLink(made.Link); err != nil {
+				t.Fatal(err)
+			}
+			a := attach(t, n, "a", "back")
+			serveHere(t)
+			reaches(t, a, made.Subnets[0].Gateway)
+			reaches(t, before, made.Subnets[0].Gateway)
+			serve(t, before.NetNS)
+			reaches(t, a, before.Endpoint.Address.Addr())
+		})
 	}
-	a := attach(t, n, "a", "back")
-	serveHere(t)
-	reaches(t, a, made.Subnets[0].Gateway)
 }

@@ -98,8 +98,35 @@ func (n *Networks) addLink(s *segment, link *netlink.Link) error {
 	if err != nil {
 		return err
 	}
+	n.plug(s)
 	link.Parent = index
 	return link.Add()
+}
+
+// plug makes the links of a network's containers ports of its bridge again, where that was
+// deleted by somebody: the links were not.
+func (n *Networks) plug(s *segment) {
+	if s.Driver != "bridge" {
+		return
+	}
+	n.mu.Lock()
+	index := s.index
+	var links []string
+	for _, m := range n.attached {
+		for _, e := range m.now.Endpoints {
+			if e.NetworkID == s.ID && e.Link != "" {
+				links = append(links, e.Link)
+			}
+		}
+	}
+	n.mu.Unlock()
+	ports, err := netlink.Ports(index)
+	n.warn("list the ports of a bridge", err)
+	for _, l := range links {
+		if err == nil && !slices.Contains(ports, l) {
+			n.warn("connect a container again", netlink.Plug(l, index, s.hairpin()))
+		}
+	}
 }
 
 // linkOf describes the link of an endpoint.
@@ -109,7 +136,7 @@ func (n *Networks) linkOf(s *segment, e *Endpoint, ns *os.File, index int) *netl
 	case "bridge":
 		e.Link = "veth" + e.EndpointID[:7]
 		link.Host = e.Link
-		link.Hairpin = s.noICC || bridgedFiltered()
+		link.Hairpin = s.hairpin()
 	case "macvlan":
 		link.Kind, link.Mode = netlink.Macvlan, macvlanModes[s.submode]
 	case "ipvlan":
@@ -117,6 +144,9 @@ func (n *Networks) linkOf(s *segment, e *Endpoint, ns *os.File, index int) *netl
 	}
 	return link
 }
+
+// hairpin tells whether a bridge must be able to send what came by a port back to it.
+func (s *segment) hairpin() bool { return s.noICC || bridgedFiltered() }
 
 // bridgedFiltered tells whether the packet filter sees what passes within a bridge. Then a
 // container's packet to its own published port is translated inside of the bridge, which
@@ -156,7 +186,7 @@ func interfaceName(asked, prefix string, names []string) (string, error) {
 }
 
 // indexOf returns the index of the network's link, which is brought up again if that has
-// failed before.
+// failed before. What is made to be kept ready may come when the network is gone.
 func (n *Networks) indexOf(s *segment) (int, error) {
 	n.mu.Lock()
 	index := s.index
@@ -166,6 +196,12 @@ func (n *Networks) indexOf(s *segment) (int, error) {
 	}
 	n.changing.Lock()
 	defer n.changing.Unlock()
+	n.mu.Lock()
+	there := n.segments[s.ID] == s && !s.gone
+	n.mu.Unlock()
+	if !there {
+		return 0, fault.New(fault.NotFound, "network %s not found", s.Name)
+	}
 	if err := n.bringUp(s); err != nil {
 		return 0, fmt.Errorf("cannot bring network %s up: %w", s.Name, err)
 	}

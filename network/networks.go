@@ -141,10 +141,16 @@ func (n *Networks) Start() error {
 // go of the networks that no container is on.
 func (n *Networks) Close() error {
 	n.none.close()
+	n.mu.Lock()
+	n.started = false
+	ready := n.all()
+	n.mu.Unlock()
+	for _, s := range ready {
+		n.stopReady(s) // before: what makes more may wait for who is changing networks
+	}
 	n.changing.Lock()
 	defer n.changing.Unlock()
 	n.mu.Lock()
-	n.started = false
 	segments := n.all()
 	connected := false
 	for _, m := range n.attached {
@@ -153,7 +159,6 @@ func (n *Networks) Close() error {
 	n.mu.Unlock()
 	var errs []error
 	for _, s := range segments {
-		n.stopReady(s)
 		n.mu.Lock()
 		used := s.uses > 0
 		n.mu.Unlock()

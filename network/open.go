@@ -64,14 +64,14 @@ func Open(ctx context.Context, o Options) (*Networks, error) {
 	return n, nil
 }
 
-// records returns the networks as they are saved: all but those that are being removed,
-// and next.
-func (n *Networks) records(next *segment) []*Network {
+// records returns the networks as they are saved: all, and next, but without those that
+// have been removed.
+func (n *Networks) records(next *segment, without ...*segment) []*Network {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var l []*Network
 	for _, s := range n.all() {
-		if !s.gone && (next == nil || s.ID != next.ID) {
+		if !slices.Contains(without, s) && (next == nil || s.ID != next.ID) {
 			l = append(l, &s.Network)
 		}
 	}

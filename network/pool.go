@@ -14,6 +14,7 @@ import (
 type prepared struct {
 	userNS, netNS *os.File // userNS is nil for the host's
 	endpoint      *Endpoint
+	parent        int       // index of the network's link that the endpoint was made with
 	resolver      *resolver // nil: the network has no names
 	drop          func()    // gives back what the endpoint holds
 }

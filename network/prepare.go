@@ -37,7 +37,10 @@ func (n *Networks) prepare(s *segment) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.endpoint, _, err = n.endpoint(s, EndpointRequest{}, p.netNS, nil, never); err == nil {
+	if p.parent, err = n.indexOf(s); err == nil {
+		p.endpoint, _, err = n.endpoint(s, EndpointRequest{}, p.netNS, nil, never)
+	}
+	if err == nil {
 		p.drop = func() { n.giveBack(s, p.endpoint) } // the link goes with the namespace
 		if s.hasNames() {
 			p.resolver, err = openResolver(p.netNS)

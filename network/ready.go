@@ -1,6 +1,10 @@
 package network
 
-import "time"
+import (
+	"time"
+
+	"hoy/linux/netlink"
+)
 
 // idle is how long nobody must have been on a network until none of its endpoints are
 // kept ready any more.
@@ -15,12 +19,23 @@ func (n *Networks) takeReady(s *segment) (*prepared, error) {
 	n.mu.Lock()
 	p := s.ready
 	n.mu.Unlock()
+	size := fewer
 	if p != nil {
-		return p.take()
+		made, err := p.take()
+		if err != nil {
+			return nil, err
+		}
+		if index, err := netlink.Index(s.Link); err == nil && index == made.parent {
+			return made, nil
+		}
+		// Somebody has deleted the network's link: what was made with it leads nowhere.
+		size = p.size
+		made.discard()
+		n.stopReady(s)
 	}
 	made, err := n.prepare(s)
 	if err == nil {
-		n.keepReady(s, fewer)
+		n.keepReady(s, size)
 	}
 	return made, err
 }

@@ -10,19 +10,19 @@ import (
 
 // Remove removes a network that nobody is on.
 func (n *Networks) Remove(ctx context.Context, ref string) error {
-	n.changing.Lock()
-	defer n.changing.Unlock()
 	s, err := n.claimRemoval(ref)
 	if err != nil {
 		return err
 	}
-	n.stopReady(s)
+	n.stopReady(s) // before: what makes more may wait for who is changing networks
+	n.changing.Lock()
+	defer n.changing.Unlock()
 	err = n.down(s)
 	if err == nil {
 		err = failpoint.Hit(failpoint.NetworkDown)
 	}
 	if err == nil {
-		err = n.save(n.records(nil))
+		err = n.save(n.records(nil, s))
 	}
 	n.mu.Lock()
 	if err == nil {
@@ -43,28 +43,40 @@ func (n *Networks) Remove(ctx context.Context, ref string) error {
 
 // claimRemoval marks a network that may be removed: from now on nobody joins it.
 func (n *Networks) claimRemoval(ref string) (*segment, error) {
+	for {
+		s, moving, err := n.tryClaimRemoval(ref)
+		if !moving {
+			return s, err
+		}
+		n.awaitChanges()
+	}
+}
+
+func (n *Networks) tryClaimRemoval(ref string) (s *segment, moving bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s, err := n.find(ref)
-	if err != nil {
-		return nil, err
+	if s, err = n.find(ref); err != nil {
+		return nil, false, err
 	}
 	if s.Predefined() {
-		return nil, fault.New(fault.Forbidden, "%s is a pre-defined network and cannot be removed", s.Name)
+		return nil, false, fault.New(fault.Forbidden, "%s is a pre-defined network and cannot be removed", s.Name)
 	}
 	if s.uses > 0 && n.awaitLeaving() {
 		if s, err = n.find(ref); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	if s.uses > 0 {
-		return nil, fault.New(fault.Forbidden, "network %s has active endpoints", s.Name)
+		return nil, false, fault.New(fault.Forbidden, "network %s has active endpoints", s.Name)
 	}
 	for _, other := range n.segments {
 		if s.ConfigOnly && other.ConfigFrom == s.Name {
-			return nil, fault.New(fault.Forbidden, "configuration network %q is in use", s.Name)
+			return nil, false, fault.New(fault.Forbidden, "configuration network %q is in use", s.Name)
 		}
 	}
+	if s.moving {
+		return nil, true, nil
+	}
 	s.gone = true
-	return s, nil
+	return s, false, nil
 }

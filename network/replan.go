@@ -18,11 +18,11 @@ func (n *Networks) avoidRoutes(ref string) {
 	if !idle || !s.overlapsRoutes() {
 		return
 	}
+	n.stopReady(s) // before: what makes more may wait for who is changing networks
 	n.changing.Lock()
 	defer n.changing.Unlock()
-	n.stopReady(s)
 	n.mu.Lock()
-	idle = s.replaceable() && !s.gone && n.segments[s.ID] == s
+	idle = s.replaceable() && s.ready == nil && !s.gone && n.segments[s.ID] == s
 	s.moving = idle // who joins it waits
 	n.mu.Unlock()
 	if !idle {

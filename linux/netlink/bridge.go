@@ -157,3 +157,19 @@ func Ports(bridge int) ([]string, error) {
 	}
 	return names, nil
 }
+
+// Plug makes the link name a port of the bridge with this index. With back that may
+// send what came from it back to it.
+func Plug(name string, bridge int, back bool) error {
+	l, err := netlink.LinkByName(name)
+	if err == nil {
+		err = netlink.LinkSetMasterByIndex(l, bridge)
+	}
+	if err == nil && back {
+		err = netlink.LinkSetHairpin(l, true)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot make link %s a port of its bridge: %w", name, err)
+	}
+	return nil
+}

@@ -356,6 +356,9 @@ func (e *engine) agrees(t *testing.T) {
 		}
 		ns.Close()
 		published = append(published, forwarded(s.Ports)...)
+		if e4, _ := gateways(s.Endpoints); e4 != nil && e4.Driver == "bridge" && len(s.Ports) < 2*len(s.Publish) {
+			t.Errorf("of %s are published %v, asked for %v", id, s.Ports, s.Publish)
+		}
 		if got := len(e.keeper.ports(id)); got != len(onHost(s.Ports)) {
 			t.Errorf("of %s the keeper holds %v, published are %v", id, e.keeper.ports(id), s.Ports)
 		}

@@ -118,24 +118,25 @@ func (c *change) holdAgain() error {
 
 // rebind opens a new socket for a port of the host that is published already.
 func (c *change) rebind(p firewall.Port) error {
-	c.n.ports.Release(p.Proto, p.Host)
-	got, err := c.n.ports.Reserve(c.ctx, hostports.Wanted{Proto: p.Proto, Hosts: []netip.Addr{p.Host.Addr()}, First: p.Host.Port(), Last: p.Host.Port()})
+	again, err := hostports.Again(p.Proto, p.Host)
 	if err != nil {
-		return errors.Join(err, c.n.ports.Claim(p.Proto, p.Host))
+		return err
 	}
-	c.reserved = append(c.reserved, got...)
-	c.n.note(p.Proto, got[0].Sockets[0])
+	c.reserved = append(c.reserved, again)
+	c.n.note(p.Proto, again.Sockets[0])
 	return nil
 }
 
 // rebindFreed is rebind for a port whose socket was a keeper's that has died: the kernel
-// may not be done with closing it.
-func (c *change) rebindFreed(p firewall.Port) error {
-	for deadline := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
-		err := c.rebind(p)
-		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
-			return err
-		}
+// may not be done with closing it. A port that another program has taken meanwhile is left
+// to that, and the rest of what the container has is held all the same.
+func (c *change) rebindFreed(p firewall.Port) {
+	err := c.rebind(p)
+	for deadline := time.Now().Add(time.Second); errors.Is(err, unix.EADDRINUSE) && time.Now().Before(deadline); err = c.rebind(p) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err != nil {
+		c.n.note(p.Proto, hostports.Socket{Host: p.Host, Warning: "cannot hold a published port, which still leads to its container: " + err.Error()})
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/keeper"
+	"hoy/lib/fault"
 )
 
 // holder is a keeper that holds sockets and names as the real one does, and answers
@@ -50,7 +51,7 @@ func (h *holder) HoldNetwork(_ context.Context, n keeper.NetworkHold) error {
 		}
 		j := slices.IndexFunc(old.Ports, func(o keeper.HeldPort) bool { return o.Proto == p.Proto && o.Host == p.Host })
 		if j < 0 {
-			return fmt.Errorf("port %s/%s without a socket", p.Host, p.Proto)
+			return fault.New(fault.NotFound, "port %s/%s without a socket", p.Host, p.Proto)
 		}
 		p.Socket = old.Ports[j].Socket
 		old.Ports = slices.Delete(old.Ports, j, j+1)
@@ -94,7 +95,11 @@ func (h *holder) NetworkHolds(context.Context) ([]keeper.HeldNetwork, error) {
 	defer h.Unlock()
 	var l []keeper.HeldNetwork
 	for id, n := range h.holds {
-		l = append(l, keeper.HeldNetwork{ID: id, Generation: n.Generation})
+		held := keeper.HeldNetwork{ID: id, Generation: n.Generation, Ports: []keeper.HostPort{}}
+		for _, p := range n.Ports {
+			held.Ports = append(held.Ports, keeper.HostPort{Proto: p.Proto, Host: p.Host})
+		}
+		l = append(l, held)
 	}
 	return l, nil
 }

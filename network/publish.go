@@ -208,7 +208,7 @@ func (c *change) port(r PortRequest, held []firewall.Port) error {
 
 // number chooses the host's port, and reserves it where it is not held already.
 func (c *change) number(r PortRequest, ways []way, held []firewall.Port) (uint16, error) {
-	number := heldPort(r, ways, held)
+	number := heldPort(r, ways, slices.DeleteFunc(slices.Clone(held), func(h firewall.Port) bool { return isHeld(c.s.Ports, h.Proto, h.Host) }))
 	want := hostports.Wanted{Proto: r.Proto, First: r.First, Last: r.Last}
 	if number != 0 {
 		want.First, want.Last = number, number

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+
+	"hoy/keeper"
 )
 
 // Rehold gives a new keeper all that the former one held. netns opens the network
@@ -28,17 +30,17 @@ func (n *Networks) Rehold(ctx context.Context, netns func(containerID string) (*
 }
 
 // releaseStrangers has the keeper give up what it holds for containers that are not
-// attached. It returns those for which it holds something.
-func (n *Networks) releaseStrangers(ctx context.Context) (holds map[string]bool, err error) {
+// attached. It returns what it holds for others.
+func (n *Networks) releaseStrangers(ctx context.Context) (holds map[string]*keeper.HeldNetwork, err error) {
 	held, err := n.keeper.NetworkHolds(ctx)
-	holds = map[string]bool{}
+	holds = map[string]*keeper.HeldNetwork{}
 	for _, h := range held {
 		s := n.Sandbox(h.ID)
 		if s == nil || s.Generation != h.Generation || !n.held(s) {
 			err = errors.Join(err, n.keeper.ReleaseNetwork(ctx, h.ID, h.Generation))
 			continue
 		}
-		holds[h.ID] = true
+		holds[h.ID] = &h
 	}
 	return holds, err
 }
@@ -62,7 +64,7 @@ func (n *Networks) reholdOne(ctx context.Context, m *member, netns func(string) 
 	c.netNS = ns
 	c.was = &Sandbox{ContainerID: s.ContainerID, Generation: s.Generation}
 	for _, p := range onHost(s.Ports) {
-		n.warn("hold a published port, which still leads to its container", c.rebindFreed(p))
+		c.rebindFreed(p)
 	}
 	defer c.closeFiles()
 	return c.hold()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"hoy/keeper"
 	"hoy/linux/netlink"
 	"hoy/network/firewall"
 )
@@ -52,8 +53,15 @@ func (n *Networks) Sandbox(containerID string) *Sandbox {
 	return nil
 }
 
-// sweep removes ports of our bridges that are no container's. Those that were kept ready
-// go by themselves, with their namespaces.
+// isOurs tells a link that an engine has made (linkOf) from others that somebody may have
+// made ports of our bridges.
+func isOurs(link string) bool {
+	digits, ok := strings.CutPrefix(link, "veth")
+	return ok && len(digits) == 7 && strings.Trim(digits, "0123456789abcdef") == ""
+}
+
+// sweep removes ports of our bridges that are no container's, and makes such of those that
+// are. Those that were kept ready go by themselves, with their namespaces.
 func (n *Networks) sweep() {
 	n.mu.Lock()
 	known := map[string]bool{}
@@ -62,20 +70,24 @@ func (n *Networks) sweep() {
 			known[e.Link] = true
 		}
 	}
-	bridges := slices.DeleteFunc(n.all(), func(s *segment) bool { return s.Driver != "bridge" || !s.Made || s.index == 0 })
+	bridges := slices.DeleteFunc(n.all(), func(s *segment) bool { return s.Driver != "bridge" || s.index == 0 })
 	n.mu.Unlock()
 	for _, s := range bridges {
+		n.plug(s)
+		if !s.Made {
+			continue
+		}
 		ports, err := netlink.Ports(s.index)
 		n.warn("list the ports of a bridge", err)
 		for _, p := range ports {
-			if strings.HasPrefix(p, "veth") && !known[p] {
+			if isOurs(p) && !known[p] {
 				n.warn("remove a link that is no container's", netlink.DelLink(p))
 			}
 		}
 	}
 }
 
-func (n *Networks) settleOne(ctx context.Context, m *member, netns func(string) (*os.File, error), held bool, turn time.Duration) error {
+func (n *Networks) settleOne(ctx context.Context, m *member, netns func(string) (*os.File, error), held *keeper.HeldNetwork, turn time.Duration) error {
 	m.op.Lock()
 	defer m.op.Unlock()
 	ns, err := netns(m.now.ContainerID)
@@ -91,7 +103,7 @@ func (n *Networks) settleOne(ctx context.Context, m *member, netns func(string) 
 	c.netNS = ns
 	var lost []Endpoint
 	c.s.Endpoints = slices.DeleteFunc(c.s.Endpoints, func(e Endpoint) bool {
-		gone := e.Interface != "" && !slices.Contains(links, e.Interface)
+		gone := e.Interface != "" && !slices.Contains(links, e.Interface) && !onHostStill(&e)
 		if gone {
 			lost = append(lost, e)
 		}
@@ -100,9 +112,9 @@ func (n *Networks) settleOne(ctx context.Context, m *member, netns func(string) 
 	if err := n.settleRoutes(ns, c.s.Endpoints); err != nil {
 		return err
 	}
-	c.s.Ports = slices.DeleteFunc(c.s.Ports, func(p firewall.Port) bool {
-		return !slices.ContainsFunc(c.s.Endpoints, func(e Endpoint) bool { return e.has(p.Container.Addr()) })
-	})
+	if len(lost) > 0 {
+		c.republish()
+	}
 	if err := c.holdMissing(held); err != nil {
 		return err
 	}
@@ -113,6 +125,31 @@ func (n *Networks) settleOne(ctx context.Context, m *member, netns func(string) 
 		n.forget(c.s.ContainerID, &e)
 	}
 	return nil
+}
+
+// onHostStill tells whether a link is there that is not found in the container by its name:
+// a program in there may have renamed it, or put it into a namespace of its own.
+func onHostStill(e *Endpoint) bool {
+	if e.Link == "" {
+		return false
+	}
+	_, err := netlink.Index(e.Link)
+	return err == nil
+}
+
+// republish publishes the container's ports at the addresses that it has left, as the
+// disconnect would have that was not finished.
+func (c *change) republish() {
+	held := onHost(c.s.Ports)
+	c.s.Ports = nil
+	for _, r := range c.s.Publish {
+		c.n.warn("publish a port at another address of its container", c.port(r, held))
+	}
+	for _, p := range held {
+		if !isHeld(c.s.Ports, p.Proto, p.Host) {
+			c.n.ports.Release(p.Proto, p.Host)
+		}
+	}
 }
 
 // settleRoutes gives the container the default routes of its endpoints, and takes away
@@ -134,25 +171,23 @@ func (n *Networks) settleRoutes(ns *os.File, endpoints []Endpoint) error {
 }
 
 // holdMissing has the keeper hold what the record says, with new sockets for what it does
-// not hold yet. held says whether it is one that holds something of the container: a
-// socket that is open otherwise is a dead keeper's, and about to go.
-func (c *change) holdMissing(held bool) error {
+// not hold yet. held is what it holds of the container, nil: nothing, as one that has come
+// in the place of another.
+func (c *change) holdMissing(held *keeper.HeldNetwork) error {
 	n := c.n
 	if !n.held(c.s) {
 		return n.keeper.ReleaseNetwork(c.ctx, c.s.ContainerID, c.s.Generation)
 	}
 	defer c.closeFiles()
 	for _, p := range onHost(c.s.Ports) {
-		if !held {
-			n.warn("hold a published port, which still leads to its container", c.rebindFreed(p))
-		} else if err := c.rebind(p); err != nil {
-			n.opts.Log.Debug("a published port is held already", "error", err) // by the keeper, as it should
+		if !holds(held, p) && c.socket(p.Proto, p.Host) == nil {
+			c.rebindFreed(p)
 		}
 	}
 	if len(n.namedOf(c.s)) > 0 {
 		var answered bool
 		var err error
-		if held {
+		if held != nil {
 			answered, err = hasResolver(c.netNS)
 		}
 		if err == nil && !answered {
@@ -163,6 +198,11 @@ func (c *change) holdMissing(held bool) error {
 		}
 	}
 	return c.hold()
+}
+
+// holds tells whether the keeper holds a port. One of a build that does not tell holds all.
+func holds(h *keeper.HeldNetwork, p firewall.Port) bool {
+	return h != nil && (h.Ports == nil || slices.Contains(h.Ports, keeper.HostPort{Proto: p.Proto, Host: p.Host}))
 }
 
 // has tells whether the endpoint has the address.

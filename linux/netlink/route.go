@@ -105,11 +105,15 @@ func Routes(except ...string) ([]netip.Prefix, error) {
 }
 
 // EnsureDefault adds those of the default routes that the namespace lacks. Where the
-// container has one of its own that stays.
+// container has one of its own that stays, and where it has renamed the link it has seen
+// to its routes.
 func EnsureDefault(ns *os.File, ways []Via) error {
 	return inside(ns, func(h *netlink.Handle) error {
 		for _, w := range ways {
 			link, err := h.LinkByName(w.Link)
+			if errors.As(err, &netlink.LinkNotFoundError{}) {
+				continue
+			}
 			if err == nil {
 				err = addDefault(h, link.Attrs().Index, w.Gateway)
 			}

@@ -139,6 +139,12 @@ func (p *Ports) Claim(proto string, host netip.AddrPort) error {
 	return p.take(Wanted{Proto: proto, Hosts: []netip.Addr{host.Addr()}}, host.Port())
 }
 
+// Again opens another socket for a port that is reserved, where the former is gone: it
+// stays reserved all the time.
+func Again(proto string, host netip.AddrPort) (Reserved, error) {
+	return bind(Wanted{Proto: proto, Hosts: []netip.Addr{host.Addr()}}, host.Port())
+}
+
 // Release gives a port back; one that is not reserved is no error.
 func (p *Ports) Release(proto string, host netip.AddrPort) {
 	p.give(Wanted{Proto: proto, Hosts: []netip.Addr{host.Addr()}}, host.Port())

@@ -107,7 +107,23 @@ func (n *Networks) defaultSubnets(net *Network, old *Network, there []netip.Pref
 		if err := checkSubnet(sub, true); err != nil {
 			return err
 		}
+		if err := n.besideOthers(sub.Prefix); err != nil {
+			return err
+		}
 		net.Subnets = append(net.Subnets, sub)
+	}
+	return nil
+}
+
+// besideOthers refuses a subnet of the default network's that another bridge has: an
+// address would be two containers'.
+func (n *Networks) besideOthers(subnet netip.Prefix) error {
+	for _, s := range n.segments {
+		for _, sub := range s.Subnets {
+			if s.Driver == "bridge" && !s.ConfigOnly && subnet.Overlaps(sub.Prefix) {
+				return fault.New(fault.Forbidden, "cannot give the default network the subnet %s: network %s has %s", subnet, s.Name, sub.Prefix)
+			}
+		}
 	}
 	return nil
 }

@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"hoy/lib/fault"
 	"hoy/linux/netlink"
 	"hoy/network/firewall"
 	"hoy/test/eventually"
@@ -131,6 +133,16 @@ func TestRenamedLink(t *testing.T) {
 	}
 	if b := attach(t, next, "b", "bridge"); b.Endpoint.Address == a.Endpoint.Address {
 		t.Errorf("%s is given to two", b.Endpoint.Address)
+	}
+}
+
+// TestDefaultSubnetOfAnother is refused: addresses would be given twice.
+func TestDefaultSubnetOfAnother(t *testing.T) {
+	n, h := openWith(t, Options{Ready: -1})
+	create(t, n, CreateRequest{Name: "back", Subnets: subnet("10.214.0.0/24")})
+	_, err := Open(context.Background(), Options{Root: n.opts.Root, Keeper: h, Firewall: rules(t), Bridge: "hoytest0", BIP: netip.MustParsePrefix("10.214.0.129/25"), Ready: -1})
+	if !fault.Is(err, fault.Forbidden) || !strings.Contains(err.Error(), "network back has 10.214.0.0/24") {
+		t.Errorf("opened, %v", err)
 	}
 }
 

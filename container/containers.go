@@ -113,7 +113,7 @@ type Container struct {
 	record atomic.Pointer[record] // immutable; replaced under mu
 
 	mu        sync.Mutex
-	shared    bool                // other containers have, or may have, this one's files under /etc
+	shared    bool                // other containers have, or may have, this one's files under /etc, and its network namespace
 	removing  bool                // a removal is under way: nothing else may begin
 	returning int                 // restarts under way: its exit does not remove it
 	process   *process            // nil when not running

@@ -51,6 +51,7 @@ type Networks interface {
 	Get(ref string) (*network.Network, error)
 	Attach(ctx context.Context, r network.AttachRequest) (*network.Sandbox, error)
 	Leaving(containerID string)
+	Sever(containerID string, netns *os.File)
 	Detach(containerID string)
 	Adopt(s network.Sandbox) error
 	Sandbox(containerID string) *network.Sandbox

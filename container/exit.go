@@ -101,6 +101,37 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 	c.release(k, p, forgotten)
 }
 
+// severNetwork takes the links of a container that has ended out of its network namespace,
+// where that stays because other containers have joined it: as docker does, and since what
+// addresses they have there are about to be given to others.
+func (c *Containers) severNetwork(k *Container) {
+	k.mu.Lock()
+	shared := k.shared
+	k.mu.Unlock()
+	if !shared {
+		return
+	}
+	joined := false
+	var netns *os.File
+	for _, other := range c.index.all() {
+		mode := other.rec().Host.NetworkMode
+		if !mode.IsContainer() {
+			continue
+		}
+		if donor, err := c.index.get(mode.ConnectedContainer()); err != nil || donor != k {
+			continue
+		}
+		joined = true
+		if p, err := other.running(); err == nil && netns == nil {
+			netns, _ = openNetNS(p)
+		}
+	}
+	if joined {
+		c.o.Networks.Sever(k.id, netns)
+		netns.Close() // on nil it only returns an error
+	}
+}
+
 // markExited stores the final state, or that a restart follows.
 func (c *Containers) markExited(k *Container, p *process, e keeper.Exit, oom bool) {
 	k.mu.Lock()
@@ -129,6 +160,7 @@ func (c *Containers) markExited(k *Container, p *process, e keeper.Exit, oom boo
 // release gives back what a running container had, and its files when it is forgotten.
 // The operation lock is held.
 func (c *Containers) release(k *Container, p *process, forgotten bool) {
+	c.severNetwork(k)
 	c.o.Networks.Detach(k.id)
 	removing, returning := k.plans()
 	switch {

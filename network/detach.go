@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"hoy/lib/cleanup"
 	"hoy/lib/failpoint"
@@ -55,6 +56,21 @@ func (n *Networks) Detach(containerID string) {
 		n.release(seg)
 	}
 	n.leave(containerID) // last: who waits for it may have all
+}
+
+// Sever removes the links of a container that has ended, whose network namespace stays
+// where others have joined it. netns is that, nil: it is not known; then only links that
+// have an end outside go.
+func (n *Networks) Sever(containerID string, netns *os.File) {
+	s := n.Sandbox(containerID)
+	if s == nil {
+		return
+	}
+	for _, e := range s.Endpoints {
+		if e.Link != "" || netns != nil {
+			n.warn("remove the link of a container that has ended", n.unlink(&e, netns))
+		}
+	}
 }
 
 // Adopt takes back what a running container of an earlier engine was given. It must

@@ -126,6 +126,34 @@ func TestNetworksAfterAReboot(t *testing.T) {
 	}
 }
 
+// TestJoinedNetworkEndsWithItsContainer: who has joined a container's network has no link
+// any more when that has ended, as with docker, and its address is nobody else's. The next
+// start of the container, after an engine's too, has what it had.
+func TestJoinedNetworkEndsWithItsContainer(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy("network", "create", "net")
+	e.Hoy("run", "-d", "--name", "donor", "--network", "net", "busybox", "sleep", "1000")
+	links := func() string { return e.Hoy("exec", "joined", "ls", "/sys/class/net") }
+	for _, crash := range []bool{false, true} {
+		e.Hoy("run", "-d", "--name", "joined", "--network", "container:donor", "busybox", "sleep", "1000")
+		if got := links(); got != "eth0\nlo" {
+			t.Errorf("it has joined %q", got)
+		}
+		address := e.Hoy("exec", "joined", "ip", "-4", "address", "show", "eth0")
+		if crash {
+			e.Kill()
+			e.Up()
+		}
+		e.Hoy("restart", "-t", "0", "donor")
+		if got := links(); got != "lo" {
+			t.Errorf("without its container it has %q, and had %s", got, address)
+		}
+		e.Hoy("rm", "-f", "joined")
+	}
+}
+
 // networkLife makes networks, connects a container in every way, and takes all of it away;
 // every step may fail.
 func networkLife(e *Engine) {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -113,6 +114,44 @@ func TestListenUnix(t *testing.T) {
 	l.Close()
 	if _, err := listenUnix(path, "no-such-group"); !fault.Is(err, fault.NotFound) {
 		t.Error(err)
+	}
+}
+
+// TestListenLeavesUmask: containers that are being started meanwhile get their files as ever.
+func TestListenLeavesUmask(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("needs root, which gives the socket its group: run it by 'make test'")
+	}
+	dir := t.TempDir()
+	done, made := make(chan struct{}), make(chan fs.FileMode, 1)
+	go func() {
+		narrowest := fs.FileMode(0o777)
+		for {
+			select {
+			case <-done:
+				made <- narrowest
+				return
+			default:
+			}
+			if f, err := os.Create(filepath.Join(dir, "f")); err == nil {
+				if fi, err := f.Stat(); err == nil {
+					narrowest &= fi.Mode()
+				}
+				f.Close()
+				os.Remove(f.Name())
+			}
+		}
+	}()
+	for range 300 {
+		l, err := listenUnix(filepath.Join(dir, "s"), "root")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+	}
+	close(done)
+	if got := <-made; got&0o044 != 0o044 {
+		t.Errorf("a file was made with the mode %v", got)
 	}
 }
 

@@ -104,13 +104,15 @@ type Containers struct {
 
 // Container is one container.
 type Container struct {
-	id     string
-	op     operation // held while the container is created, started, ended, removed
-	saving sync.Mutex
-	views  views // its files in others' hands
-	meter  meter
+	id    string
+	op    operation // held while the container is created, started, ended, removed
+	views views     // its files in others' hands
+	meter meter
 
 	record atomic.Pointer[record] // immutable; replaced under mu
+
+	saving  sync.Mutex
+	removed bool // by saving: its directory is gone, or about to be another's
 
 	mu        sync.Mutex
 	shared    bool                // other containers have, or may have, this one's files under /etc, and its network namespace

@@ -127,10 +127,13 @@ func (c *Containers) execPath(id string) string {
 }
 
 // save writes the record of k as it is now. Saves of one container follow each
-// other, so that an older state never replaces a newer one.
+// other, so that an older state never replaces a newer one; none comes after its removal.
 func (c *Containers) save(k *Container) error {
 	k.saving.Lock()
 	defer k.saving.Unlock()
+	if k.removed {
+		return nil
+	}
 	r := k.rec()
 	b, err := json.Marshal(r)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 
@@ -125,5 +126,40 @@ func TestUnplacedPortsOfRecord(t *testing.T) {
 	want := apinetwork.PortMap{bare: {{}}, placed: {{HostPort: "8081"}}}
 	if !reflect.DeepEqual(got.Host.PortBindings, want) {
 		t.Errorf("got %v, want %v", got.Host.PortBindings, want)
+	}
+}
+
+// TestSavesEndWithTheRecord: a save that is behind an answer, as a start's, neither keeps the
+// directory from being removed, nor leaves the record in one that the next container gets.
+func TestSavesEndWithTheRecord(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		for range 100 {
+			c, rec := saved(t, true)
+			c.log = discard()
+			k := newContainer(rec)
+			k.shared = shared
+			c.index.add(k)
+			over := make(chan struct{})
+			var saves sync.WaitGroup
+			for range 2 {
+				saves.Go(func() {
+					for {
+						select {
+						case <-over:
+							return
+						default:
+							c.save(k)
+						}
+					}
+				})
+			}
+			err := c.removeDir(k)
+			close(over)
+			saves.Wait()
+			left, _ := filepath.Glob(filepath.Join(c.o.Root, "*", "record.json"))
+			if _, there := os.Lstat(c.dir(k.id)); err != nil || there == nil || len(left) > 0 {
+				t.Fatalf("shared %v: %v, %v; left %v", shared, err, there, left)
+			}
+		}
 	}
 }

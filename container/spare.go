@@ -66,9 +66,19 @@ func (c *Containers) makeDir(id string) error {
 	return os.Mkdir(c.dir(id), 0o710)
 }
 
-// removeDir takes a container's directory away; with its name goes the record.
-// The files are not given to another container when somebody may still see them.
+// removeDir takes a container's directory away; with its name goes the record, which is
+// not saved any more: a save under way would make a file in the midst of it.
 func (c *Containers) removeDir(k *Container) error {
+	k.saving.Lock()
+	defer k.saving.Unlock()
+	err := c.removeFiles(k)
+	k.removed = err == nil
+	return err
+}
+
+// removeFiles removes a container's directory, or makes it a spare. The files are not given
+// to another container when somebody may still see them.
+func (c *Containers) removeFiles(k *Container) error {
 	dir := c.dir(k.id)
 	k.mu.Lock()
 	private := !k.shared

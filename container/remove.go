@@ -62,6 +62,7 @@ func (c *Containers) claimRemoval(ctx context.Context, k *Container, ref string,
 
 func (c *Containers) removeClaimed(ctx context.Context, k *Container, o RemoveOptions) error {
 	if p, err := k.running(); err == nil {
+		c.markStopped(k, p, true) // if it outlives this attempt, or the engine: it stays down
 		if err := c.end(ctx, k, p); err != nil {
 			return fmt.Errorf("cannot remove container %s: %w", k.id, err)
 		}

@@ -252,6 +252,30 @@ func TestStoppedStaysDown(t *testing.T) {
 	})
 }
 
+// TestRemovalThatIsCutShort: what somebody has killed to remove it stays down, also if the
+// engine ends in between, or the kernel holds it for longer than anybody waits.
+func TestRemovalThatIsCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, "unless-stopped")
+		close(s.supervisor.ready)
+		s.start(t.Context(), s.k)
+		s.mustSave(s.k)
+		if err := s.Remove(t.Context(), "abc", RemoveOptions{Force: true}); err == nil {
+			t.Fatal("removed, but there is no process that could have been killed")
+		}
+		next, err := loadRecord(s.recordPath("abc"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next.State.Status = "exited"; next.comesBack() {
+			t.Error("the next engine starts it again")
+		}
+		s.exit(137)
+		s.expect(t, "exited", 0)
+		s.Close()
+	})
+}
+
 // TestRestartThatFails is not tried again, and answers who waits.
 func TestRestartThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -99,22 +99,9 @@ func (c *Containers) ExecCreate(ctx context.Context, ref string, r apicontainer.
 	}
 	x := &exec{id: newID(), container: k, generation: p.Generation, config: r, keys: keys, done: make(chan struct{})}
 	c.index.addExec(x)
-	// One that nobody starts is forgotten as one that has ended.
-	time.AfterFunc(execMemory, func() { c.forgetExec(x) })
+	time.AfterFunc(execMemory, func() { c.forgetIdle(x) })
 	c.event(k, events.Action("exec_create: "+strings.Join(r.Cmd, " ")), "execID", x.id)
 	return x.id, nil
-}
-
-// forgetExec forgets an exec that does not run.
-func (c *Containers) forgetExec(x *exec) {
-	x.mu.Lock()
-	runs := x.process != nil
-	x.started = true
-	x.mu.Unlock()
-	if !runs {
-		c.index.removeExec(x.id)
-		os.Remove(c.execPath(x.id))
-	}
 }
 
 // ExecStart starts an exec. With a client, the answer has been sent when the
@@ -360,8 +347,7 @@ func (c *Containers) execFailed(x *exec, code int) {
 		x.mu.Unlock()
 		return
 	}
-	x.code = &code
-	close(x.done)
+	c.endLocked(x, code)
 	x.mu.Unlock()
 	os.Remove(c.execPath(x.id))
 	c.event(x.container, events.ActionExecDie, "execID", x.id, "exitCode", fmt.Sprint(code))
@@ -374,8 +360,7 @@ func (c *Containers) execExited(x *exec, e keeper.Exit) {
 		x.mu.Unlock()
 		return
 	}
-	x.process, x.code = nil, &e.Code
-	close(x.done)
+	c.endLocked(x, e.Code)
 	r := x.record()
 	x.mu.Unlock()
 	c.event(x.container, events.ActionExecDie, "execID", x.id, "exitCode", fmt.Sprint(e.Code))

@@ -2,6 +2,8 @@ package container
 
 import (
 	"context"
+	"os"
+	"time"
 
 	apicontainer "github.com/moby/moby/api/types/container"
 
@@ -64,4 +66,31 @@ func (c *Containers) ExecResize(ctx context.Context, id string, rows, cols uint1
 		return nil
 	}
 	return c.o.Keeper.Resize(ctx, id, rows, cols)
+}
+
+// forgetIdle forgets an exec that nobody has started, and never will. One that was started
+// is remembered for as long from its end on.
+func (c *Containers) forgetIdle(x *exec) {
+	x.mu.Lock()
+	idle := !x.started
+	x.started = true
+	x.mu.Unlock()
+	if idle {
+		c.forgetExec(x)
+	}
+}
+
+// forgetExec forgets an exec that does not run.
+func (c *Containers) forgetExec(x *exec) {
+	c.index.removeExec(x.id)
+	os.Remove(c.execPath(x.id))
+}
+
+// endLocked notes the end of an exec. The lock of mu is held.
+func (c *Containers) endLocked(x *exec, code int) {
+	x.process, x.code = nil, &code
+	close(x.done)
+	if !x.probe {
+		time.AfterFunc(execMemory, func() { c.forgetExec(x) })
+	}
 }

@@ -332,6 +332,7 @@ func (c *Containers) adoptExec(id string, held map[string]keeper.Held) bool {
 	switch {
 	case r.ExitCode != nil:
 		close(x.done)
+		time.AfterFunc(execMemory, func() { c.forgetExec(x) })
 	case !ok:
 		return false
 	default:
@@ -342,7 +343,6 @@ func (c *Containers) adoptExec(id string, held map[string]keeper.Held) bool {
 		x.process = &p
 	}
 	c.index.addExec(x)
-	time.AfterFunc(execMemory, func() { c.forgetExec(x) })
 	return true
 }
 

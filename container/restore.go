@@ -166,6 +166,7 @@ func (c *Containers) adopt(ctx context.Context) error {
 	for _, k := range c.index.all() {
 		c.adoptContainer(k, byID[k.id])
 	}
+	var lost []keeper.Held
 	for _, h := range held {
 		if k, err := c.index.get(h.ID); err == nil && k.id == h.ID && k.process != nil && k.process.Generation == h.Generation {
 			continue
@@ -177,7 +178,10 @@ func (c *Containers) adopt(ctx context.Context) error {
 			c.leave(h.ID)
 			continue
 		}
-		c.dismiss(h)
+		lost = append(lost, h)
+	}
+	if err := c.dismissAll(ctx, lost); err != nil {
+		return err
 	}
 	if len(c.Strangers()) == 0 {
 		c.o.Volumes.Tidy()
@@ -245,13 +249,17 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 	} else if frozen {
 		status = apicontainer.StatePaused
 	}
+	stale := k.rec().State.Generation != run.Generation
 	k.update(func(r *record) {
-		if r.State.Generation != run.Generation {
-			r.Supervision.Health = nil // an earlier run's
+		if stale {
+			r.Supervision.catchUp(r.State.Status)
 		}
-		known := r.State.OOMKilled && r.State.Generation == run.Generation
+		known := r.State.OOMKilled && !stale
 		r.State = state{Status: status, OOMKilled: known, Generation: run.Generation, StartedAt: run.StartedAt.UTC(), FinishedAt: r.State.FinishedAt, Running: run}
 	})
+	if stale && !k.rec().Host.AutoRemove {
+		c.mustSave(k)
+	}
 }
 
 // neverRan settles a container that the keeper does not hold: it does not run, and

@@ -1,0 +1,104 @@
+package container
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	apicontainer "github.com/moby/moby/api/types/container"
+
+	"hoy/keeper"
+	"hoy/linux/cgroup"
+)
+
+// heldBefore is a keeper with what an earlier engine has started.
+type heldBefore struct {
+	Keeper
+	held  []keeper.Held
+	asked int
+	ends  int // the list that first says that all has ended; 0: none does
+}
+
+func (h *heldBefore) List(context.Context) ([]keeper.Held, error) {
+	if h.asked++; h.ends > 0 && h.asked >= h.ends {
+		for i := range h.held {
+			h.held[i].Exit = &keeper.Exit{}
+		}
+	}
+	return h.held, nil
+}
+
+// noVolumes has none to tidy up.
+type noVolumes struct{ Volumes }
+
+func (noVolumes) Tidy() {}
+
+// adopting is newly started, with one container and what the keeper holds of it.
+func adopting(t *testing.T, rec *record, h *heldBefore) (*Containers, *Container) {
+	groups, err := cgroup.Open("")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { groups.Close() })
+	c, _ := saved(t, false)
+	c.log, c.o.Keeper, c.o.Volumes, c.o.Cgroups, c.o.CgroupParent = discard(), h, noVolumes{}, groups, "/hoy-of-no-engine"
+	for _, dir := range []string{"containers", "execs"} {
+		if err := os.Mkdir(filepath.Join(c.o.ExecRoot, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := newContainer(rec)
+	c.index.add(k)
+	return c, k
+}
+
+// TestStartThatWasNotRecorded: the next start of the container is another one for the keeper,
+// which has seen the end of the first.
+func TestStartThatWasNotRecorded(t *testing.T) {
+	_, rec := saved(t, false)
+	h := &heldBefore{held: []keeper.Held{{Process: keeper.Process{ID: rec.ID, Generation: rec.State.Generation + 1}}}, ends: 4}
+	c, k := adopting(t, rec, h)
+	if err := c.adopt(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := k.rec().State.Generation, h.held[0].Generation; got != want {
+		t.Errorf("the container has had %d starts, want %d", got, want)
+	}
+	if h.asked < h.ends {
+		t.Error("it is still running for the keeper")
+	}
+}
+
+// TestStartedAfterItsRecord: an engine that was killed before it had saved that a container
+// was started. What the record says of the run before holds no more.
+func TestStartedAfterItsRecord(t *testing.T) {
+	old := supervision{Restarts: 3, Stopped: true, Ailing: true, Health: &apicontainer.Health{Status: statusHealthy}}
+	for _, tc := range []struct {
+		status     apicontainer.ContainerState
+		generation uint64 // of the record; the run's is 4
+		want       supervision
+	}{
+		{"exited", 3, supervision{}},
+		{"restarting", 3, supervision{Restarts: 3, Stopped: true}}, // it was its policy that started it
+		{"running", 4, old},
+	} {
+		_, rec := saved(t, false)
+		rec.State.Status, rec.State.Generation, rec.Supervision, rec.Mounts = tc.status, tc.generation, old, nil
+		h := &heldBefore{held: []keeper.Held{{Process: keeper.Process{ID: rec.ID, Generation: 4}}}}
+		c, k := adopting(t, rec, h)
+		if err := writeJSON(c.runningPath(rec.ID), &running{Version: recordVersion, ID: rec.ID, Generation: 4, Cgroup: c.o.CgroupParent + "/abc"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.adopt(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := k.rec(); !reflect.DeepEqual(got.Supervision, tc.want) || got.State.Generation != 4 || k.process == nil {
+			t.Errorf("%s: %+v, want %+v", tc.status, got.Supervision, tc.want)
+		}
+		if onDisk, err := loadRecord(c.recordPath(rec.ID)); tc.generation != 4 && (err != nil || onDisk.State.Generation != 4) {
+			t.Errorf("%s: not saved: %v", tc.status, err)
+		}
+	}
+}

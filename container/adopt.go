@@ -8,6 +8,7 @@ import (
 	apicontainer "github.com/moby/moby/api/types/container"
 
 	"hoy/keeper"
+	"hoy/network"
 )
 
 // catchUp brings a record up to a run that has begun after it was saved: what it says of the
@@ -16,6 +17,17 @@ func (s *supervision) catchUp(status apicontainer.ContainerState) {
 	s.Health, s.Ailing = nil, false
 	if status != apicontainer.StateRestarting {
 		s.Restarts, s.Stopped = 0, false
+	}
+}
+
+// rename gives the container's places in networks the names that it has now: it may have
+// been renamed since they were recorded.
+func (r *record) rename(s *network.Sandbox) {
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		if asked := r.Endpoints[e.Network]; asked != nil && userDefined(e.Network) {
+			e.Names = r.dnsNames(asked.Aliases)
+		}
 	}
 }
 

@@ -8,9 +8,11 @@ import (
 	"testing"
 
 	apicontainer "github.com/moby/moby/api/types/container"
+	apinetwork "github.com/moby/moby/api/types/network"
 
 	"hoy/keeper"
 	"hoy/linux/cgroup"
+	"hoy/network"
 )
 
 // heldBefore is a keeper with what an earlier engine has started.
@@ -100,5 +102,19 @@ func TestStartedAfterItsRecord(t *testing.T) {
 		if onDisk, err := loadRecord(c.recordPath(rec.ID)); tc.generation != 4 && (err != nil || onDisk.State.Generation != 4) {
 			t.Errorf("%s: not saved: %v", tc.status, err)
 		}
+	}
+}
+
+// TestRenamedSinceItsStart: the networks of the next engine know a container by its new name.
+func TestRenamedSinceItsStart(t *testing.T) {
+	r := web()
+	r.Name, r.Endpoints = "shop", map[string]*apinetwork.EndpointSettings{"front": {Aliases: []string{"a"}}, "bridge": {}}
+	s := &network.Sandbox{Endpoints: []network.Endpoint{{Network: "front", Names: []string{"web", "a"}}, {Network: "bridge"}}}
+	r.rename(s)
+	if got, want := s.Endpoints[0].Names, []string{"shop", "a", "abcdef012345", "www"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("known as %v, want %v", got, want)
+	}
+	if s.Endpoints[1].Names != nil {
+		t.Errorf("on a network without names known as %v", s.Endpoints[1].Names)
 	}
 }

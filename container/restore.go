@@ -224,6 +224,7 @@ func (c *Containers) adoptContainer(k *Container, h keeper.Held) {
 // adoptProcess takes a process over. If it has ended, the exit comes as others do.
 func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 	if run.Sandbox != nil {
+		k.rec().rename(run.Sandbox)
 		if err := c.o.Networks.Adopt(*run.Sandbox); err != nil {
 			c.log.Error("cannot adopt a container's network", "container", k.id, "error", err)
 		}

@@ -95,6 +95,29 @@ func TestNetworksOutliveCrashes(t *testing.T) {
 	}
 }
 
+// TestRenameOutlivesTheEngine: the next engine's networks know a running container by the name
+// that it was given last.
+func TestRenameOutlivesTheEngine(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy("network", "create", "net")
+	e.Hoy(append([]string{"run", "-d", "--name", "old", "--network", "net", "busybox"}, site("web")...)...)
+	e.Hoy("run", "-d", "--name", "asks", "--network", "net", "busybox", "sleep", "1000")
+	e.Hoy("rename", "old", "new")
+	got := func(name string) string { return e.Try("exec", "asks", "wget", "-qO-", "http://"+name+"/").Stdout }
+	for _, when := range []string{"at once", "with the next engine"} {
+		e.Eventually("the page by the new name "+when, func() bool { return got("new") == "web\n" })
+		if got("old") != "" {
+			t.Errorf("%s it is found by its old name", when)
+		}
+		e.Kill()
+		e.Up()
+	}
+	e.Hoy("rm", "-f", "new", "asks")
+	e.Hoy("network", "rm", "net")
+}
+
 // TestNetworksAfterAReboot makes bridges, rules and what runs on them anew when all that
 // does not survive a reboot is gone.
 func TestNetworksAfterAReboot(t *testing.T) {

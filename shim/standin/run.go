@@ -23,6 +23,7 @@ const settling = 10 * time.Second
 
 // run starts a container and stands for it until it ends.
 func run(b shim.Bundle) int {
+	keepReport()
 	c, err := begin(b)
 	if err != nil {
 		clean(b) // or the engine does, which can say why it fails
@@ -48,6 +49,10 @@ type standin struct {
 	exited  chan *task.WaitResponse // closed without a value: the shim has died
 	signals chan os.Signal
 }
+
+// keepReport keeps the report's descriptor from the shim, which may hold what it is given
+// for as long as it runs: the engine waits for the last end of that pipe to be closed.
+func keepReport() { unix.CloseOnExec(shim.ReportFD) }
 
 // report says how the start went. It can be done once.
 func report(r shim.Report) error {
@@ -112,6 +117,7 @@ func connect(b shim.Bundle, t *shim.Task, options *anypb.Any) (*client, error) {
 
 // execute starts a further process in a container and stands for it until it ends.
 func execute(b shim.Bundle, id string) int {
+	keepReport()
 	s, err := beginExec(b, id)
 	if err != nil {
 		said := words(err)

@@ -30,6 +30,8 @@ func (w *Writer) rotate() error {
 	}
 	old := w.f
 	if err := w.open(); err != nil {
+		// It will be tried again, for every write: that must not drop a file each time.
+		os.Rename(rotated(w.c.Path, 1), w.c.Path)
 		return err
 	}
 	if w.c.Compress && w.c.MaxFile > 2 {

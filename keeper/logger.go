@@ -35,7 +35,7 @@ func (p *process) openLog() (*logger, error) {
 		return l, nil
 	}
 	var r *jsonlog.Reader
-	if l.ship, r, err = newShipper(markPath(p.s.root, p.ID), p.ID, p.logPath(), c); err != nil {
+	if l.ship, r, err = newShipper(markPath(p.s.root, p.ID), p.ID, p.logPath(), c, &p.s.leaving); err != nil {
 		w.Close()
 		return nil, err
 	}
@@ -86,11 +86,11 @@ func (l *logger) write(w *work, e *journalEntry, first byte, stream string, data
 	e.begin(first, n, at, len(w.enc))
 	if err == nil {
 		if err = l.w.Commit(w.enc); err == nil {
+			if l.ship != nil { // what is not there is not waited for
+				l.ship.logged.Add(int64(len(w.enc)))
+			}
 			err = failpoint.Hit(failpoint.KeeperLogWritten)
 		}
-	}
-	if l.ship != nil {
-		l.ship.logged.Add(int64(len(w.enc)))
 	}
 	e.written()
 	// A log that cannot be written, on a full disk say, loses what it should have

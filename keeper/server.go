@@ -38,7 +38,7 @@ type server struct {
 	lock     *os.File
 	listener *socket
 	acting   sync.RWMutex // read-locked over what an upgrade must not cut off
-	leaving  atomic.Int32 // clients that still take the output of ended processes
+	leaving  atomic.Int32 // clients, and targets of logs, that still take the output of ended processes
 
 	settled   chan struct{} // closed when an engine has handed over what it has, or none comes
 	settledBy sync.Once

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -30,9 +31,13 @@ type shipper struct {
 	read   int64        // of those, how many were sent or given up
 	most   int64        // between the two, before lines are dropped
 
-	over   chan struct{} // closed when no more comes
-	giveUp chan struct{} // closed when what is left is not sent any more
-	done   chan struct{}
+	path    string          // of the log
+	leaving *atomic.Int32   // the server's
+	rest    *jsonlog.Reader // all of it, opened when no more comes: its files may be removed from then on
+	until   atomic.Int64    // time of the end, Unix nanoseconds: later lines are of the next start
+	over    chan struct{}   // closed when no more comes
+	giveUp  chan struct{}   // closed when what is left is not sent any more
+	done    chan struct{}
 
 	target ship.Target // nil: not connected
 	pieces [2]ship.Pieces
@@ -50,6 +55,29 @@ type shipMark struct {
 	at      atomic.Int64 // time of the last line dealt with, Unix nanoseconds
 	sent    atomic.Uint64
 	dropped atomic.Uint64
+	same    atomic.Uint64 // low bits of at << sameBits | how many lines of that time were dealt with
+}
+
+// sameBits is enough for the lines that are logged at once, which have the same time.
+const sameBits = 20
+
+// dealt returns how many lines of the time at were dealt with; none: the mark was left
+// between its words, or by a program that counted nothing, and there are no more of them.
+func (m *shipMark) dealt(at int64) (n uint64) {
+	if same := m.same.Load(); same>>sameBits == uint64(at)<<sameBits>>sameBits {
+		n = same & (1<<sameBits - 1)
+	}
+	return n
+}
+
+// deal counts a line of the time at.
+func (m *shipMark) deal(at int64) {
+	if at == m.at.Load() && m.dealt(at) > 0 {
+		m.same.Add(1)
+		return
+	}
+	m.same.Store(uint64(at)<<sameBits | 1)
+	m.at.Store(at)
 }
 
 func markPath(root, id string) string { return filepath.Join(ioDir(root, id), "shipped") }
@@ -91,15 +119,17 @@ func Shipped(execRoot, id string) (sent, dropped uint64, err error) {
 
 // newShipper finds its place in the log: its end when the process is about to start,
 // or where the last keeper was.
-func newShipper(markPath, id, logPath string, c *LogConfig) (*shipper, *jsonlog.Reader, error) {
+func newShipper(markPath, id, logPath string, c *LogConfig, leaving *atomic.Int32) (*shipper, *jsonlog.Reader, error) {
 	mark, err := openMark(markPath)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &shipper{id: id, c: c, mark: mark, most: c.buffer(), over: make(chan struct{}), giveUp: make(chan struct{}), done: make(chan struct{})}
+	s := &shipper{id: id, c: c, mark: mark, most: c.buffer(), path: logPath, leaving: leaving, over: make(chan struct{}), giveUp: make(chan struct{}), done: make(chan struct{})}
 	o := jsonlog.ReadOptions{Follow: true, Done: s.over}
-	if at := mark.at.Load(); at != 0 {
-		o.Tail, o.Since = -1, time.Unix(0, at+1)
+	if mark.at.Load() != 0 {
+		o.Tail = -1
+	} else { // or who takes over before the first line is dealt with would begin at his own time
+		mark.at.Store(time.Now().UnixNano() - 1)
 	}
 	r, err := jsonlog.Open(logPath, o)
 	if err != nil {
@@ -114,6 +144,13 @@ func (s *shipper) run(r *jsonlog.Reader) {
 	defer close(s.done)
 	defer s.mark.close()
 	defer func() {
+		select {
+		case <-s.over:
+			if s.rest != nil {
+				s.rest.Close()
+			}
+		default:
+		}
 		if s.target != nil {
 			s.target.Close()
 		}
@@ -122,7 +159,11 @@ func (s *shipper) run(r *jsonlog.Reader) {
 			s.say("shipping has ended by a mistake in hoy: %v", bug)
 		}
 	}()
-	if err := r.Run(context.Background(), s.entry); err != nil {
+	err := r.Run(context.Background(), s.undealt())
+	if err == nil && s.rest != nil && s.read != s.logged.Load() { // files were removed before they were read
+		err = s.rest.Run(context.Background(), s.undealt())
+	}
+	if err != nil && !errors.Is(err, errNextStart) {
 		s.say("cannot read the log: %v", err)
 	}
 	if n := s.mark.dropped.Load(); n > 0 {
@@ -130,8 +171,35 @@ func (s *shipper) run(r *jsonlog.Reader) {
 	}
 }
 
-// end says that no more comes. Shipping goes on for a while.
+// undealt passes on to entry what the mark does not count yet.
+func (s *shipper) undealt() func(jsonlog.Entry) error {
+	at := s.mark.at.Load()
+	again := s.mark.dealt(at)
+	counted := again > 0
+	return func(e jsonlog.Entry) error {
+		switch t := e.Time.UnixNano(); {
+		case t < at, t == at && !counted:
+			return nil
+		case t == at && again > 0:
+			again--
+			return nil
+		}
+		return s.entry(e)
+	}
+}
+
+// errNextStart ends the reading of a log that has lines of the next start already.
+var errNextStart = errors.New("the process has been started again")
+
+// end says that no more comes. Shipping goes on for a while, for which an upgrade waits.
 func (s *shipper) end() {
+	s.rest, _ = jsonlog.Open(s.path, jsonlog.ReadOptions{Tail: -1})
+	s.until.Store(time.Now().UnixNano())
+	s.leaving.Add(1)
+	go func() {
+		<-s.done
+		s.leaving.Add(-1)
+	}()
 	close(s.over)
 	time.AfterFunc(shipGrace, func() { close(s.giveUp) })
 }
@@ -142,6 +210,9 @@ func (s *shipper) say(format string, args ...any) {
 
 // entry sends one entry, trying again until that works or it is given up.
 func (s *shipper) entry(e jsonlog.Entry) error {
+	if until := s.until.Load(); until != 0 && e.Time.UnixNano() > until {
+		return errNextStart
+	}
 	stderr := e.Stream == jsonlog.Stderr
 	text, whole := bytes.CutSuffix(e.Line, []byte("\n"))
 	stream := 0
@@ -155,13 +226,13 @@ func (s *shipper) entry(e jsonlog.Entry) error {
 		s.mark.dropped.Add(1)
 	}
 	s.read += int64(e.Size)
-	s.mark.at.Store(e.Time.UnixNano())
+	s.mark.deal(e.Time.UnixNano())
 	return nil
 }
 
 func (s *shipper) send(l ship.Line) bool {
 	pause, most := s.c.Ship.Retry()
-	for failures := 0; !s.behind(); {
+	for failures := 0; !s.behind() && !(s.down && s.givenUp()); {
 		err := s.try(l)
 		if err == nil {
 			if s.down {
@@ -180,6 +251,16 @@ func (s *shipper) send(l ship.Line) bool {
 		pause = min(2*pause, shipPause)
 	}
 	return false
+}
+
+// givenUp tells whether a target that does not answer is not waited for any more.
+func (s *shipper) givenUp() bool {
+	select {
+	case <-s.giveUp:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *shipper) try(l ship.Line) (err error) {

@@ -271,7 +271,7 @@ func TestFollowGathers(t *testing.T) {
 		}
 		ended := make(chan error)
 		go func() {
-			defer r.close()
+			defer r.Close()
 			if err := r.read(t.Context()); err != nil {
 				ended <- err
 				return
@@ -327,7 +327,7 @@ func TestFollowFlood(t *testing.T) {
 		r.f = func(Entry) error { lines++; return nil }
 		ended := make(chan error)
 		go func() {
-			defer r.close()
+			defer r.Close()
 			ended <- r.wait(t.Context(), func() {}, woken)
 		}()
 		synctest.Wait()

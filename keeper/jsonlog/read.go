@@ -52,7 +52,7 @@ func Open(path string, o ReadOptions) (*Reader, error) {
 
 // Run reads as Read does, and closes the log.
 func (r *Reader) Run(ctx context.Context, f func(Entry) error) error {
-	defer r.close()
+	defer r.Close()
 	r.f = f
 	err := r.read(ctx)
 	if errors.Is(err, errEnough) {
@@ -83,7 +83,8 @@ type Reader struct {
 	passed bool // an entry was passed on since the last pause
 }
 
-func (r *Reader) close() {
+// Close closes a log, Run or not.
+func (r *Reader) Close() {
 	closeFiles(r.files)
 	r.files = nil
 	r.closeFile()
@@ -92,6 +93,7 @@ func (r *Reader) close() {
 func (r *Reader) closeFile() {
 	if r.file != nil {
 		r.file.Close()
+		r.file = nil
 	}
 }
 

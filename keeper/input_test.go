@@ -133,3 +133,45 @@ func TestInputEndsWhileTheKeeperDies(t *testing.T) {
 		}
 	}
 }
+
+// TestFullInputHoldsUpNothing: a process that does not read its input, with a client that
+// has more of it, holds up neither the end of that client nor the process's own, though
+// another process has the input open.
+func TestFullInputHoldsUpNothing(t *testing.T) {
+	b := newBed(t)
+	fill := func(f *os.File) {
+		f.SetWriteDeadline(time.Now().Add(time.Second))
+		for {
+			if _, err := f.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+	}
+	t.Run("client", func(t *testing.T) {
+		mine, theirs := pair(t)
+		b.spawn(keeper.SpawnRequest{ID: "c", OpenStdin: true, Log: b.logConfig("c"), Plan: shell(t, "while [ ! -e "+b.root+"/go ]; do usleep 5000; done; seq 100000; exit 3"),
+			Attach: []keeper.Attachment{{Conn: theirs, Stdin: true, Stdout: true}}})
+		fill(mine)
+		mine.Close()
+		if err := os.WriteFile(filepath.Join(b.root, "go"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if e := b.exit(); e.Code != 3 {
+			t.Errorf("%+v", e)
+		}
+		checkNumbered(t, b.logged("c", "stdout"), 100000)
+	})
+	t.Run("end", func(t *testing.T) {
+		mine, theirs := pair(t)
+		gate := filepath.Join(b.root, "end")
+		b.spawn(keeper.SpawnRequest{ID: "d", OpenStdin: true, Plan: shell(t, "exec 3<&0; (while [ ! -e "+gate+" ]; do usleep 5000; done) & usleep 1500000; exit 3"),
+			Attach: []keeper.Attachment{{Conn: theirs, Stdin: true, Stdout: true}}})
+		fill(mine)
+		if e := b.exit(); e.Code != 3 {
+			t.Errorf("%+v", e)
+		}
+		if err := os.WriteFile(gate, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

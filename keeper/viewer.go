@@ -307,18 +307,23 @@ func (v *viewer) splice() (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	cerr := v.raw.Control(func(from uintptr) {
-		werr := raw.Write(func(to uintptr) bool {
+	// While the pipe is full the client's socket is not held: to close it would wait for
+	// the process, and that may be waiting for who closes it.
+	werr := raw.Write(func(to uintptr) bool {
+		cerr := v.raw.Control(func(from uintptr) {
 			for {
 				n, err = unix.Splice(int(from), nil, int(to), nil, batch, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 				if err != unix.EINTR {
-					return err != unix.EAGAIN // the pipe is full: the client's bytes are there
+					return
 				}
 			}
 		})
-		err = errors.Join(werr, err)
+		if cerr != nil {
+			err = cerr
+		}
+		return err != unix.EAGAIN // the pipe is full: the client's bytes are there
 	})
-	return n, errors.Join(cerr, err)
+	return n, errors.Join(werr, err)
 }
 
 // input writes b to the process. true: b completed the keys to detach.

@@ -238,7 +238,8 @@ func (p *process) reopen() error {
 }
 
 // searchSession finds a terminal's process whose pid was not written down: it leads
-// the session of its terminal. It may be about to make that session yet.
+// the session of its terminal. It may be about to make that session yet. Who calls it
+// runs p if it has a pidfd then.
 func (p *process) searchSession(master int) {
 	for deadline := time.Now().Add(300 * time.Millisecond); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		pid, err := unix.IoctlGetInt(master, unix.TIOCGSID)
@@ -247,11 +248,6 @@ func (p *process) searchSession(master int) {
 		}
 		if p.pidfd, err = p.found(pid); err != nil {
 			p.complain("cannot adopt it: %v", err)
-		} else {
-			p.s.mu.Lock()
-			p.s.takeOrphan(p)
-			p.s.mu.Unlock()
-			go p.wait()
 		}
 		return
 	}

@@ -132,3 +132,21 @@ func TestErrorAtEachPoint(t *testing.T) {
 		})
 	}
 }
+
+// TestTerminalKilledAtEachPoint is the same for a process that only its terminal leads to.
+func TestTerminalKilledAtEachPoint(t *testing.T) {
+	for _, at := range []failpoint.Point{failpoint.KeeperSpawnState, failpoint.KeeperSpawnCloned, failpoint.KeeperExitReaped} {
+		t.Run(string(at), func(t *testing.T) {
+			t.Setenv("HOY_FAILPOINT", string(at)+"=kill")
+			b := newBed(t)
+			plan, master := terminal(t, "usleep 1000000; "+fmt.Sprintf(counting, 20, 1))
+			b.spawn(keeper.SpawnRequest{ID: "c", Plan: plan, Console: master, Log: b.logConfig("c")})
+			master.Close()
+			if e := b.exit(); e.ID != "c" || e.Code != 7 {
+				t.Errorf("%+v", e)
+			}
+			b.waitLost()
+			checkNumbered(t, b.logged("c", "stdout"), 20)
+		})
+	}
+}

@@ -45,19 +45,19 @@ func (s *server) handOver(c *conn, b *adoptBody, fds []int) error {
 	}
 	orphan := s.takeOrphan(p)
 	s.mu.Unlock()
-	if handed[0] < 0 {
-		if orphan {
-			s.conclude(p)
-		}
-		return nil
-	}
-	if !orphan {
+	if handed[0] >= 0 && (!orphan || p.pidfd != nil) {
 		unix.Close(handed[0])
-		return nil
+	} else if handed[0] >= 0 {
+		unix.SetNonblock(handed[0], true)
+		p.pidfd = os.NewFile(uintptr(handed[0]), "pidfd")
 	}
-	unix.SetNonblock(handed[0], true)
-	p.pidfd = os.NewFile(uintptr(handed[0]), "pidfd")
-	p.run()
+	switch {
+	case !orphan:
+	case p.pidfd == nil:
+		s.conclude(p)
+	default:
+		p.run()
+	}
 	return nil
 }
 
@@ -112,7 +112,7 @@ func (p *process) resumeConsole(fd int) {
 	p.mu.Lock()
 	has := p.stdin != nil
 	p.mu.Unlock()
-	if has || !p.terminal() {
+	if has || p.isOver() || !p.terminal() {
 		unix.Close(fd)
 		return
 	}
@@ -131,6 +131,10 @@ func (p *process) resumeConsole(fd int) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.isOver() { // meanwhile: finish would not see the stream
+		f.Close()
+		return
+	}
 	p.stdin = f
 	p.streams = append(p.streams, st)
 	if p.flowing {

@@ -110,6 +110,16 @@ func (p *process) resize(rows, cols uint16) (err error) {
 	return nil
 }
 
+// isOver tells whether the process is dead and is being seen off.
+func (p *process) isOver() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // finish delivers the output that the process left behind, and closes what it had.
 func (p *process) finish() {
 	close(p.ended)
@@ -117,10 +127,13 @@ func (p *process) finish() {
 		v.hurry()
 	}
 	<-p.flowed
-	for _, st := range p.streams {
+	p.mu.Lock()
+	streams := p.streams
+	p.mu.Unlock()
+	for _, st := range streams {
 		st.finish()
 	}
-	for _, st := range p.streams {
+	for _, st := range streams {
 		<-st.done
 	}
 	p.mu.Lock()

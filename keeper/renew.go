@@ -46,12 +46,31 @@ func (c *Client) renew(ctx context.Context, l *link) error {
 	return nil // the old one will do
 }
 
-// renewLater asks again, by connecting again.
+// renewLater asks again, by a connection of its own: what is tied to the other would end
+// with that.
 func (c *Client) renewLater() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.renewed = false; c.link != nil && c.ctx.Err() == nil {
-		c.link.end()
+	ours, program, err := c.program()
+	if err != nil || c.ctx.Err() != nil {
+		return
+	}
+	s, err := dial(filepath.Join(c.o.ExecRoot, "keeper.sock"))
+	if err != nil {
+		return // it has gone: the next one is ours
+	}
+	l := newLink(s)
+	go l.read(c)
+	defer l.end()
+	var hello helloReply
+	err = l.do(c.ctx, typeHello, empty{}, nil, func(body []byte, fds []int) {
+		closeAll(fds)
+		json.Unmarshal(body, &hello)
+	})
+	if err != nil || hello.Build == "" || hello.Build == ours {
+		return
+	}
+	err = l.do(c.ctx, typeUpgrade, upgradeBody{program}, nil, func(_ []byte, fds []int) { closeAll(fds) })
+	if fault.Is(err, fault.Unavailable) {
+		time.AfterFunc(renewAgain, c.renewLater)
 	}
 }
 

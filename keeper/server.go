@@ -159,6 +159,9 @@ func (s *server) reserve(c *conn, b *spawnBody) (p *process, isNew bool, err err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, connected := s.conns[c]; b.Tied && !connected {
+		return nil, false, fault.New(fault.Unavailable, "%s is not started: the engine that it was to be tied to has gone", b.ID)
+	}
 	if p = s.procs[b.ID]; p != nil {
 		exit := p.done()
 		switch {

@@ -82,9 +82,9 @@ func TestHostileDatagrams(t *testing.T) {
 	}
 	for _, msg := range [][]byte{
 		{0}, []byte("GET / HTTP/1.1\r\n\r\n"), bytes.Repeat([]byte{0xff}, 100<<10), bytes.Repeat([]byte("x"), 90<<10),
-		datagram(1, 3, "{"), datagram(1, 3, `{"id":"../../x","files":-1}`), datagram(1, 3, `{"id":"x","files":252}`),
-		datagram(1, 3, `{"id":"x","files":251,"attach":[{}]}`), datagram(1, 4, `{"id":"c"}`), datagram(1, 2, `{"id":"c","pidfd":true,"console":true,"stdin":true}`),
-		datagram(1, 5, `{"id":"c","rows":65536}`), datagram(1, 0xffff, `{}`), datagram(1, 3, strings.Repeat("[", 90<<10)),
+		datagram(3, 3, "{"), datagram(3, 3, `{"id":"../../x","files":-1}`), datagram(3, 3, `{"id":"x","files":252}`),
+		datagram(3, 3, `{"id":"x","files":251,"attach":[{}]}`), datagram(3, 4, `{"id":"c"}`), datagram(3, 2, `{"id":"c","pidfd":true,"console":true,"stdin":true}`),
+		datagram(3, 5, `{"id":"c","rows":65536}`), datagram(3, 0xffff, `{}`), datagram(3, 3, strings.Repeat("[", 90<<10)),
 	} {
 		for _, fds := range [][]int{nil, many[:1], many} {
 			f := b.dial()

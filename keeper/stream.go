@@ -153,10 +153,13 @@ func (st *stream) move(last bool) (n int, err error) {
 	if err != nil || len(data) == 0 {
 		return 0, err
 	}
+	// There is more, but a look shows no more of it: the container has made its pipe longer,
+	// and the pieces in it are tiny.
+	crowded := !st.behind && len(data) <= st.seen
 	st.behind = false
 	d := st.batch(data, st.seen)
 	n = st.logHead(w, data, false)
-	if n < len(data) && (last && st.waiting() == len(data)-n || st.full()) {
+	if n < len(data) && (last && st.waiting() == len(data)-n || st.full() || crowded && n == 0) {
 		n += st.logHead(w, data[n:], true)
 	}
 	d.deliver()
@@ -182,7 +185,14 @@ func (st *stream) logHead(w *work, data []byte, flush bool) (n int) {
 // the first of them into the journal.
 func (st *stream) take(b []byte) {
 	took := st.p.journal.took(st.fd - 1)
-	st.raw.Control(func(fd uintptr) { unix.Readv(int(fd), [][]byte{took, b[1:]}) })
+	st.raw.Control(func(fd uintptr) {
+		n, err := unix.Readv(int(fd), [][]byte{took, b[1:]})
+		for err == nil && n > 0 && n < len(b) { // packets come one by one: pipe(2), O_DIRECT
+			var m int
+			m, err = unix.Read(int(fd), b[n:])
+			n += m
+		}
+	})
 	st.entry.done()
 }
 

@@ -110,7 +110,7 @@ func (p *process) reopenInput() {
 		return
 	}
 	path := "/proc/" + strconv.Itoa(p.Pid) + "/fd/0"
-	for {
+	for began := time.Now(); ; {
 		if fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil { // its owner chose what it is
 			found := inputInode(fd) == p.Input
 			if found {
@@ -121,7 +121,8 @@ func (p *process) reopenInput() {
 				return
 			}
 		}
-		if time.Since(unixTime(p.StartedAt)) > startingUp {
+		// The clock may have been set back since the start.
+		if time.Since(unixTime(p.StartedAt)) > startingUp || time.Since(began) > startingUp {
 			return
 		}
 		time.Sleep(5 * time.Millisecond)

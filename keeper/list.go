@@ -37,8 +37,11 @@ func (c *conn) listClients(h header) error {
 	defer func() { closeAll(fds) }()
 	for _, p := range c.s.all() {
 		for _, v := range p.attached() {
+			if v.want.Client == 0 || v.alone.Load() {
+				continue // nobody is to keep it, and it was told to let it go
+			}
 			fd, ok := duplicate(v.f)
-			if v.want.Client == 0 || !ok {
+			if !ok {
 				continue
 			}
 			b := v.want

@@ -353,6 +353,28 @@ func TestSupervise(t *testing.T) {
 	})
 }
 
+// TestStartedOnce: a start is under way while an engine looks for what is to be started.
+func TestStartedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, "always")
+		s.start(t.Context(), s.k)
+		s.exit(0)
+		s.supervisor.start = func(ctx context.Context, k *Container) error {
+			time.Sleep(time.Second)
+			return s.start(ctx, k)
+		}
+		time.Sleep(time.Minute)
+		close(s.supervisor.ready)
+		synctest.Wait() // the start has begun
+		s.supervisor.restart(s.k, s.k.promise())
+		s.expect(t, "running", 1)
+		if len(s.starts) != 2 || s.k.comeback != nil {
+			t.Errorf("started %d times, one more to come: %v", len(s.starts), s.k.comeback)
+		}
+		s.Close()
+	})
+}
+
 func TestWaves(t *testing.T) {
 	all := map[string]*Container{}
 	for _, id := range []string{"a", "b", "c", "x", "y"} {

@@ -101,6 +101,8 @@ func (s *supervisor) restart(k *Container, b *comeback) {
 	due := k.comeback == b
 	switch {
 	case !due: // called off
+	case k.process != nil: // a start was under way when this restart was promised
+		k.comeback, due = nil, false
 	case blocked:
 		due = false
 		s.restartLater(k, longer(k.pause))
@@ -120,7 +122,6 @@ func (s *supervisor) restart(k *Container, b *comeback) {
 // whose restart is due. It returns when they have been started, or go on being
 // started: an engine with a slow container answers all the same.
 func (c *Containers) Supervise() {
-	close(c.supervisor.ready)
 	due := map[*Container]*comeback{}
 	var order []*Container
 	for _, k := range c.index.all() {
@@ -132,6 +133,7 @@ func (c *Containers) Supervise() {
 			due[k], order = b, append(order, k)
 		}
 	}
+	close(c.supervisor.ready) // what was waiting for that comes in its wave now
 	done := make(chan struct{})
 	c.later(func() {
 		defer close(done)

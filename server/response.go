@@ -56,14 +56,15 @@ func (e empty) write(r *request) { r.begin(int(e), "") }
 type failure struct{ err error }
 
 func (f failure) write(r *request) {
-	if r.Context().Err() != nil {
-		return // the client has gone: nobody reads the answer
-	}
 	status := statusOf(f.err)
-	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
+	// A client whose side of the connection is closed has gone, as nearly all have, or has
+	// only said that it sends no more, as socat does: it is answered, but nothing is logged.
+	gone := r.Context().Err() != nil
+	if !gone && status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
 		r.server.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "status", status, "error", f.err)
 	}
 	switch {
+	case r.started && gone:
 	case r.started:
 		// The head of the answer is gone: say it where a person sees it.
 		r.server.Log.Error("answer broke off", "method", r.Method, "path", r.URL.Path, "error", f.err)

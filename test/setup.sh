@@ -9,6 +9,7 @@ need qemu-system-x86_64 qemu-system-x86
 need qemu-aarch64-static qemu-user-static
 need gcc 'gcc libc6-dev'
 need mkfs.ext4 e2fsprogs
+need bzip2 bzip2
 need xz xz-utils
 need zstd zstd
 need ip iproute2
@@ -20,6 +21,7 @@ need firewalld firewalld
 need hyperfine hyperfine
 need jq jq
 need runc runc
+need skopeo skopeo
 need pgrep procps
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
 # The virtual machine's kernel and the Debian userland are fetched by the tests themselves.

@@ -72,6 +72,10 @@ func TestDefaultContainerSeesWhatDockersSees(t *testing.T) {
 		if !ok {
 			g = "(not there)"
 		}
+		if strings.HasPrefix(topic, "mount /etc/") { // on the file system of the data root, whichever that is
+			_, g, _ = strings.Cut(g, " ")
+			_, w, _ = strings.Cut(w, " ")
+		}
 		if _, known := differs[topic]; g != w && !known {
 			t.Errorf("%s: %s\n\tdocker: %s", topic, g, w)
 		}

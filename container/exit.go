@@ -114,11 +114,7 @@ func (c *Containers) severNetwork(k *Container) {
 	joined := false
 	var netns *os.File
 	for _, other := range c.index.all() {
-		mode := other.rec().Host.NetworkMode
-		if !mode.IsContainer() {
-			continue
-		}
-		if donor, err := c.index.get(mode.ConnectedContainer()); err != nil || donor != k {
+		if !c.onNetworkOf(other, k) {
 			continue
 		}
 		joined = true
@@ -130,6 +126,20 @@ func (c *Containers) severNetwork(k *Container) {
 		c.o.Networks.Sever(k.id, netns)
 		netns.Close() // on nil it only returns an error
 	}
+}
+
+// onNetworkOf tells whether a container is on the network of k, which may be forgotten already.
+func (c *Containers) onNetworkOf(other, k *Container) bool {
+	mode := other.rec().Host.NetworkMode
+	if !mode.IsContainer() {
+		return false
+	}
+	ref := mode.ConnectedContainer()
+	if ref == k.id || ref == k.rec().Name {
+		return true
+	}
+	donor, err := c.index.get(ref)
+	return err == nil && donor == k
 }
 
 // markExited stores the final state, or that a restart follows.

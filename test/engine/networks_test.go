@@ -175,6 +175,10 @@ func TestJoinedNetworkEndsWithItsContainer(t *testing.T) {
 		}
 		e.Hoy("rm", "-f", "joined")
 	}
+	e.Hoy("run", "-d", "--rm", "--name", "temporary", "--network", "net", "busybox", "sleep", "1000")
+	e.Hoy("run", "-d", "--name", "joined", "--network", "container:temporary", "busybox", "sleep", "1000")
+	e.Hoy("kill", "temporary")
+	e.Eventually("the links of a temporary container", func() bool { return links() == "lo" })
 }
 
 // networkLife makes networks, connects a container in every way, and takes all of it away;

@@ -126,7 +126,7 @@ func (st *stream) batch(data []byte, seen int) parcel {
 	p.mu.Lock()
 	viewers, d := p.viewers, p.delivery
 	p.mu.Unlock()
-	if seen >= len(data) || len(viewers) == 0 || d == nil {
+	if seen >= len(data) || len(viewers) == 0 {
 		return parcel{}
 	}
 	at := st.entry.taken.Load() + uint64(seen)

@@ -22,7 +22,11 @@ import (
 // Output becomes a batch while it is still in the FIFO, or in the console's journal;
 // it leaves that only afterwards. The kernel itself counts what a client's socket
 // takes: sendmmsg(2) writes the number into the mark before it returns.
-type delivery struct{ mem []byte }
+type delivery struct {
+	mem  []byte
+	path string
+	room [2]int // bytes of each batch for which the disk has room
+}
 
 // batchMark is what is known of the batches of one stream. A batch is there once last
 // has its number; the places of it and of the one before are beside each other.
@@ -66,6 +70,9 @@ func openDelivery(path string) (*delivery, error) {
 		defer f.Close()
 		err = f.Truncate(deliverySize)
 	}
+	if err == nil {
+		err = allocate(f, 0, deliveryHead)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open journal of clients: %w", err)
 	}
@@ -73,7 +80,7 @@ func openDelivery(path string) (*delivery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot map journal of clients %s: %w", path, err)
 	}
-	return &delivery{mem}, nil
+	return &delivery{mem: mem, path: path}, nil
 }
 
 func (d *delivery) close() { unix.Munmap(d.mem) }
@@ -117,18 +124,41 @@ func (d *delivery) shown(stream int) uint64 {
 	return p.at + min(p.n, batch)
 }
 
-// room is a batch's frame: frameHead bytes, then its data.
-func (d *delivery) room(stream, n int) []byte {
+// batch is a batch's frame: frameHead bytes, then its data.
+func (d *delivery) batch(stream, n int) []byte {
 	at := deliveryHead + stream*batchRoom
 	return d.mem[at : at+frameHead+n : at+frameHead+n]
 }
 
+// reserve sees that there is room for a batch: few are long, and the disk may be full.
+func (d *delivery) reserve(stream, n int) bool {
+	n += frameHead
+	if n <= d.room[stream] {
+		return true
+	}
+	n = (n + journalPage - 1) / journalPage * journalPage
+	f, err := os.OpenFile(d.path, os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if allocate(f, deliveryHead+stream*batchRoom, n) != nil {
+		return false
+	}
+	d.room[stream] = n
+	return true
+}
+
 // put makes data, which begins at the place at of its stream, the batch to deliver.
-// All clients have the one before.
+// All clients have the one before. Where there is no room for it, it has no number, and
+// clients have to get it from this keeper.
 func (d *delivery) put(stream int, at uint64, data []byte) (frame []byte, number uint32) {
+	if d == nil || !d.reserve(stream, len(data)) {
+		return append(make([]byte, frameHead), data...), 0
+	}
 	b := d.batches(stream)
 	number = b.last.Load() + 1
-	frame = d.room(stream, len(data))
+	frame = d.batch(stream, len(data))
 	copy(frame[frameHead:], data)
 	b.place[number&1].at, b.place[number&1].n = at, uint64(len(data))
 	b.last.Store(number)
@@ -139,7 +169,7 @@ func (d *delivery) put(stream int, at uint64, data []byte) (frame []byte, number
 func (d *delivery) last(stream int) (frame []byte, number uint32) {
 	b := d.batches(stream)
 	number = b.last.Load()
-	return d.room(stream, int(min(b.place[number&1].n, batch))), number
+	return d.batch(stream, int(min(b.place[number&1].n, batch))), number
 }
 
 // begin tells how much of a frame the client has: where to go on.

@@ -51,11 +51,28 @@ func openJournal(path string, size int) (*journal, error) {
 	if err := f.Truncate(int64(size)); err != nil {
 		return nil, fmt.Errorf("cannot open journal: %w", err)
 	}
+	if err := allocate(f, 0, size); err != nil {
+		return nil, fmt.Errorf("cannot open journal: %w", err)
+	}
 	mem, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("cannot map journal %s: %w", path, err)
 	}
 	return &journal{mem}, nil
+}
+
+// allocate gives a part of a file its room on the disk. Memory that is shared with a file
+// must have it before it is touched: where the disk is full the kernel sends SIGBUS, which
+// would end the keeper.
+func allocate(f *os.File, at, size int) error {
+	err := unix.Fallocate(int(f.Fd()), 0, int64(at), int64(size))
+	for err == unix.EINTR {
+		err = unix.Fallocate(int(f.Fd()), 0, int64(at), int64(size))
+	}
+	if err == nil || err == unix.EOPNOTSUPP {
+		return nil
+	}
+	return &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
 }
 
 func (j *journal) entry(stream int) *journalEntry {

@@ -91,6 +91,9 @@ func openMark(path string) (*shipMark, error) {
 	if err := f.Truncate(journalPage); err != nil {
 		return nil, fmt.Errorf("cannot open mark: %w", err)
 	}
+	if err := allocate(f, 0, journalPage); err != nil {
+		return nil, fmt.Errorf("cannot open mark: %w", err)
+	}
 	mem, err := unix.Mmap(int(f.Fd()), 0, journalPage, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("cannot map mark %s: %w", path, err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 
 	"github.com/moby/moby/api/types/jsonstream"
 
@@ -58,36 +59,47 @@ func (m migration) Image(ctx context.Context, name, id string) (string, error) {
 	return "", fault.New(fault.NotFound, "its image %s was not taken over", cmp.Or(name, id))
 }
 
-// Volume makes a volume.
-func (m migration) Volume(_ context.Context, v migrate.Volume) (string, func(error) error, error) {
+// Volume makes a volume. An engine that is killed meanwhile leaves none, which would be
+// taken for whole the next time.
+func (m migration) Volume(_ context.Context, v migrate.Volume, fill func(dir *os.File) error) error {
 	if _, err := m.volumes.Get(v.Name); err == nil {
-		return "", nil, migrate.ErrThere()
+		return migrate.ErrThere()
 	}
-	made, err := m.volumes.Create(volume.Request{Name: v.Name, Options: v.Options, Labels: v.Labels})
-	if err != nil {
-		return "", nil, err
+	r := volume.Request{Name: v.Name, Options: v.Options, Labels: v.Labels}
+	if fill == nil {
+		_, err := m.volumes.Create(r)
+		return err
 	}
-	return made.Mountpoint, func(err error) error {
-		if err == nil {
-			return nil
-		}
-		return errors.Join(err, m.volumes.Remove(v.Name, true))
-	}, nil
+	_, err := m.volumes.Make(r, fill)
+	return err
 }
 
-// Container makes a container.
+// half is behind the name of a container whose files are being copied. One that an engine
+// has left when it was killed is made anew.
+const half = ".half-migrated"
+
+// Container makes a container, which gets its name when it is whole.
 func (m migration) Container(ctx context.Context, c migrate.Container) (string, func(error) error, error) {
 	if _, err := m.containers.Inspect(ctx, c.Name, false); err == nil {
 		return "", nil, migrate.ErrThere()
 	}
-	made, err := m.containers.Create(ctx, container.CreateRequest{Name: c.Name, Config: c.Config, HostConfig: c.Host})
+	remove := func(ref string) error {
+		return m.containers.Remove(context.WithoutCancel(ctx), ref, container.RemoveOptions{Force: true})
+	}
+	if err := remove(c.Name + half); err != nil && !fault.Is(err, fault.NotFound) {
+		return "", nil, err
+	}
+	made, err := m.containers.Create(ctx, container.CreateRequest{Name: c.Name + half, Config: c.Config, HostConfig: c.Host})
 	if err != nil {
 		return "", nil, err
 	}
 	return m.layers.Get(made.ID).Upper(), func(err error) error {
 		if err == nil {
+			err = m.containers.Rename(ctx, made.ID, c.Name)
+		}
+		if err == nil {
 			return nil
 		}
-		return errors.Join(err, m.containers.Remove(context.WithoutCancel(ctx), made.ID, container.RemoveOptions{Force: true}))
+		return errors.Join(err, remove(made.ID))
 	}, nil
 }

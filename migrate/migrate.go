@@ -50,15 +50,21 @@ type Container struct {
 	Running  bool
 }
 
+// damaged is a record of Docker's that cannot be read. Docker passes it over, too.
+type damaged struct {
+	kind, name string
+	err        error
+}
+
 // Target is the engine that takes over.
 type Target interface {
 	Load(ctx context.Context, archive io.Reader) error
 	// Image returns the name by which a container's image is known here, for a name and
 	// an id that Docker had.
 	Image(ctx context.Context, name, id string) (string, error)
-	// Volume makes a volume and returns the directory of its files, and what ends the
-	// making: with an error it is removed.
-	Volume(ctx context.Context, v Volume) (dir string, done func(error) error, err error)
+	// Volume makes a volume, with the files that fill writes into its directory; nil: none.
+	// Nobody sees it before that has returned.
+	Volume(ctx context.Context, v Volume, fill func(dir *os.File) error) error
 	// Container makes a container and returns its upper directory, and what ends the
 	// making: with an error it is removed.
 	Container(ctx context.Context, c Container) (upper string, done func(error) error, err error)
@@ -74,7 +80,7 @@ func ErrThere() error { return errThere }
 // What cannot be taken over is told and left out; it is an error in the end. A second
 // call takes what the first could not.
 func Take(ctx context.Context, s *Source, t Target, say func(line string)) error {
-	containers, err := s.containers()
+	containers, damaged, err := s.containers()
 	if err != nil {
 		return err
 	}
@@ -93,9 +99,12 @@ func Take(ctx context.Context, s *Source, t Target, say func(line string)) error
 	if err := s.takeImages(ctx, t, containers, tell); err != nil {
 		return err
 	}
-	volumes, err := s.volumes()
+	volumes, more, err := s.volumes()
 	if err != nil {
 		return err
+	}
+	for _, d := range append(damaged, more...) {
+		tell(d.kind, d.name, d.err)
 	}
 	for _, v := range volumes {
 		tell("volume", v.Name, takeVolume(ctx, t, v))
@@ -161,14 +170,10 @@ func (s *Source) takeImage(ctx context.Context, t Target, names map[string]strin
 }
 
 func takeVolume(ctx context.Context, t Target, v Volume) error {
-	dir, done, err := t.Volume(ctx, v)
-	if err != nil {
-		return err
-	}
 	if v.dir == "" {
-		return done(nil)
+		return t.Volume(ctx, v, nil)
 	}
-	return done(copyTree(dir, v.dir, tree.Options{}))
+	return t.Volume(ctx, v, func(dir *os.File) error { return copyTree(dir, v.dir, tree.Options{}) })
 }
 
 func (s *Source) takeContainer(ctx context.Context, t Target, c Container) error {
@@ -183,19 +188,21 @@ func (s *Source) takeContainer(ctx context.Context, t Target, c Container) error
 	if err != nil {
 		return err
 	}
-	return done(copyTree(upper, from, tree.Options{Overlay: true}))
+	return done(func() error {
+		to, err := os.Open(upper)
+		if err != nil {
+			return err
+		}
+		defer to.Close()
+		return copyTree(to, from, tree.Options{Overlay: true})
+	}())
 }
 
-func copyTree(to, from string, o tree.Options) error {
+func copyTree(to *os.File, from string, o tree.Options) error {
 	src, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	dst, err := os.Open(to)
-	if err != nil {
-		return err
-	}
-	defer dst.Close()
-	return tree.Copy(dst, src, o)
+	return tree.Copy(to, src, o)
 }

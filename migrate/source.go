@@ -86,14 +86,14 @@ func readDB(path string, read func(*bbolt.Tx) error) error {
 }
 
 // volumes lists the volumes of the local driver.
-func (s *Source) volumes() ([]Volume, error) {
+func (s *Source) volumes() (vs []Volume, bad []damaged, err error) {
 	dir := filepath.Join(s.root, "volumes")
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	labels := map[string]map[string]string{}
 	err = readDB(filepath.Join(dir, "metadata.db"), func(tx *bbolt.Tx) error {
@@ -110,9 +110,8 @@ func (s *Source) volumes() ([]Volume, error) {
 		})
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, nil, err
 	}
-	var vs []Volume
 	for _, e := range entries {
 		data := filepath.Join(dir, e.Name(), "_data")
 		if !e.IsDir() || !isDir(data) {
@@ -120,14 +119,15 @@ func (s *Source) volumes() ([]Volume, error) {
 		}
 		v := Volume{Name: e.Name(), Labels: labels[e.Name()], dir: data}
 		if v.Options, err = volumeOptions(filepath.Join(dir, e.Name(), "opts.json")); err != nil {
-			return nil, err
+			bad = append(bad, damaged{"volume", v.Name, err})
+			continue
 		}
 		if v.Options["device"] != "" {
 			v.dir = "" // what is mounted there is not in Docker's root
 		}
 		vs = append(vs, v)
 	}
-	return vs, nil
+	return vs, bad, nil
 }
 
 // volumeOptions reads the options of Docker's local driver.
@@ -165,30 +165,38 @@ type definition struct {
 }
 
 // containers lists the containers, the oldest definitions too.
-func (s *Source) containers() ([]Container, error) {
-	dirs, err := filepath.Glob(filepath.Join(s.root, "containers", "*", "config.v2.json"))
+func (s *Source) containers() (cs []Container, bad []damaged, err error) {
+	definitions, err := filepath.Glob(filepath.Join(s.root, "containers", "*", "config.v2.json"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var cs []Container
-	for _, path := range dirs {
-		var d definition
-		if err := readJSON(path, &d); err != nil {
-			return nil, err
+	for _, path := range definitions {
+		c, err := readContainer(path)
+		if err != nil {
+			bad = append(bad, damaged{"container", filepath.Base(filepath.Dir(path)), err})
+			continue
 		}
-		host := &apicontainer.HostConfig{}
-		if err := readJSON(filepath.Join(filepath.Dir(path), "hostconfig.json"), host); err != nil {
-			return nil, err
-		}
-		if d.Config == nil || d.ID == "" {
-			return nil, fault.New(fault.Invalid, "cannot read %s: it is incomplete", path)
-		}
-		d.keepVolumes(host)
-		forget(d.Config, host, d.ID)
-		cs = append(cs, Container{ID: d.ID, Name: strings.TrimPrefix(d.Name, "/"), ImageID: d.Image,
-			Config: d.Config, Host: host, Running: d.State.Running})
+		cs = append(cs, c)
 	}
-	return cs, nil
+	return cs, bad, nil
+}
+
+func readContainer(path string) (c Container, err error) {
+	var d definition
+	if err := readJSON(path, &d); err != nil {
+		return c, err
+	}
+	host := &apicontainer.HostConfig{}
+	// Docker takes one that has none, too.
+	if err := readJSON(filepath.Join(filepath.Dir(path), "hostconfig.json"), host); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return c, err
+	}
+	if d.Config == nil || d.ID == "" {
+		return c, fault.New(fault.Invalid, "cannot read %s: it is incomplete", path)
+	}
+	d.keepVolumes(host)
+	forget(d.Config, host, d.ID)
+	return Container{ID: d.ID, Name: strings.TrimPrefix(d.Name, "/"), ImageID: d.Image, Config: d.Config, Host: host, Running: d.State.Running}, nil
 }
 
 // keepVolumes binds the volumes that the container has by the names they have: those

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -132,12 +133,25 @@ func (c *change) rebind(p firewall.Port) error {
 // to that, and the rest of what the container has is held all the same.
 func (c *change) rebindFreed(p firewall.Port) {
 	err := c.rebind(p)
+	if errors.Is(err, unix.EADDRINUSE) && c.isHeldNow(p) {
+		return
+	}
 	for deadline := time.Now().Add(time.Second); errors.Is(err, unix.EADDRINUSE) && time.Now().Before(deadline); err = c.rebind(p) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if err != nil {
 		c.n.note(p.Proto, hostports.Socket{Host: p.Host, Warning: "cannot hold a published port, which still leads to its container: " + err.Error()})
 	}
+}
+
+// isHeldNow asks the keeper whether it holds a port of the container: one that is new may
+// have got it already, by a start or another change that came first.
+func (c *change) isHeldNow(p firewall.Port) bool {
+	all, err := c.n.keeper.NetworkHolds(c.ctx)
+	c.n.warn("ask the keeper what it holds", err)
+	return slices.ContainsFunc(all, func(h keeper.HeldNetwork) bool {
+		return h.ID == c.s.ContainerID && h.Generation == c.s.Generation && holds(&h, p)
+	})
 }
 
 // hostPort is a port of the host.

@@ -38,7 +38,7 @@ type parts struct {
 	layers     *snapshot.Layers
 	volumes    *volume.Store
 	networks   *network.Networks
-	settled    atomic.Pointer[network.Networks] // networks, once they are open and containers' are adopted
+	adopted    atomic.Pointer[network.Networks] // networks, once they are open and containers' are adopted
 	gateway    netip.Addr                       // what host-gateway means, IPv4
 	gateway6   netip.Addr
 	containers *container.Containers
@@ -90,7 +90,7 @@ func (d *Daemon) openKeeper(ctx context.Context, p *parts) error {
 	}
 	p.keeper, err = keeper.Start(ctx, keeper.Options{Exec: p.keeperPath, ExecRoot: d.o.ExecRoot, Cgroup: leaf,
 		Warn:   func(err error) { d.log.Warn("the keeper stays as it is", "error", err) },
-		Rehold: func(ctx context.Context) { d.rehold(ctx, p.settled.Load()) }})
+		Rehold: func(ctx context.Context) { d.rehold(ctx, p.adopted.Load()) }})
 	if err != nil {
 		return err
 	}
@@ -157,12 +157,12 @@ func (d *Daemon) openContainers(ctx context.Context, p *parts) (err error) {
 // given away or removed, and then lets everything begin that goes on by itself.
 func (d *Daemon) adopt(ctx context.Context, p *parts) error {
 	p.store.Collect(p.containers.Chains)
+	p.adopted.Store(p.networks) // a keeper that comes after what Settle asks is none of Settle's
 	p.networks.Settle(ctx, p.containers.NetNS)
 	p.containers.Settled()
 	if err := p.networks.Start(); err != nil {
 		return err
 	}
-	p.settled.Store(p.networks)
 	if !d.o.LiveRestore { // what an engine that was killed has left
 		p.containers.StopAll(d.o.shutdownTimeout())
 	}

@@ -33,7 +33,9 @@ func clean(b shim.Bundle) error {
 		for _, p := range inside(b) {
 			unix.Kill(p, unix.SIGKILL)
 		}
-		err = endDead(b, &t)
+		ctx, cancel := context.WithTimeout(context.Background(), settling)
+		err = endDead(ctx, b, &t)
+		cancel()
 	}
 	if path, found := strings.CutPrefix(a.Address, "unix://"); found {
 		os.Remove(path)
@@ -68,9 +70,12 @@ func endByShim(t *shim.Task, a shim.Address) bool {
 	}
 }
 
-// endDead has the shim's program remove what a dead shim has left.
-func endDead(b shim.Bundle, t *shim.Task) error {
-	c := command(b, t, "", "-bundle", string(b), "delete")
+// endDead has the shim's program remove what a dead shim has left. One that hangs must not
+// keep the stand-in: its end is the container's.
+func endDead(ctx context.Context, b shim.Bundle, t *shim.Task) error {
+	c := command(ctx, b, t, "", "-bundle", string(b), "delete")
+	c.Cancel = func() error { return unix.Kill(-c.Process.Pid, unix.SIGKILL) } // with what it has started
+	c.WaitDelay = time.Second
 	out, err := c.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s delete: %s: %w", filepath.Base(t.Program), strings.TrimSpace(string(out)), err)

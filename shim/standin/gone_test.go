@@ -1,11 +1,16 @@
 package standin
 
 import (
+	"context"
 	"net"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"hoy/shim"
+	"hoy/test/eventually"
 )
 
 // TestGone: a shim that has ended, or ends instead of an answer, has no container to kill.
@@ -40,4 +45,20 @@ func TestGone(t *testing.T) {
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.Close()
 	kill("killed")
+}
+
+// TestDeleteHangs: what a shim's program does not come to is given up.
+func TestDeleteHangs(t *testing.T) {
+	b := shim.Bundle(t.TempDir())
+	program := filepath.Join(t.TempDir(), "shim")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nsleep 1000\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	err := endDead(ctx, b, &shim.Task{ID: "c", Program: program})
+	if err == nil || !strings.Contains(err.Error(), "shim delete") {
+		t.Errorf("%v", err)
+	}
+	eventually.True(t, "the end of what it has started", func() bool { return len(inside(b)) == 0 })
 }

@@ -2,6 +2,7 @@ package standin
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func launch(b shim.Bundle, t *shim.Task, options *anypb.Any, events string) (shi
 
 // start runs the shim's program to start the shim, and returns what it writes.
 func start(b shim.Bundle, t *shim.Task, events string, input []byte) ([]byte, error) {
-	c := command(b, t, events, "start")
+	c := command(context.Background(), b, t, events, "start")
 	var out, complaint bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(input), &out, &complaint
 	if err := c.Run(); err != nil {
@@ -52,10 +53,10 @@ func start(b shim.Bundle, t *shim.Task, events string, input []byte) ([]byte, er
 }
 
 // command is a call of the shim's program, which finds the bundle in its directory.
-func command(b shim.Bundle, t *shim.Task, events string, args ...string) *exec.Cmd {
+func command(ctx context.Context, b shim.Bundle, t *shim.Task, events string, args ...string) *exec.Cmd {
 	self, _ := os.Executable()
 	args = append([]string{"-namespace", shim.Namespace, "-address", events, "-publish-binary", self, "-id", t.ID}, args...)
-	c := exec.Command(t.Program, args...)
+	c := exec.CommandContext(ctx, t.Program, args...)
 	c.Dir = string(b)
 	c.Env = environment(events)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

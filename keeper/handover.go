@@ -82,7 +82,7 @@ func (s *server) concludeOrphans() {
 	s.orphans = nil
 	var tied []*process
 	for _, p := range s.procs {
-		if p.Tied && p.tiedTo == nil && p.exit == nil {
+		if p.Tied && p.tiedTo == nil && p.done() == nil {
 			tied = append(tied, p)
 		}
 	}

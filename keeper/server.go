@@ -283,7 +283,7 @@ func (s *server) gone(c *conn) {
 	delete(s.conns, c)
 	var tied []*process
 	for _, p := range s.procs {
-		if p.tiedTo == c && p.exit == nil {
+		if p.tiedTo == c && p.done() == nil {
 			tied = append(tied, p)
 		}
 	}

@@ -163,14 +163,17 @@ func TestFullInputHoldsUpNothing(t *testing.T) {
 	})
 	t.Run("end", func(t *testing.T) {
 		mine, theirs := pair(t)
-		gate := filepath.Join(b.root, "end")
-		b.spawn(keeper.SpawnRequest{ID: "d", OpenStdin: true, Plan: shell(t, "exec 3<&0; (while [ ! -e "+gate+" ]; do usleep 5000; done) & usleep 1500000; exit 3"),
+		gate := filepath.Join(b.root, "stays") // as long as it is there, so does the other process
+		if err := os.WriteFile(gate, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b.spawn(keeper.SpawnRequest{ID: "d", OpenStdin: true, Plan: shell(t, "exec 3<&0; (while [ -e "+gate+" ]; do usleep 5000; done) & usleep 1500000; exit 3"),
 			Attach: []keeper.Attachment{{Conn: theirs, Stdin: true, Stdout: true}}})
 		fill(mine)
 		if e := b.exit(); e.Code != 3 {
 			t.Errorf("%+v", e)
 		}
-		if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		if err := os.Remove(gate); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -152,6 +152,7 @@ func TestShippingEndsWithTheProcess(t *testing.T) {
 	<-first.ship.done
 	second.close()
 	<-second.ship.done
+	eventually.True(t, "both lines at the target, each once", func() bool { return len(g.got()) == len("1 2") })
 	if got := g.got(); got != "1 2" && got != "2 1" {
 		t.Errorf("the target has %q", got)
 	}

@@ -94,6 +94,7 @@ func (c *Containers) containerExited(k *Container, e keeper.Exit) {
 	close(p.done) // now whoever stopped it tells of that
 	k.answer(apicontainer.WaitConditionNotRunning, apicontainer.WaitConditionNextExit)
 	c.networkEvents(k, events.ActionDisconnect, left)
+	c.mountEvents(k, events.ActionUnmount)
 	forgotten := !k.askedAfter(p) && c.forgetTemporary(k)
 	if p.unpinned != nil {
 		<-p.unpinned // or the next start could find the layer in use

@@ -8,9 +8,11 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	apicontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/mount"
 
 	"hoy/container/spec"
@@ -208,12 +210,15 @@ func (c *Containers) useVolumes(rec *record, undo *cleanup.Stack) error {
 		if err != nil {
 			return err
 		}
+		if v.New {
+			c.volumeEvent(events.ActionCreate, v.Name, v.Driver)
+		}
 		made := m.Name == ""
 		m.Name, m.Source = v.Name, v.Mountpoint
 		undo.Add(func() {
 			c.o.Volumes.Release(v.Name, rec.ID)
 			if made {
-				c.o.Volumes.Remove(v.Name, true)
+				c.removeVolume(v.Name, v.Driver)
 			}
 		})
 	}
@@ -229,11 +234,44 @@ func (c *Containers) releaseVolumes(rec *record, remove bool) {
 		}
 		c.o.Volumes.Release(m.Name, rec.ID)
 		if remove && m.Anonymous {
-			if err := c.o.Volumes.Remove(m.Name, true); err != nil && !fault.Is(err, fault.Conflict) {
+			if err := c.removeVolume(m.Name, m.Driver); err != nil && !fault.Is(err, fault.Conflict) {
 				c.log.Warn("cannot remove volume", "volume", m.Name, "container", rec.ID, "error", err)
 			}
 		}
 	}
+}
+
+func (c *Containers) removeVolume(name, driver string) error {
+	if _, err := c.o.Volumes.Get(name); fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	err := c.o.Volumes.Remove(name, true)
+	if err == nil {
+		c.volumeEvent(events.ActionDestroy, name, driver)
+	}
+	return err
+}
+
+// mountEvents tells of the volumes of a container that it has begun to use, or ended.
+func (c *Containers) mountEvents(k *Container, a events.Action) {
+	for _, m := range k.rec().Mounts {
+		switch {
+		case m.Type != mount.TypeVolume:
+		case a == events.ActionMount:
+			c.volumeEvent(a, m.Name, m.Driver, "container", k.id, "destination", m.Destination,
+				"read/write", strconv.FormatBool(m.RW), "propagation", string(m.Propagation))
+		default:
+			c.volumeEvent(a, m.Name, m.Driver, "container", k.id)
+		}
+	}
+}
+
+func (c *Containers) volumeEvent(a events.Action, name, driver string, extra ...string) {
+	attributes := map[string]string{"driver": driver}
+	for i := 0; i+1 < len(extra); i += 2 {
+		attributes[extra[i]] = extra[i+1]
+	}
+	c.o.Events.Publish(events.VolumeEventType, a, name, attributes)
 }
 
 // shownMounts is what inspect and ps show.

@@ -50,6 +50,7 @@ func (c *Containers) startHeld(ctx context.Context, k *Container) error {
 		closeAttachments(clients)
 		return c.startFailed(k, err)
 	}
+	c.mountEvents(k, events.ActionMount)
 	c.networkEvents(k, events.ActionConnect, k.rec().State.endpoints())
 	c.event(k, events.ActionStart)
 	return nil

@@ -124,7 +124,9 @@ func (v volumes) made(made *volume.Volume, err error) (*apivolume.Volume, error)
 	if err != nil {
 		return nil, err
 	}
-	v.bus.Publish(events.VolumeEventType, events.ActionCreate, made.Name, map[string]string{"driver": made.Driver})
+	if made.New {
+		v.bus.Publish(events.VolumeEventType, events.ActionCreate, made.Name, map[string]string{"driver": made.Driver})
+	}
 	return shownVolume(made), nil
 }
 

@@ -46,7 +46,7 @@ func (s *Store) Make(r Request, fill func(dir *os.File) error) (*Volume, error) 
 	undo.Release()
 	e := newEntry(v)
 	s.vols[v.Name] = e
-	return e.view(), nil
+	return e.made(true), nil
 }
 
 func taken(name string) error {

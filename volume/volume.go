@@ -35,6 +35,7 @@ type Volume struct {
 	CreatedAt  time.Time         `json:"createdAt"`
 	Mountpoint string            `json:"-"`
 	Users      []string          `json:"-"` // containers that refer to it, sorted
+	New        bool              `json:"-"` // it was made by the call that returned this
 }
 
 // Anonymous reports whether it was made without a name.
@@ -184,15 +185,15 @@ func (s *Store) Close() error {
 func (s *Store) Create(r Request) (*Volume, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, err := s.create(r)
+	e, made, err := s.create(r)
 	if err != nil {
 		return nil, err
 	}
-	return e.view(), nil
+	return e.made(made), nil
 }
 
 // create makes or finds a volume; the caller holds mu.
-func (s *Store) create(r Request) (*entry, error) {
+func (s *Store) create(r Request) (e *entry, made bool, err error) {
 	labels := r.Labels
 	if r.Name == "" {
 		var b [32]byte
@@ -205,18 +206,18 @@ func (s *Store) create(r Request) (*entry, error) {
 		labels[AnonymousLabel] = ""
 	}
 	if err := validate(r); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if e := s.vols[r.Name]; e != nil {
-		return e, nil
+		return e, false, nil
 	}
 	v := s.newVolume(r, labels)
 	if err := s.write(v, !r.Volatile, nil); err != nil {
-		return nil, fmt.Errorf("cannot create volume %s: %w", r.Name, err)
+		return nil, false, fmt.Errorf("cannot create volume %s: %w", r.Name, err)
 	}
-	e := newEntry(v)
+	e = newEntry(v)
 	s.vols[v.Name] = e
-	return e, nil
+	return e, true, nil
 }
 
 func (s *Store) newVolume(r Request, labels map[string]string) Volume {
@@ -227,6 +228,13 @@ func (e *entry) view() *Volume {
 	v := e.v
 	v.Users = slices.Sorted(maps.Keys(e.users))
 	return &v
+}
+
+// made is view for who has asked for the volume.
+func (e *entry) made(now bool) *Volume {
+	v := e.view()
+	v.New = now
+	return v
 }
 
 // Get finds a volume by its name.
@@ -322,12 +330,12 @@ func (s *Store) delete(dir string) {
 func (s *Store) Use(r Request, container string) (*Volume, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, err := s.create(r)
+	e, made, err := s.create(r)
 	if err != nil {
 		return nil, err
 	}
 	e.users[container] = true
-	return e.view(), nil
+	return e.made(made), nil
 }
 
 // Release drops the container's reference. One that is not there is no failure.

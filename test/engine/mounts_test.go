@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -231,4 +232,36 @@ func TestImageMounts(t *testing.T) {
 	}
 	e.Hoy("rm", "-f", "con", "heir")
 	e.nothingLeft()
+}
+
+// TestVolumeEvents: as with docker, who watches sees volumes made and removed with their
+// containers, and when one is in use; not those that were there already.
+func TestVolumeEvents(t *testing.T) {
+	e := withBusybox(t)
+	e.Hoy("volume", "create", "old")
+	e.Hoy("volume", "create", "old")
+	e.Hoy("run", "--rm", "-v", "old:/old:ro", "-v", "new:/new", "-v", "/own", "busybox", "true")
+	e.Hoy("create", "--name", "con", "-v", "/own", "busybox", "true")
+	e.Hoy("rm", "-v", "con")
+	e.Hoy("volume", "rm", "old", "new")
+	got := strings.Split(e.Hoy("events", "--since", "1", "--until", "0s", "--filter", "type=volume", "--format", "{{.Actor.ID}} {{.Action}}{{range $k, $v := .Actor.Attributes}}{{if ne $k \"container\"}} {{$k}}={{$v}}{{end}}{{end}}"), "\n")
+	for i, line := range got {
+		if name, rest, _ := strings.Cut(line, " "); len(name) == 64 {
+			got[i] = "anonymous " + rest
+		}
+	}
+	slices.Sort(got)
+	want := []string{
+		"anonymous create driver=local", "anonymous create driver=local",
+		"anonymous destroy driver=local", "anonymous destroy driver=local",
+		"anonymous mount destination=/own driver=local propagation= read/write=true",
+		"anonymous unmount driver=local",
+		"new create driver=local", "new destroy driver=local",
+		"new mount destination=/new driver=local propagation= read/write=true", "new unmount driver=local",
+		"old create driver=local", "old destroy driver=local",
+		"old mount destination=/old driver=local propagation= read/write=false", "old unmount driver=local",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told of\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
 }

@@ -76,8 +76,8 @@ func TestOwnBridge(t *testing.T) {
 // TestBridgeComesBack after somebody has deleted it, with who was on it, whether or not
 // endpoints were kept ready.
 func TestBridgeComesBack(t *testing.T) {
-	for _, ready := range []int{-1, 4} {
-		t.Run(strconv.Itoa(ready), func(t *testing.T) {
+	for i, ready := range []int{-1, 4, -1, 4} {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			n, _ := openWith(t, Options{Ready: ready})
 			made := create(t, n, CreateRequest{Name: "back"})
 			before := attach(t, n, "before", "back")
@@ -86,6 +86,9 @@ func TestBridgeComesBack(t *testing.T) {
 			}
 			if err := netlink.DelLink(made.Link); err != nil {
 				t.Fatal(err)
+			}
+			if i >= 2 { // another engine has made one
+				run(t, here(t), "ip", "link", "add", made.Link, "type", "bridge")
 			}
 			a := attach(t, n, "a", "back")
 			serveHere(t)

@@ -84,10 +84,11 @@ func (n *Networks) endpoint(s *segment, r EndpointRequest, ns *os.File, names []
 }
 
 // addLink adds an endpoint's link. Where the network's own has been deleted by somebody
-// it is made again first.
+// it is made again first, or taken if somebody has done that too: another engine with the
+// same bridge.
 func (n *Networks) addLink(s *segment, link *netlink.Link) error {
 	err := link.Add()
-	if _, ok := netlink.Addresses(s.Link); err == nil || ok {
+	if index, lost := netlink.Index(s.Link); err == nil || lost == nil && index == link.Parent {
 		return err
 	}
 	n.opts.Log.Warn("somebody has deleted the link of a network: it is made again", "network", s.Name, "link", s.Link)

@@ -17,7 +17,7 @@ REFERENCE ?= $(HOME)/.cache/hoy-reference
 
 help:
 	@echo 'make run    builds everything and runs a container from the built-in image'
-	@echo 'make test   every test; installs what they need (Debian packages, by apt-get)'
+	@echo 'make test   every test; installs what they need (Debian packages by apt-get, programs of Go modules)'
 	@echo 'make build  bin/hoy, bin/hoyd, bin/hoy-keeper, bin/hoy-shim, bin/hoy-registry, bin/hoy-verify'
 	@echo 'make package  dist/hoy_*.deb and dist/hoy-*.rpm'
 	@echo 'make check  formatting, vet, staticcheck'

@@ -211,7 +211,7 @@ func (c *Containers) useVolumes(rec *record, undo *cleanup.Stack) error {
 			return err
 		}
 		if v.New {
-			c.volumeEvent(events.ActionCreate, v.Name, v.Driver)
+			c.o.Events.Publish(events.VolumeEventType, events.ActionCreate, v.Name, map[string]string{"driver": v.Driver})
 		}
 		made := m.Name == ""
 		m.Name, m.Source = v.Name, v.Mountpoint
@@ -241,13 +241,14 @@ func (c *Containers) releaseVolumes(rec *record, remove bool) {
 	}
 }
 
+// removeVolume removes an anonymous volume, which somebody may have removed before.
 func (c *Containers) removeVolume(name, driver string) error {
 	if _, err := c.o.Volumes.Get(name); fault.Is(err, fault.NotFound) {
 		return nil
 	}
 	err := c.o.Volumes.Remove(name, true)
 	if err == nil {
-		c.volumeEvent(events.ActionDestroy, name, driver)
+		c.o.Events.Publish(events.VolumeEventType, events.ActionDestroy, name, map[string]string{"driver": driver})
 	}
 	return err
 }
@@ -255,23 +256,16 @@ func (c *Containers) removeVolume(name, driver string) error {
 // mountEvents tells of the volumes of a container that it has begun to use, or ended.
 func (c *Containers) mountEvents(k *Container, a events.Action) {
 	for _, m := range k.rec().Mounts {
-		switch {
-		case m.Type != mount.TypeVolume:
-		case a == events.ActionMount:
-			c.volumeEvent(a, m.Name, m.Driver, "container", k.id, "destination", m.Destination,
-				"read/write", strconv.FormatBool(m.RW), "propagation", string(m.Propagation))
-		default:
-			c.volumeEvent(a, m.Name, m.Driver, "container", k.id)
+		if m.Type != mount.TypeVolume {
+			continue
 		}
+		attributes := map[string]string{"driver": m.Driver, "container": k.id}
+		if a == events.ActionMount {
+			attributes["destination"], attributes["propagation"] = m.Destination, string(m.Propagation)
+			attributes["read/write"] = strconv.FormatBool(m.RW)
+		}
+		c.o.Events.Publish(events.VolumeEventType, a, m.Name, attributes)
 	}
-}
-
-func (c *Containers) volumeEvent(a events.Action, name, driver string, extra ...string) {
-	attributes := map[string]string{"driver": driver}
-	for i := 0; i+1 < len(extra); i += 2 {
-		attributes[extra[i]] = extra[i+1]
-	}
-	c.o.Events.Publish(events.VolumeEventType, a, name, attributes)
 }
 
 // shownMounts is what inspect and ps show.

@@ -9,7 +9,8 @@ export CGO_ENABLED = 0
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env "PATH=$$PATH")
 GOBUILD  = go build -trimpath -ldflags '$(LDFLAGS)'
 TOOLBOX  = toolbox/embed/hoy-toolbox.zst
-TIMEOUT ?= 20m
+# A package waits within its time for the lock that rootful tests take in turns.
+TIMEOUT ?= 60m
 # Where the engine is that docker's behaviour is read off.
 REFERENCE ?= $(HOME)/.cache/hoy-reference
 

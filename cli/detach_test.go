@@ -55,13 +55,60 @@ func TestDetachKeys(t *testing.T) {
 	}
 }
 
+// TestInputOverABrokenStream: what is typed after a stream has broken is the next stream's,
+// and so is what was typed before and has found no way.
+func TestInputOverABrokenStream(t *testing.T) {
+	f := newFake(t)
+	got := make(chan string)
+	end := make(chan struct{})
+	f.streams("POST /containers/x/attach", true, func(_ net.Conn, in io.Reader) {
+		b := make([]byte, 100)
+		for {
+			n, err := in.Read(b)
+			if err != nil {
+				return
+			}
+			got <- string(b[:n])
+			if <-end; strings.HasPrefix(string(b[:n]), "last") {
+				return
+			}
+		}
+	})
+	cl, err := client.New(client.Options{Endpoint: client.Endpoint{Host: "unix://" + f.socket}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, typing := io.Pipe()
+	defer typing.Close()
+	w := wiring{in: r, out: io.Discard, tty: true}
+	for range 3 {
+		s, err := cl.ContainerAttach(t.Context(), "x", client.AttachOptions{Stdin: true, Stdout: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		over := make(chan error)
+		go func() { over <- w.copy(t.Context(), s) }()
+		for _, word := range []string{"one", "two", "last"} {
+			io.WriteString(typing, word)
+			if arrived := <-got; arrived != word {
+				t.Errorf("%q arrived, want %q", arrived, word)
+			}
+			end <- struct{}{}
+		}
+		if err := <-over; err != nil { // its end is where nobody has typed anything
+			t.Error(err)
+		}
+		s.Close()
+	}
+}
+
 type oneByOne struct{ io.Reader }
 
 func (r oneByOne) Read(p []byte) (int, error) { return r.Reader.Read(p[:1]) }
 
 func TestBadDetachKeys(t *testing.T) {
 	w := wiring{in: strings.NewReader(""), tty: true, keys: "ctrl-nonsense"}
-	if _, err := w.input(nil); err == nil || !strings.Contains(err.Error(), "ctrl-p,ctrl-q") {
+	if _, _, err := w.input(nil); err == nil || !strings.Contains(err.Error(), "ctrl-p,ctrl-q") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -38,31 +38,8 @@ type wiring struct {
 	out, err io.Writer // nil: not attached
 	tty      bool
 	keys     string // detach keys, "" for the default
-}
 
-// input copies our input to the container until it ends (then the container sees
-// its end), or the user detaches, which the channel then tells.
-func (w wiring) input(s *client.Stream) (<-chan error, error) {
-	detached := make(chan error, 1)
-	if w.in == nil {
-		return detached, nil
-	}
-	in := w.in
-	if w.tty {
-		var err error
-		if in, err = terminal.Detachable(in, w.keys); err != nil {
-			return nil, err
-		}
-	}
-	go func() {
-		_, err := io.Copy(s, in)
-		if terminal.Detached(err) {
-			detached <- errDetached
-			return
-		}
-		s.CloseWrite()
-	}()
-	return detached, nil
+	typed *typed // of in; nil before the first stream
 }
 
 // output copies the container's output to ours until it ends. Errors of reading are
@@ -96,11 +73,12 @@ func (w *writer) Write(p []byte) (int, error) {
 }
 
 // copy connects the streams until the output ended or the user detached.
-func (w wiring) copy(ctx context.Context, s *client.Stream) error {
-	detached, err := w.input(s)
+func (w *wiring) copy(ctx context.Context, s *client.Stream) error {
+	detached, stop, err := w.input(s)
 	if err != nil {
 		return err
 	}
+	defer stop()
 	drained := make(chan error, 1)
 	go func() { drained <- w.output(s) }()
 	select {

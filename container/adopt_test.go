@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +14,7 @@ import (
 	"hoy/keeper"
 	"hoy/linux/cgroup"
 	"hoy/network"
+	"hoy/shim"
 )
 
 // heldBefore is a keeper with what an earlier engine has started.
@@ -101,6 +103,43 @@ func TestStartedAfterItsRecord(t *testing.T) {
 		}
 		if onDisk, err := loadRecord(c.recordPath(rec.ID)); tc.generation != 4 && (err != nil || onDisk.State.Generation != 4) {
 			t.Errorf("%s: not saved: %v", tc.status, err)
+		}
+	}
+}
+
+// TestPausedByItsRuntime: a runtime that pauses in a way of its own is asked by the next engine,
+// if its container was paused at all.
+func TestPausedByItsRuntime(t *testing.T) {
+	for _, tc := range []struct {
+		noted bool
+		code  int
+		want  apicontainer.ContainerState
+	}{{true, 0, "paused"}, {true, shim.CodeRuns, "running"}, {true, shim.CodeGone, "running"}, {false, 0, "running"}} {
+		_, rec := saved(t, false)
+		rec.State.Status, rec.State.Generation, rec.Mounts = "running", 4, nil
+		h := &heldBefore{held: []keeper.Held{{Process: keeper.Process{ID: rec.ID, Generation: 4}}}}
+		c, k := adopting(t, rec, h)
+		c.o.Shim = shim.Program(filepath.Join(t.TempDir(), "hoy-shim"))
+		if err := os.WriteFile(string(c.o.Shim), fmt.Appendf(nil, "#!/bin/sh\n[ $1 = paused ] && exit %d\nexit 1\n", tc.code), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		bundle := c.taskOf(rec.ID).bundle
+		if err := bundle.Make(&shim.Task{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if tc.noted {
+			if err := bundle.Write("paused", true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := writeJSON(c.runningPath(rec.ID), &running{Version: recordVersion, ID: rec.ID, Generation: 4, Task: true, Cgroup: c.o.CgroupParent + "/abc"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.adopt(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := k.rec().State.Status; got != tc.want {
+			t.Errorf("noted %v, code %d: %s, want %s", tc.noted, tc.code, got, tc.want)
 		}
 	}
 }

@@ -245,7 +245,7 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 	}
 	c.resumeCommitted(k)
 	status := apicontainer.StateRunning
-	if frozen, err := k.process.cgroup.Frozen(); err != nil {
+	if frozen, err := k.process.frozen(); err != nil {
 		c.log.Error("cannot see whether a container is paused", "container", k.id, "error", err)
 	} else if frozen {
 		status = apicontainer.StatePaused

@@ -325,7 +325,20 @@ func (p *process) freeze() error {
 	if p.task == nil {
 		return p.cgroup.Freeze()
 	}
+	// Not every runtime does it by the cgroup, where the next engine would see it.
+	if err := p.task.bundle.Write("paused", true); err != nil {
+		return err
+	}
 	return p.task.program.Pause(p.task.bundle)
+}
+
+// frozen tells whether the processes are: an engine that adopts them asks.
+func (p *process) frozen() (bool, error) {
+	frozen, err := p.cgroup.Frozen()
+	if p.task == nil || frozen || !p.task.bundle.Has("paused") {
+		return frozen, err
+	}
+	return p.task.program.Paused(p.task.bundle)
 }
 
 func (p *process) thaw() error {
@@ -334,7 +347,10 @@ func (p *process) thaw() error {
 	}
 	err := p.task.program.Resume(p.task.bundle)
 	if errors.Is(err, shim.ErrGone) {
-		return nil
+		err = nil
+	}
+	if err == nil {
+		os.Remove(p.task.bundle.Path("paused"))
 	}
 	return err
 }

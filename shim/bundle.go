@@ -21,6 +21,7 @@ const Namespace = "hoy"
 //	mounts/N         and sources of binds that no path names
 //	oci-runtime      a script that calls the OCI runtime with its arguments
 //	exec-ID.json     a further process about to be started (Process)
+//	paused           the container may be paused: from before it is until it is not any more
 //
 // hoy-shim writes into it:
 //

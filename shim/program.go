@@ -27,6 +27,7 @@ type Program string
 const (
 	CodeGone     = 3 // what the command is about has ended
 	CodeRefused  = 4 // the runtime cannot do it
+	CodeRuns     = 5 // it is not paused
 	patienceCall = 30 * time.Second
 )
 
@@ -40,6 +41,17 @@ func (p Program) Kill(b Bundle, number unix.Signal, execID string) error {
 		args = append(args, execID)
 	}
 	return p.call(nil, args...)
+}
+
+var errRuns = errors.New("it is not paused")
+
+// Paused tells whether the container is frozen, as its shim has it.
+func (p Program) Paused(b Bundle) (bool, error) {
+	err := p.call(nil, "paused", string(b))
+	if err == errRuns || err == ErrGone {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Pause freezes the container.
@@ -87,6 +99,8 @@ func (p Program) call(stdin []byte, args ...string) error {
 		return err
 	case e.ExitCode() == CodeGone:
 		return ErrGone
+	case e.ExitCode() == CodeRuns:
+		return errRuns
 	case e.ExitCode() == CodeRefused:
 		return fault.New(fault.NotImplemented, "%s", text)
 	case text == "":

@@ -23,13 +23,14 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/api/runtime/task/v3"
+	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/ttrpc"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"hoy/shim"
 )
 
-const usage = "usage: hoy-shim run|pause|resume|update|clean BUNDLE, hoy-shim exec BUNDLE ID, hoy-shim kill BUNDLE SIGNAL [ID]"
+const usage = "usage: hoy-shim run|pause|paused|resume|update|clean BUNDLE, hoy-shim exec BUNDLE ID, hoy-shim kill BUNDLE SIGNAL [ID]"
 
 // Main runs a command and returns the exit code: of run and exec that of the process.
 func Main(args []string) int {
@@ -62,6 +63,8 @@ func exitCode(err error) int {
 		return 0
 	case isGone(err):
 		return shim.CodeGone
+	case errors.Is(err, errRuns):
+		return shim.CodeRuns
 	}
 	fmt.Fprintln(os.Stderr, words(err))
 	if isRefusal(err) {
@@ -91,6 +94,15 @@ func (t *client) command(ctx context.Context, name string, args []string) error 
 	switch {
 	case name == "pause" && len(args) == 0:
 		return t.call(ctx, "Pause", &task.PauseRequest{ID: t.id}, nil)
+	case name == "paused" && len(args) == 0:
+		var s task.StateResponse
+		if err := t.call(ctx, "State", &task.StateRequest{ID: t.id}, &s); err != nil {
+			return err
+		}
+		if s.Status != tasktypes.Status_PAUSED && s.Status != tasktypes.Status_PAUSING {
+			return errRuns
+		}
+		return nil
 	case name == "resume" && len(args) == 0:
 		return t.call(ctx, "Resume", &task.ResumeRequest{ID: t.id}, nil)
 	case name == "update" && len(args) == 0:
@@ -112,6 +124,8 @@ func (t *client) command(ctx context.Context, name string, args []string) error 
 	}
 	return errors.New(usage)
 }
+
+var errRuns = errors.New("the container is not paused")
 
 // Types of what the task API carries as JSON, as containerd registers them.
 const (

@@ -32,9 +32,9 @@ func (s *Store) holdOther(ctx context.Context, ref string, p *ocispec.Platform) 
 			err = s.refresh(ctx, im.Target.Digest)
 			s.mu.Unlock()
 		}
-		if err == nil {
-			im, err = s.GetPlatform(ctx, ref, p)
-		}
+	}
+	if err == nil { // it may have been removed before it was held, and collected
+		im, err = s.GetPlatform(ctx, ref, p)
 	}
 	if err != nil {
 		release()

@@ -6,12 +6,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/lib/fault"
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
@@ -66,6 +68,35 @@ func TestHoldOtherPlatform(t *testing.T) {
 	}
 	_, _, err := s.Hold(t.Context(), "many:1", &windows)
 	if want := "image with reference many:1 was found but does not provide the specified platform (windows/amd64)"; !fault.Is(err, fault.NotFound) || err.Error() != want {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestHoldOtherBesideRemoval: an image that is removed just before its layers are held is not there.
+func TestHoldOtherBesideRemoval(t *testing.T) {
+	rootful.Check(t)
+	// Nothing is collected, for which holds would be asked for.
+	s := openPinned(t, Options{}, func() ([]string, bool) { return nil, false })
+	b := layoutOf(t, "many:1", func(p ocispec.Platform) []byte { return archive(t, file("arch", p.Architecture)) }, arm64, amd64)
+	if _, err := s.Load(t.Context(), bytes.NewReader(b), arm64, amd64); err != nil {
+		t.Fatal(err)
+	}
+	s.holdMu.Lock()
+	held := make(chan error)
+	go func() {
+		_, _, err := s.Hold(t.Context(), "many:1", &arm64)
+		held <- err
+	}()
+	stacks := make([]byte, 1<<20)
+	eventually.True(t, "the image is found", func() bool {
+		return bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("image.(*Store).hold("))
+	})
+	_, err := s.Remove(t.Context(), "many:1", false, func(string) []User { return nil })
+	s.holdMu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-held; !fault.Is(err, fault.NotFound) {
 		t.Errorf("%v", err)
 	}
 }

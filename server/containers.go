@@ -194,9 +194,8 @@ func containerResize(r *request) response {
 	return done(http.StatusOK, r.server.Containers.Resize(r.Context(), r.vars[0], rows, cols))
 }
 
-// containerWait sends the head of its answer as soon as the waiter is
-// registered: a client starts the container when it has seen it.
-// containerWait answers when the container ends. The head of the answer comes at once, but
+// containerWait answers when the container ends. The head of the answer comes as soon as the
+// waiter is registered, since a client starts the container when it has seen that; but not
 // with versions before 1.30, which know no conditions.
 func containerWait(r *request) response {
 	condition := apicontainer.WaitCondition(r.value("condition"))

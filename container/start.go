@@ -295,6 +295,8 @@ func startError(r *record, err error) (code int, _ error) {
 		return 126, fault.New(fault.Invalid, task+"%w", codeWords(err, 126))
 	case errors.Is(err, unix.ENOENT):
 		return 127, fault.New(fault.Invalid, task+"%w", codeWords(err, 127))
+	case errors.Is(err, unix.ENAMETOOLONG): // a path that the client has made up
+		return 128, fault.New(fault.Invalid, task+"%w", err)
 	case errors.Is(err, unix.ENOTDIR):
 		return 127, fault.New(fault.Invalid, task+"%w: are you trying to mount a directory onto a file (or vice-versa)?", err)
 	}

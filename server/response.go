@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 )
 
 // response is what a handler returns.
@@ -56,26 +57,36 @@ func (e empty) write(r *request) { r.begin(int(e), "") }
 type failure struct{ err error }
 
 func (f failure) write(r *request) {
-	status := statusOf(f.err)
+	status, text := statusOf(f.err), shortened(f.err.Error())
 	// A client whose side of the connection is closed has gone, as nearly all have, or has
 	// only said that it sends no more, as socat does: it is answered, but nothing is logged.
 	gone := r.Context().Err() != nil
 	if !gone && status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
-		r.server.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "status", status, "error", f.err)
+		r.server.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "status", status, "error", text)
 	}
 	switch {
 	case r.started && gone:
 	case r.started:
 		// The head of the answer is gone: say it where a person sees it.
-		r.server.Log.Error("answer broke off", "method", r.Method, "path", r.URL.Path, "error", f.err)
+		r.server.Log.Error("answer broke off", "method", r.Method, "path", r.URL.Path, "error", text)
 	case status == http.StatusNotModified:
 		r.begin(status, "")
 	case r.ancient:
 		r.started = true
-		http.Error(r.w, f.err.Error(), status)
+		http.Error(r.w, text, status)
 	default:
-		jsonBody{status, errorBody{f.err.Error()}}.write(r)
+		jsonBody{status, errorBody{text}}.write(r)
 	}
+}
+
+// shortened leaves out the middle of a message that nobody could read: it repeats what the
+// client has sent, which may be long.
+func shortened(text string) string {
+	const head, tail = 3 << 10, 1 << 10
+	if len(text) <= head+tail {
+		return text
+	}
+	return strings.ToValidUTF8(text[:head], "") + " […] " + strings.ToValidUTF8(text[len(text)-tail:], "")
 }
 
 // errorBody is the form of every error.

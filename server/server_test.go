@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -82,6 +83,23 @@ func TestErrorKindsBecomeStatuses(t *testing.T) {
 		if resp.StatusCode != status || body != want {
 			t.Errorf("kind %d: %d %q", kind, resp.StatusCode, body)
 		}
+	}
+}
+
+// TestLongMessage: an error that repeats a value of any length is one that can be read.
+func TestLongMessage(t *testing.T) {
+	value := strings.Repeat("é", 70_000)
+	b := &backend{start: func(context.Context, string) error {
+		return fault.New(fault.Invalid, "invalid value %s: it is too long", value)
+	}}
+	socket, _ := serve(t, b)
+	resp, body := call(t, socket, "POST", "/containers/x/start", nil)
+	var said errorBody
+	if err := json.Unmarshal([]byte(body), &said); err != nil || resp.StatusCode != 400 {
+		t.Fatalf("%d %v", resp.StatusCode, err)
+	}
+	if len(said.Message) > 5000 || !strings.HasPrefix(said.Message, "invalid value éé") || !strings.HasSuffix(said.Message, "é: it is too long") || strings.Contains(said.Message, "\uFFFD") {
+		t.Errorf("%d bytes: %.60s", len(said.Message), said.Message)
 	}
 }
 

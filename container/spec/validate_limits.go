@@ -169,6 +169,9 @@ func parseList(text string) (map[int]bool, error) {
 			set[n] = true
 		}
 	}
+	if text != "" && len(set) == 0 {
+		return nil, invalid("invalid format: %s", text)
+	}
 	return set, nil
 }
 

@@ -185,11 +185,30 @@ func (v *validation) process() error {
 	if _, empty := h.Annotations[""]; empty {
 		return invalid("invalid Annotations: the empty string is not permitted as an annotation key")
 	}
-	if slices.Contains(strings.Split(h.CgroupParent, "/"), "..") || strings.Contains(h.CgroupParent, "\x00") {
-		return invalid("invalid cgroup-parent %q: must not contain ..", h.CgroupParent)
+	if err := checkCgroupParent(h.CgroupParent); err != nil {
+		return err
 	}
 	if r := h.Runtime; !v.host.Runtimes.Known(r) {
 		return invalid("unknown or invalid runtime name: %s", r)
+	}
+	return nil
+}
+
+// checkCgroupParent refuses what can be no path of a cgroup. The container's own is below it.
+func checkCgroupParent(path string) error {
+	const longest, name = 3 << 10, 255
+	if len(path) > longest {
+		return invalid("invalid cgroup-parent: its %d bytes are more than %d", len(path), longest)
+	}
+	for part := range strings.SplitSeq(path, "/") {
+		switch {
+		case part == "..":
+			return invalid("invalid cgroup-parent %q: must not contain ..", path)
+		case len(part) > name:
+			return invalid("invalid cgroup-parent: a name in it has %d bytes, more than %d", len(part), name)
+		case strings.ContainsAny(part, "\x00\n"):
+			return invalid("invalid cgroup-parent %q: must not contain a NUL byte or a line end", path)
+		}
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ type Volumes interface {
 	Mount(name, container string) error
 	Unmount(name, container string)
 	Tidy()
+	Forsake(container string) []string
 	Get(name string) (*volume.Volume, error)
 	Remove(name string, force bool) error
 	Populate(name, sub string, root *os.File, path string, ids *idmap.Map) error

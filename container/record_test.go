@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,45 @@ func saved(t *testing.T, autoRemove bool) (*Containers, *record) {
 		t.Fatal(err)
 	}
 	return c, rec
+}
+
+// leftLayers and leftVolumes are what an engine that was killed has left.
+type leftLayers struct {
+	Layers
+	ids  []string
+	gone *[]string
+}
+
+func (l leftLayers) List() ([]string, error) { return l.ids, nil }
+func (l leftLayers) Remove(id string) error {
+	*l.gone = append(*l.gone, "layer "+id)
+	return nil
+}
+
+type leftVolumes struct {
+	Volumes
+	gone *[]string
+}
+
+func (v leftVolumes) Forsake(container string) []string {
+	*v.gone = append(*v.gone, "volumes of "+container)
+	return nil
+}
+
+// TestCreationCutShort: of a container that never got its record nothing stays, and the layer
+// goes last, since it tells of that.
+func TestCreationCutShort(t *testing.T) {
+	c, rec := saved(t, false)
+	c.log = discard()
+	c.index.add(newContainer(rec))
+	var gone []string
+	c.o.Layers, c.o.Volumes = leftLayers{ids: []string{rec.ID, "never"}, gone: &gone}, leftVolumes{gone: &gone}
+	if err := c.tidyLayers(); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"volumes of never", "layer never"}; !slices.Equal(gone, want) {
+		t.Errorf("removed %q, want %q", gone, want)
+	}
 }
 
 func TestRecordComesBack(t *testing.T) {

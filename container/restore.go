@@ -366,6 +366,9 @@ func (c *Containers) tidyLayers() error {
 		if _, err := os.Lstat(c.dir(id)); err == nil {
 			continue // known, or kept because its record cannot be read
 		}
+		if names := c.o.Volumes.Forsake(id); len(names) > 0 { // before the layer, which tells of it
+			c.log.Info("removed the volumes of a container whose creation was cut short", "container", id, "volumes", names)
+		}
 		if err := c.o.Layers.Remove(id); err != nil {
 			c.log.Warn("cannot remove a layer without container", "layer", id, "error", err)
 		}

@@ -33,6 +33,7 @@ type Volume struct {
 	Options    map[string]string `json:"options,omitempty"` // type, o, device and size, as the local driver has them
 	Labels     map[string]string `json:"labels,omitempty"`
 	CreatedAt  time.Time         `json:"createdAt"`
+	For        string            `json:"for,omitempty"` // the container that it was made for, of one without a name
 	Mountpoint string            `json:"-"`
 	Users      []string          `json:"-"` // containers that refer to it, sorted
 	New        bool              `json:"-"` // it was made by the call that returned this
@@ -48,6 +49,8 @@ type Request struct {
 	Options  map[string]string // type, device, o: what is mounted while containers run; size: limit in bytes, "10g"
 	Labels   map[string]string
 	Volatile bool // it may be lost when the machine crashes now: for --rm
+
+	user string
 }
 
 // Store is the folder of all volumes. A volume is made by Create or by the first
@@ -194,8 +197,9 @@ func (s *Store) Create(r Request) (*Volume, error) {
 
 // create makes or finds a volume; the caller holds mu.
 func (s *Store) create(r Request) (e *entry, made bool, err error) {
-	labels := r.Labels
+	labels, user := r.Labels, ""
 	if r.Name == "" {
+		user = r.user
 		var b [32]byte
 		rand.Read(b[:])
 		r.Name = hex.EncodeToString(b[:])
@@ -212,6 +216,7 @@ func (s *Store) create(r Request) (e *entry, made bool, err error) {
 		return e, false, nil
 	}
 	v := s.newVolume(r, labels)
+	v.For = user
 	if err := s.write(v, !r.Volatile, nil); err != nil {
 		return nil, false, fmt.Errorf("cannot create volume %s: %w", r.Name, err)
 	}
@@ -330,6 +335,7 @@ func (s *Store) delete(dir string) {
 func (s *Store) Use(r Request, container string) (*Volume, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r.user = container
 	e, made, err := s.create(r)
 	if err != nil {
 		return nil, err

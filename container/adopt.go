@@ -1,7 +1,9 @@
 package container
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -18,6 +20,24 @@ func (s *supervision) catchUp(status apicontainer.ContainerState) {
 	if status != apicontainer.StateRestarting {
 		s.Restarts, s.Stopped = 0, false
 	}
+}
+
+// recall takes over what the container's networks were last asked during a run, which an
+// engine that was killed may not have saved. It tells whether that is new.
+func (r *record) recall(run *running) bool {
+	if run.Asked == nil {
+		return false
+	}
+	is := asked{r.Endpoints, r.Host.PortBindings}
+	before, err := json.Marshal(is)
+	after, err2 := json.Marshal(run.Asked)
+	if err != nil || err2 != nil || bytes.Equal(before, after) {
+		return false
+	}
+	host := *r.Host
+	host.PortBindings = run.Asked.Ports
+	r.Endpoints, r.Host = run.Asked.Endpoints, &host
+	return true
 }
 
 // rename gives the container's places in networks the names that it has now: it may have

@@ -144,6 +144,35 @@ func TestPausedByItsRuntime(t *testing.T) {
 	}
 }
 
+// TestChangedSinceItsRecord: what a running container's networks were asked last holds,
+// whether the engine that was killed had saved it or not.
+func TestChangedSinceItsRecord(t *testing.T) {
+	_, rec := saved(t, false)
+	rec.State.Status, rec.State.Generation, rec.Mounts = "running", 4, nil
+	rec.Endpoints = map[string]*apinetwork.EndpointSettings{"front": {}}
+	h := &heldBefore{held: []keeper.Held{{Process: keeper.Process{ID: rec.ID, Generation: 4}}}}
+	c, k := adopting(t, rec, h)
+	want := &asked{
+		Endpoints: map[string]*apinetwork.EndpointSettings{"front": {}, "back": {Aliases: []string{"db"}}},
+		Ports:     apinetwork.PortMap{apinetwork.MustParsePort("80/tcp"): {{HostPort: "8080"}}},
+	}
+	if err := writeJSON(c.runningPath(rec.ID), &running{Version: recordVersion, ID: rec.ID, Generation: 4, Cgroup: c.o.CgroupParent + "/abc", Asked: want}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.adopt(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	onDisk, err := loadRecord(c.recordPath(rec.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for where, r := range map[string]*record{"in memory": k.rec(), "on disk": onDisk} {
+		if got := (&asked{r.Endpoints, r.Host.PortBindings}); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v", where, got, want)
+		}
+	}
+}
+
 // TestRenamedSinceItsStart: the networks of the next engine know a container by its new name.
 func TestRenamedSinceItsStart(t *testing.T) {
 	r := web()

@@ -13,6 +13,7 @@ import (
 	apinetwork "github.com/moby/moby/api/types/network"
 
 	"hoy/container/spec"
+	"hoy/lib/failpoint"
 	"hoy/lib/fault"
 	"hoy/network"
 )
@@ -168,6 +169,9 @@ func (c *Containers) moved(k *Container, a events.Action, name string, s *networ
 	}
 	err := c.writeRunning(rec.State.Running)
 	if err == nil {
+		err = failpoint.Hit(failpoint.ContainerMoved)
+	}
+	if err == nil {
 		err = c.save(k)
 	}
 	if err == nil {
@@ -188,7 +192,7 @@ func (k *Container) setSandbox(s *network.Sandbox) {
 			return // it has ended meanwhile
 		}
 		run := *r.State.Running
-		run.Sandbox = s
+		run.Sandbox, run.Asked = s, &asked{r.Endpoints, r.Host.PortBindings}
 		r.State.Running = &run
 	})
 }

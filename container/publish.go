@@ -9,6 +9,7 @@ import (
 	apinetwork "github.com/moby/moby/api/types/network"
 
 	"hoy/container/spec"
+	"hoy/lib/failpoint"
 	"hoy/lib/fault"
 	"hoy/network"
 )
@@ -44,6 +45,9 @@ func (c *Containers) Publish(ctx context.Context, ref string, add, remove apinet
 		k.setSandbox(s)
 		if run := k.rec().State.Running; run != nil {
 			err = c.writeRunning(run)
+		}
+		if err == nil {
+			err = failpoint.Hit(failpoint.ContainerMoved)
 		}
 	}
 	if err == nil {

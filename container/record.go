@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -93,6 +94,23 @@ type running struct {
 	Shm        string           `json:"shm,omitempty"` // directory of a shareable /dev/shm
 	Sandbox    *network.Sandbox `json:"sandbox,omitempty"`
 	Task       bool             `json:"task,omitempty"` // another runtime's; the keeper holds what stands for it
+
+	// What an engine that is killed has done and not yet said in the container's record:
+	Asked  *asked         `json:"asked,omitempty"`
+	Update *pendingUpdate `json:"update,omitempty"`
+}
+
+// asked is what the record says of networks, as of the last change during this run.
+type asked struct {
+	Endpoints map[string]*apinetwork.EndpointSettings `json:"endpoints,omitempty"`
+	Ports     apinetwork.PortMap                      `json:"ports,omitempty"`
+}
+
+// pendingUpdate is an Update under way.
+type pendingUpdate struct {
+	Resources     apicontainer.Resources     `json:"resources"`
+	RestartPolicy apicontainer.RestartPolicy `json:"restartPolicy"`
+	OnUnhealthy   string                     `json:"onUnhealthy,omitempty"`
 }
 
 // images are those whose layers the container needs: its own, and those it mounts.
@@ -168,6 +186,24 @@ func loadRecord(path string) (*record, error) {
 		return nil, fmt.Errorf("cannot read container %s: incomplete", path)
 	}
 	fillPlaces(r.Host.PortBindings)
+	return &r, nil
+}
+
+func loadRunning(path string) (*running, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var r running
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, err
+	}
+	if r.Version != recordVersion {
+		return nil, fmt.Errorf("version %d, this engine knows %d", r.Version, recordVersion)
+	}
 	return &r, nil
 }
 

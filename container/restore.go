@@ -214,6 +214,13 @@ func (c *Containers) adoptContainer(k *Container, h keeper.Held) {
 	if err != nil {
 		c.log.Error("cannot read the state of a container", "container", k.id, "error", err)
 	}
+	if run != nil {
+		news := false
+		k.update(func(r *record) { news = r.recall(run) })
+		if news {
+			c.mustSave(k)
+		}
+	}
 	if run != nil && h.ID != "" && h.Generation == run.Generation {
 		c.adoptProcess(k, run, h)
 		return
@@ -261,6 +268,7 @@ func (c *Containers) adoptProcess(k *Container, run *running, h keeper.Held) {
 	if stale && !k.rec().Host.AutoRemove {
 		c.mustSave(k)
 	}
+	c.completeUpdate(k)
 }
 
 // neverRan settles a container that the keeper does not hold: it does not run, and
@@ -389,22 +397,4 @@ func (c *Containers) tidyLayers() error {
 		c.endTask(e.Name()) // of a start that was cut short
 	}
 	return nil
-}
-
-func loadRunning(path string) (*running, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var r running
-	if err := json.Unmarshal(b, &r); err != nil {
-		return nil, err
-	}
-	if r.Version != recordVersion {
-		return nil, fmt.Errorf("version %d, this engine knows %d", r.Version, recordVersion)
-	}
-	return &r, nil
 }

@@ -3,18 +3,21 @@ package container
 import (
 	"context"
 	"errors"
+	"reflect"
 
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"hoy/container/spec"
+	"hoy/lib/failpoint"
 	"hoy/lib/fault"
 )
 
 // Update changes limits and the restart policy of a container, which it does at once
 // if it runs. The kernel is asked first, then the record is written; if either fails
-// everything stays as it was. Of h only Resources, RestartPolicy and the annotation
+// everything stays as it was. What was under way when the engine was killed the next one
+// completes. Of h only Resources, RestartPolicy and the annotation
 // spec.OnUnhealthyLabel count, which for a container that is there stands for its
 // label: zero values leave what is.
 func (c *Containers) Update(ctx context.Context, ref string, h *apicontainer.HostConfig) (apicontainer.UpdateResponse, error) {
@@ -27,11 +30,53 @@ func (c *Containers) Update(ctx context.Context, ref string, h *apicontainer.Hos
 		return apicontainer.UpdateResponse{}, err
 	}
 	defer k.op.unlock()
-	if err := c.update(k, h); err != nil {
+	done, err := c.intend(k, h)
+	if err == nil {
+		err = c.update(k, h)
+		done()
+	}
+	if err != nil {
 		return apicontainer.UpdateResponse{}, fault.New(fault.KindOf(err), "Cannot update container %s: %w", k.id, err)
 	}
 	c.event(k, events.ActionUpdate)
 	return apicontainer.UpdateResponse{Warnings: warnings}, nil
+}
+
+// intend writes down the limits that a running container is about to get; done takes that back.
+func (c *Containers) intend(k *Container, h *apicontainer.HostConfig) (done func(), err error) {
+	run := k.rec().State.Running
+	if run == nil || reflect.ValueOf(h.Resources).IsZero() {
+		return func() {}, nil
+	}
+	with := *run
+	with.Update = &pendingUpdate{h.Resources, h.RestartPolicy, h.Annotations[spec.OnUnhealthyLabel]}
+	if err := c.writeRunning(&with); err != nil {
+		return nil, err
+	}
+	return func() {
+		now := k.rec().State.Running
+		if now == nil {
+			return // it has ended meanwhile
+		}
+		if err := c.writeRunning(now); err != nil {
+			c.log.Error("cannot save the state of a container", "container", k.id, "error", err)
+		}
+	}, nil
+}
+
+// completeUpdate does what an engine that was killed has begun.
+func (c *Containers) completeUpdate(k *Container) {
+	run := *k.rec().State.Running
+	u := run.Update
+	if u == nil {
+		return
+	}
+	run.Update = nil
+	k.update(func(r *record) { r.State.Running = &run })
+	h := &apicontainer.HostConfig{Resources: u.Resources, RestartPolicy: u.RestartPolicy, Annotations: map[string]string{spec.OnUnhealthyLabel: u.OnUnhealthy}}
+	if err := errors.Join(c.update(k, h), c.writeRunning(&run)); err != nil {
+		c.log.Error("cannot complete the update of a container", "container", k.id, "error", err)
+	}
 }
 
 // update is Update with the operation lock held.
@@ -69,7 +114,10 @@ func (c *Containers) update(k *Container, h *apicontainer.HostConfig) error {
 	}
 	if err == nil {
 		k.setHost(func(h *apicontainer.HostConfig) { h.Resources = merged })
-		if err = c.save(k); err == nil {
+		if err = failpoint.Hit(failpoint.ContainerLimited); err == nil {
+			err = c.save(k)
+		}
+		if err == nil {
 			if p != nil {
 				c.watchOOM(k, p)
 			}

@@ -10,6 +10,8 @@ const (
 	ContainerStartSpawned  Point = "engine.start.spawned"    // keeper answered, state not saved
 	ContainerExit          Point = "engine.exit.received"    // exit known, not yet recorded
 	ContainerStopSignalled Point = "engine.stop.signalled"   // stop signal sent, still waiting
+	ContainerLimited       Point = "engine.update.limited"   // limits set, not yet recorded
+	ContainerMoved         Point = "engine.network.moved"    // on another network, or other ports, not yet recorded
 	ContainerRemoveLayer   Point = "engine.remove.layer"     // writable layer gone, record still there
 	ContainerForgotten     Point = "engine.remove.forgotten" // of a --rm container: answered, files still there
 	ContainerExecPrepared  Point = "engine.exec.prepared"    // plan ready, not sent

@@ -183,3 +183,57 @@ func TestMemory(t *testing.T) {
 	t.Logf("keeper: %d kB idle, %d kB with %d processes: %.1f kB each; %v a spawn", idle, held, n, float64(held-idle)/n, took/n)
 	b.killAll()
 }
+
+// TestPackets: a container may set its output so that each write stays one piece,
+// of which what a read leaves is lost (pipe(2), O_DIRECT). Nothing is.
+func TestPackets(t *testing.T) {
+	b := newBed(t)
+	b.spawn(keeper.SpawnRequest{ID: "c", Plan: shell(t, "read x"), OpenStdin: true, Log: b.logConfig("c")})
+	mine, theirs := pair(t)
+	if err := b.c.Attach(b.ctx(), "c", keeper.Attachment{Conn: theirs, Stdout: true}); err != nil {
+		t.Fatal(err)
+	}
+	pipe := filepath.Join(b.o.ExecRoot, "io", "c", "1")
+	packets, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packets.Close()
+	if _, err := unix.FcntlInt(packets.Fd(), unix.F_SETFL, unix.O_WRONLY|unix.O_DIRECT); err != nil {
+		t.Fatal(err)
+	}
+	plain, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	got, want := "", ""
+	for _, round := range [][]string{{"one\ntail "}, {"of it\n"}, {"x", "y\nz", "\n"}, {"1\n2\n3", " 4\n5", "\n\n6\n"},
+		{strings.Repeat("long ", 800) + "\nand", " more\n"}, {"+a line\nand half", " of one\n"}, {"+plain\nhalf", "packet\ntail", "+\n"}, {"end\nwithout"}} {
+		for _, s := range round {
+			f := packets
+			if s, found := strings.CutPrefix(s, "+"); found {
+				plain.WriteString(s)
+				want += s
+				continue
+			}
+			f.WriteString(s)
+			want += s
+		}
+		mine.SetReadDeadline(time.Now().Add(20 * time.Second))
+		for buf := make([]byte, 8192); len(got) < len(want); {
+			n, err := mine.Read(buf)
+			if err != nil {
+				t.Fatalf("read %q, want %q: %v", got, want, err)
+			}
+			got += string(buf[:n])
+		}
+	}
+	if err := b.c.CloseStdin(b.ctx(), "c"); err != nil {
+		t.Fatal(err)
+	}
+	b.exit()
+	if logged := b.logged("c", "stdout"); got != want || logged != want {
+		t.Errorf("logged %q, shown %q, want %q", logged, got, want)
+	}
+}

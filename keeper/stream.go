@@ -158,18 +158,18 @@ func (st *stream) move(last bool) (n int, err error) {
 	crowded := !st.behind && len(data) <= st.seen
 	st.behind = false
 	d := st.batch(data, st.seen)
-	n = st.logHead(w, data, false)
+	n = st.logHead(w, data, 0, false)
 	if n < len(data) && (last && st.waiting() == len(data)-n || st.full() || crowded && n == 0) {
-		n += st.logHead(w, data[n:], true)
+		n = st.logHead(w, data, n, true)
 	}
 	d.deliver()
 	st.seen = max(len(data)-n, 0)
 	return n, nil
 }
 
-// logHead logs what it can of data, which is at the head of the FIFO, and takes
-// that out of the FIFO.
-func (st *stream) logHead(w *work, data []byte, flush bool) (n int) {
+// logHead logs what it can of data[n:], where data is at the head of the FIFO but for n
+// bytes, and takes that out of the FIFO. It returns how much of data is out.
+func (st *stream) logHead(w *work, data []byte, n int, flush bool) int {
 	for n < len(data) {
 		k := st.p.log.write(w, st.entry, data[n], st.name(), data[n:], flush)
 		if k == 0 {
@@ -177,6 +177,12 @@ func (st *stream) logHead(w *work, data []byte, flush bool) (n int) {
 		}
 		st.take(data[n : n+k])
 		n += k
+		for torn := w.torn(n); torn > 0; torn -= k {
+			k = st.p.log.write(w, st.entry, data[n], st.name(), data[n:n+torn], true)
+			st.entry.took = st.entry.first
+			st.entry.done()
+			n += k
+		}
 	}
 	return n
 }

@@ -1,11 +1,14 @@
 package keeper
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 )
 
 const (
 	batch     = 64 << 10 // what a pipe holds
+	pageSize  = 4 << 10  // a packet is in one page, which is no smaller anywhere
 	frameHead = 8
 )
 
@@ -15,6 +18,7 @@ type work struct {
 	buf  []byte // frameHead bytes of room, then data
 	enc  []byte // log entries
 	pipe [2]int // scratch, for a look at what is in a pipe; always empty between uses
+	ends []int  // of the packets (pipe(2), O_DIRECT) at which it looked last; none: it saw no packets
 }
 
 // workPool keeps a few works for the next ones.
@@ -72,14 +76,33 @@ func (w *work) peek(fd int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := w.buf[frameHead:frameHead]
-	for len(data) < int(n) {
-		m, err := unix.Read(w.pipe[0], w.buf[frameHead+len(data):frameHead+int(n)])
+	// A packet ends a read. Whether the only one is one shows by what is behind it.
+	all := int(n)
+	if n <= pageSize {
+		if m, _ := unix.Write(w.pipe[1], []byte{0}); m == 1 {
+			all++
+		}
+	}
+	w.ends = w.ends[:0]
+	for got := 0; got < all; {
+		m, err := unix.Read(w.pipe[0], w.buf[frameHead+got:frameHead+all])
 		if err != nil || m == 0 {
 			w.free() // whatever is left in the scratch pipe must not reach the next user
 			return nil, err
 		}
-		data = data[:len(data)+m]
+		if got += m; got < all {
+			w.ends = append(w.ends, got)
+		}
 	}
-	return data, nil
+	return w.buf[frameHead : frameHead+int(n)], nil
+}
+
+// torn is how much of the packet in which the first n bytes of a look end is behind them:
+// to take those bytes from the pipe takes it away, too.
+func (w *work) torn(n int) int {
+	i, _ := slices.BinarySearch(w.ends, n)
+	if i == len(w.ends) {
+		return 0
+	}
+	return w.ends[i] - n
 }

@@ -55,7 +55,7 @@ func (s *server) adopt(will *bequest) error {
 }
 
 // adoptOne takes over one process. If it is not there any more, an engine may have a
-// pidfd that knows how it ended: concludeOrphans waits for that.
+// pidfd that knows how it ended, or know that it never was: concludeOrphans waits for that.
 func (s *server) adoptOne(st *state, h *bequeathProcess) {
 	p := newProcess(s, st.config)
 	p.state = *st
@@ -67,10 +67,6 @@ func (s *server) adoptOne(st *state, h *bequeathProcess) {
 	}
 	if f == nil {
 		f, err = p.lookUp()
-	}
-	if err == nil && f == nil && st.Pid == 0 && !p.terminal() {
-		p.removeFiles() // it was never cloned
-		return
 	}
 	if err != nil {
 		p.complain("cannot adopt it: %v", err)

@@ -134,7 +134,11 @@ func (c *Client) Spawn(ctx context.Context, r SpawnRequest) (*Process, error) {
 		}
 		defer time.AfterFunc(deadline+lateness, r.OnTimeout).Stop()
 	}
-	reply, got, err := c.call(ctx, typeSpawn, b, fds)
+	place := r.Plan.Begin
+	if place >= 0 {
+		place++ // behind the memfd
+	}
+	reply, got, err := c.callSpawn(ctx, b, fds, place)
 	if err != nil {
 		c.drop(r.ID, r.Generation)
 		return nil, err
@@ -148,6 +152,7 @@ func (c *Client) Spawn(ctx context.Context, r SpawnRequest) (*Process, error) {
 		return nil, fmt.Errorf("cannot understand the keeper: %w", err)
 	}
 	k := c.keep(&p, got)
+	c.begun(k)
 	return &Process{p.ID, p.Generation, p.Pid, k.pidfd, r.Console, unixTime(p.StartedAt)}, nil
 }
 

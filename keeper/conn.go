@@ -123,7 +123,7 @@ func (c *conn) answer(h header, body []byte, fds []int) error {
 		if err != nil {
 			return err
 		}
-		if p.Pid == 0 && p.done() == nil { // adopted, but it never was: its spawn will be repeated
+		if p.Pid == 0 && !p.begun.Load() && p.done() == nil { // adopted, but it never was: its spawn will be repeated
 			return fault.New(fault.NotFound, "the keeper holds no process %s", b.ID)
 		}
 		used = 1

@@ -152,9 +152,10 @@ func (c *Client) connectOnce(ctx context.Context, again bool) error {
 		<-l.dead
 		return err
 	}
+	was := c.life.Swap(l.life)
 	c.set(l, nil)
 	go c.watch(l)
-	if was := c.life.Swap(l.life); was != 0 && was != l.life && c.o.Rehold != nil {
+	if was != 0 && was != l.life && c.o.Rehold != nil {
 		go c.o.Rehold(c.ctx)
 	}
 	return nil

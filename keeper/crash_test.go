@@ -96,7 +96,11 @@ func TestKilledAtEachPoint(t *testing.T) {
 		t.Run(string(tc.at), func(t *testing.T) {
 			t.Setenv("HOY_FAILPOINT", string(tc.at)+"=kill")
 			b := newBed(t)
-			p := b.spawn(keeper.SpawnRequest{ID: "c", Plan: shell(t, fmt.Sprintf(counting, 20, 1)), Log: b.logConfig("c")})
+			script := fmt.Sprintf(counting, 20, 1)
+			if tc.at == failpoint.KeeperSpawnCloned {
+				script = "usleep 1000000; " + script // or it has ended before a successor finds it
+			}
+			p := b.spawn(keeper.SpawnRequest{ID: "c", Plan: shell(t, script), Log: b.logConfig("c")})
 			if p.Pid <= 0 {
 				t.Errorf("%+v", p)
 			}

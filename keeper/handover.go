@@ -33,6 +33,9 @@ func (s *server) handOver(c *conn, b *adoptBody, fds []int) error {
 		}
 		return fault.New(fault.NotFound, "the keeper holds no process %s", b.ID)
 	}
+	if b.Begun {
+		p.begun.Store(true)
+	}
 	if handed[1] >= 0 {
 		p.resumeConsole(handed[1])
 	}
@@ -97,14 +100,29 @@ func (s *server) concludeOrphans() {
 
 // conclude ends a process that is gone.
 func (s *server) conclude(p *process) {
-	if p.Pid == 0 { // no engine was told of it: the request will be repeated
-		p.removeFiles()
+	if p.Pid == 0 && !p.begun.Load() { // it never was: the request will be repeated
+		p.discard()
 		s.forget(p)
 		return
 	}
 	go p.flow()
 	go p.end(&Exit{ID: p.ID, Generation: p.Generation, Code: unknownCode, At: time.Now(),
 		Error: "the exit code is lost: the process ended while it had no keeper, and no engine watched"})
+}
+
+// discard gives up what was opened for a process that never was.
+func (p *process) discard() {
+	for _, st := range p.streams {
+		st.f.Close()
+	}
+	p.log.close()
+	if p.journal != nil {
+		p.journal.close()
+	}
+	if p.delivery != nil {
+		p.delivery.close()
+	}
+	p.removeFiles()
 }
 
 // resumeConsole continues with a terminal whose master an engine kept open.

@@ -98,6 +98,7 @@ func shell(t *testing.T, script string) *spawn.Plan {
 
 func sealed(t *testing.T, s *spawn.Script, script string) *spawn.Plan {
 	t.Helper()
+	s.Begin()
 	s.Call("close", "descriptors", unix.SYS_CLOSE_RANGE, spawn.Int(3), spawn.Uint(1<<31), spawn.Int(unix.CLOSE_RANGE_CLOEXEC))
 	s.Call("exec", "/bin/busybox", unix.SYS_EXECVE, s.Str("/bin/busybox"), s.Strings([]string{"busybox", "sh", "-c", script}), s.Strings([]string{"PATH=/bin"}))
 	s.SetClone(spawn.Clone{})

@@ -16,6 +16,7 @@ import (
 // has read yet, are not lost if it ends before there is another keeper.
 type kept struct {
 	generation     uint64
+	beginning      *beginning // until its spawn is answered
 	pidfd          *os.File
 	console, stdin int // -1: none
 	inputOver      bool
@@ -39,6 +40,7 @@ func (k *kept) close() {
 		}
 	}
 	closeAll(k.outputs)
+	k.beginning.close()
 	for _, c := range k.clients {
 		unix.Close(c.fd)
 	}
@@ -168,8 +170,9 @@ type gift struct {
 	gone letGoBody // what to let go when the keeper does not want it; none: zero
 }
 
-// gifts duplicates everything that is kept: processes may be forgotten meanwhile.
-func (c *Client) gifts() (gs []gift) {
+// gifts duplicates everything that is kept: processes may be forgotten meanwhile. next: the
+// keeper is another one than that which was asked for them.
+func (c *Client) gifts(next bool) (gs []gift) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	dup := func(fd int) int {
@@ -177,7 +180,8 @@ func (c *Client) gifts() (gs []gift) {
 		return fd
 	}
 	for id, k := range c.kept {
-		g := gift{typ: typeAdopt, body: adoptBody{ID: id, Generation: k.generation, HasConsole: k.console >= 0, HasStdin: k.stdin >= 0, HasPidfd: k.pidfd != nil}}
+		g := gift{typ: typeAdopt, body: adoptBody{ID: id, Generation: k.generation, HasConsole: k.console >= 0, HasStdin: k.stdin >= 0, HasPidfd: k.pidfd != nil,
+			Begun: next && k.beginning.decide()}}
 		if k.pidfd != nil {
 			g.fds = append(g.fds, dup(int(k.pidfd.Fd())))
 		}
@@ -197,7 +201,7 @@ func (c *Client) gifts() (gs []gift) {
 // handOver gives a keeper duplicates of all that is kept. A client that it does not
 // want has nothing to wait for, unless its spawn was not answered and will be repeated.
 func (c *Client) handOver(ctx context.Context, l *link) (failed error) {
-	for _, g := range c.gifts() {
+	for _, g := range c.gifts(c.life.Load() != l.life) {
 		if failed == nil {
 			err := l.do(ctx, g.typ, g.body, g.fds, func(_ []byte, fds []int) { closeAll(fds) })
 			switch {

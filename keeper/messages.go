@@ -27,6 +27,7 @@ type adoptBody struct {
 	HasPidfd   bool   `json:"pidfd,omitempty"`
 	HasConsole bool   `json:"console,omitempty"`
 	HasStdin   bool   `json:"stdin,omitempty"`
+	Begun      bool   `json:"begun,omitempty"` // it has told so, see beginning
 	Done       bool   `json:"done,omitempty"`
 }
 

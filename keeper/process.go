@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,9 +20,10 @@ import (
 type process struct {
 	s *server
 	state
-	adopted bool     // of an earlier keeper, or program
-	child   bool     // the keeper's own: waitid(2) knows its exit status
-	pidfd   *os.File // non-blocking
+	adopted bool        // of an earlier keeper, or program
+	child   bool        // the keeper's own: waitid(2) knows its exit status
+	begun   atomic.Bool // an engine knows that it has, though nobody wrote down its pid
+	pidfd   *os.File    // non-blocking
 	tiedTo  *conn
 	log     *logger
 	streams []*stream

@@ -119,6 +119,7 @@ func (p *process) finish(s *spawn.Script) {
 	}
 	s.Call("set", "umask", unix.SYS_UMASK, spawn.Int(umask))
 	p.enterDirectory(s)
+	s.Begin()
 	// The exec closes everything else, but who can trace an exposed child would have
 	// it before that (CVE-2016-9962).
 	if p.exposed {

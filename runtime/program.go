@@ -77,6 +77,7 @@ func (r *Runtime) programScript(g *Program, tty *os.File) *spawn.Script {
 		s.Call("mount", m.At, unix.SYS_MOVE_MOUNT, s.File(m.File), s.Str(""), atCWD, s.Str(m.At), spawn.Uint(unix.MOVE_MOUNT_F_EMPTY_PATH))
 	}
 	proc.connect(s, r.stdio(s, true, [3]*os.File{}, tty))
+	s.Begin()
 	// The files above are done with: 3 may be one of their numbers, or Report's.
 	s.Call("connect", "report", unix.SYS_DUP3, s.File(g.Report), spawn.Int(3), spawn.Int(0)).Ignore(unix.EINVAL)
 	s.Call("keep", "report", unix.SYS_FCNTL, spawn.Int(3), spawn.Int(unix.F_SETFD), spawn.Int(0))

@@ -12,6 +12,7 @@ import (
 type Plan struct {
 	Memfd *os.File   // sealed; closed by Close
 	Files []*os.File // borrowed from the script's caller, at most MaxFiles
+	Begin int        // index in Files of the place for a socket, see Script.Begin; -1: there is none
 	steps []step
 }
 

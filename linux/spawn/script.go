@@ -50,6 +50,7 @@ type Script struct {
 	relocs []reloc // within data: offset, kind
 	strs   map[string]Arg
 	files  []*os.File
+	begin  int // index in files of what Begin writes to; -1: there is none
 	clone  Clone
 	err    error
 }
@@ -112,7 +113,7 @@ type Clone struct {
 }
 
 // New returns an empty script.
-func New() *Script { return &Script{strs: map[string]Arg{}} }
+func New() *Script { return &Script{strs: map[string]Arg{}, begin: -1} }
 
 // Len is the number of calls so far.
 func (s *Script) Len() int { return len(s.calls) }
@@ -176,13 +177,13 @@ func (s *Script) Words(v ...Arg) Arg {
 // File is the number that f has in the child. The plan borrows f: it must stay open
 // until the plan has been sent or started.
 func (s *Script) File(f *os.File) Arg {
-	for i, g := range s.files {
-		if g == f {
-			return Arg{file, uint64(i)}
-		}
-	}
 	if f == nil {
 		s.fail(errors.New("no file given"))
+	}
+	for i, g := range s.files {
+		if g == f && f != nil {
+			return Arg{file, uint64(i)}
+		}
 	}
 	s.files = append(s.files, f)
 	return Arg{file, uint64(len(s.files) - 1)}
@@ -239,6 +240,21 @@ func (c *Call) SkipOnIgnored(n int) *Call {
 // have; after it, no call uses a descriptor of the plan.
 func (s *Script) Birth() {
 	s.Call("create", "process", unix.SYS_CLONE).flags = flagBirth
+}
+
+// Begin appends the call by which the child tells, before it gives up its descriptors, that
+// it will execute its program unless a later call fails. Who has the plan run by somebody
+// else puts a socket in the place Plan.Begin of the files, and listens at its other end: once
+// he has shut that down, SIGPIPE ends the child here. So he knows, should the other one
+// die, whether the program was executed, and that it will not be later.
+func (s *Script) Begin() {
+	if s.begin >= 0 {
+		s.fail(errors.New("the program begins twice"))
+	}
+	s.files = append(s.files, nil) // see Seal
+	s.begin = len(s.files) - 1
+	// Where nobody listens, it is a file that cannot be written.
+	s.Call("tell", "that the program begins", unix.SYS_WRITE, Arg{file, uint64(s.begin)}, s.Str("b"), Int(1)).Ignore(unix.EPERM)
 }
 
 func (s *Script) fail(err error) {

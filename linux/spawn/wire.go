@@ -80,7 +80,11 @@ func (s *Script) Seal() (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a spawn plan: %w", err)
 	}
-	return &Plan{Memfd: f, Files: s.files, steps: steps}, nil
+	files := slices.Clone(s.files)
+	if s.begin >= 0 {
+		files[s.begin] = f // sealed: what the child tells is ignored
+	}
+	return &Plan{Memfd: f, Files: files, Begin: s.begin, steps: steps}, nil
 }
 
 // sealed returns a memfd that holds b and can no longer change.

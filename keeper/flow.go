@@ -25,13 +25,21 @@ const (
 type flows struct {
 	mu     sync.Mutex
 	closed bool
-	of     map[netip.AddrPort]*flow
+	of     map[ends]*flow
 	tidy   *time.Timer
+}
+
+// ends are a client, and which of the host's addresses it asks; invalid: the kernel does
+// not tell.
+type ends struct {
+	client netip.AddrPort
+	asked  netip.Addr
 }
 
 type flow struct {
 	client unix.Sockaddr
-	back   *epoll.File // the port's, from which the client expects answers
+	source []byte      // control message: from which address the client expects answers
+	back   *epoll.File // the port's, by which they are sent
 	f      *epoll.File
 	used   atomic.Int64 // Unix seconds
 }
@@ -41,12 +49,13 @@ var datagramBuffers = sync.Pool{New: func() any { return new([datagram]byte) }}
 func (p *heldPort) readDatagrams(f *epoll.File) bool {
 	buf := datagramBuffers.Get().(*[datagram]byte)
 	defer datagramBuffers.Put(buf)
-	return f.Receive(buf[:], func(msg []byte, from unix.Sockaddr) {
+	var control [controlSize]byte
+	return f.ReceiveControl(buf[:], control[:], func(msg, control []byte, from unix.Sockaddr) {
 		a := addrOf(from)
 		if !p.everybodys() && !p.hs.local.has(a.Addr()) {
 			return
 		}
-		if fl := p.flow(f, a, from); fl != nil {
+		if fl := p.flow(f, a, from, control); fl != nil {
 			fl.used.Store(time.Now().Unix())
 			fl.f.Use(func(fd int) error { return unix.Send(fd, msg, unix.MSG_DONTWAIT) })
 		}
@@ -54,24 +63,26 @@ func (p *heldPort) readDatagrams(f *epoll.File) bool {
 }
 
 // flow finds or makes the flow of a client; nil: there are too many.
-func (p *heldPort) flow(back *epoll.File, a netip.AddrPort, from unix.Sockaddr) *flow {
+func (p *heldPort) flow(back *epoll.File, a netip.AddrPort, from unix.Sockaddr, control []byte) *flow {
+	asked, source := answerFrom(control)
+	key := ends{a, asked}
 	p.flows.mu.Lock()
 	defer p.flows.mu.Unlock()
-	if fl := p.flows.of[a]; fl != nil {
+	if fl := p.flows.of[key]; fl != nil {
 		return fl
 	}
 	if p.flows.closed || len(p.flows.of) >= maxFlows || !p.hs.enter() {
 		return nil
 	}
-	fl := &flow{client: from, back: back}
+	fl := &flow{client: from, source: source, back: back}
 	if err := fl.open(p.hs.set, p.body.Load().Target); err != nil {
 		p.hs.leave()
 		return nil
 	}
 	if p.flows.of == nil {
-		p.flows.of = map[netip.AddrPort]*flow{}
+		p.flows.of = map[ends]*flow{}
 	}
-	p.flows.of[a] = fl
+	p.flows.of[key] = fl
 	if p.flows.tidy == nil {
 		p.flows.tidy = time.AfterFunc(tidyFlows, p.forgetFlows)
 	}
@@ -103,23 +114,31 @@ func (fl *flow) answer(f *epoll.File) bool {
 	defer datagramBuffers.Put(buf)
 	return f.Receive(buf[:], func(msg []byte, _ unix.Sockaddr) {
 		fl.used.Store(time.Now().Unix())
-		fl.back.Use(func(fd int) error { return unix.Sendto(fd, msg, unix.MSG_DONTWAIT, fl.client) })
+		fl.back.Use(func(fd int) error { return unix.Sendmsg(fd, msg, fl.source, fl.client, unix.MSG_DONTWAIT) })
 	})
 }
 
 // forgetFlows ends those that nobody uses, and looks again while there are others.
 func (p *heldPort) forgetFlows() {
+	old := time.Now().Add(-idleFlow).Unix()
+	p.endFlows(func(fl *flow) bool { return fl.used.Load() < old })
+}
+
+// endFlows ends those that are over.
+func (p *heldPort) endFlows(over func(*flow) bool) {
 	p.flows.mu.Lock()
 	defer p.flows.mu.Unlock()
-	old := time.Now().Add(-idleFlow).Unix()
-	for a, fl := range p.flows.of {
-		if p.flows.closed || fl.used.Load() < old {
+	for key, fl := range p.flows.of {
+		if p.flows.closed || over(fl) {
 			fl.f.Close()
-			delete(p.flows.of, a)
+			delete(p.flows.of, key)
 			p.hs.leave()
 		}
 	}
-	p.flows.tidy = nil
+	if p.flows.tidy != nil {
+		p.flows.tidy.Stop()
+		p.flows.tidy = nil
+	}
 	if len(p.flows.of) > 0 {
 		p.flows.tidy = time.AfterFunc(tidyFlows, p.forgetFlows)
 	}
@@ -129,11 +148,8 @@ func (p *heldPort) forgetFlows() {
 func (p *heldPort) closeFlows() {
 	p.flows.mu.Lock()
 	p.flows.closed = true
-	if p.flows.tidy != nil {
-		p.flows.tidy.Stop()
-	}
 	p.flows.mu.Unlock()
-	p.forgetFlows()
+	p.endFlows(nil)
 }
 
 // localAddresses knows the machine's own addresses.

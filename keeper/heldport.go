@@ -44,6 +44,14 @@ func (hs *holds) holdPort(b portBody, fd int) (p *heldPort, err error) {
 	return p, err
 }
 
+// now says what the engine has said last. Flows to where the port led before end, though
+// their clients go on sending: nobody answers there any more.
+func (p *heldPort) now(b *portBody) {
+	if was := p.body.Swap(b); was.Target != b.Target {
+		p.endFlows(func(*flow) bool { return true })
+	}
+}
+
 // close frees the port. Connections go on until they end.
 func (p *heldPort) close() {
 	p.f.Close()

@@ -119,7 +119,7 @@ func (hs *holds) hold(b *holdBody, f *heldFiles, allowed func() error) error {
 	}
 	undo.Release()
 	for _, p := range b.Ports {
-		h.ports[p.key()].body.Store(&p)
+		h.ports[p.key()].now(&p)
 	}
 	for key, p := range old.ports {
 		if h.ports[key] != p {

@@ -17,20 +17,34 @@ const (
 // buf, one after another, calls each, and returns what the function is to return. A
 // datagram that is longer than buf is cut.
 func (f *File) Receive(buf []byte, each func(msg []byte, from unix.Sockaddr)) bool {
+	var n int
+	var from unix.Sockaddr
+	return f.receive(func(fd int) (err error) {
+		n, from, err = unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
+		return err
+	}, func() { each(buf[:n], from) })
+}
+
+// ReceiveControl is Receive, and gives what the kernel tells of a datagram (cmsg(3)), as
+// far as control has room for it.
+func (f *File) ReceiveControl(buf, control []byte, each func(msg, control []byte, from unix.Sockaddr)) bool {
+	var n, told int
+	var from unix.Sockaddr
+	return f.receive(func(fd int) (err error) {
+		n, told, _, from, err = unix.Recvmsg(fd, buf, control, unix.MSG_DONTWAIT)
+		return err
+	}, func() { each(buf[:n], control[:told], from) })
+}
+
+func (f *File) receive(next func(fd int) error, each func()) bool {
 	for range burst {
-		var n int
-		var from unix.Sockaddr
-		err := f.Use(func(fd int) (err error) {
-			n, from, err = unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
-			return err
-		})
-		switch {
+		switch err := f.Use(next); {
 		case errors.Is(err, os.ErrClosed):
 			return false
 		case err == unix.EAGAIN:
 			return true
 		case err == nil: // others are ICMP errors of answers that nobody wants
-			each(buf[:n], from)
+			each()
 		}
 	}
 	return true

@@ -25,6 +25,7 @@ const (
 type query struct {
 	header   dnsmessage.Header
 	question dnsmessage.Question
+	odd      []byte // the question as it came, where a label of its name has a dot in it: question.Name is empty
 	edns     bool
 	limit    int // bytes of an answer
 }
@@ -44,7 +45,10 @@ func parse(msg []byte, limit int) (q query, rcode dnsmessage.RCode, ok bool) {
 	if binary.BigEndian.Uint16(msg[4:]) != 1 {
 		return q, dnsmessage.RCodeFormatError, false
 	}
-	if q.question, err = p.Question(); err != nil || p.SkipAllQuestions() != nil || p.SkipAllAnswers() != nil || p.SkipAllAuthorities() != nil {
+	if q.question, err = p.Question(); err != nil {
+		q.readOdd(msg)
+	}
+	if err != nil && q.odd == nil || p.SkipAllQuestions() != nil || p.SkipAllAnswers() != nil || p.SkipAllAuthorities() != nil {
 		return q, dnsmessage.RCodeFormatError, false
 	}
 	for {
@@ -66,6 +70,20 @@ func parse(msg []byte, limit int) (q query, rcode dnsmessage.RCode, ok bool) {
 	return q, 0, true
 }
 
+// readOdd reads a question that is well formed, although dnsmessage does not take it: its
+// name has a label with a dot in it, as those of services may ("Dr. Who's printer", RFC 6763,
+// 4.3). No container has such a name, but others may know it.
+func (q *query) readOdd(msg []byte) {
+	const head, maxName, fixed = 12, 255, 4 // bytes: of a message's header, of a name, of type and class
+	end := questionEnd(msg)
+	if end == 0 || end-head-fixed > maxName {
+		return
+	}
+	q.odd = msg[head:end]
+	q.question.Type = dnsmessage.Type(binary.BigEndian.Uint16(msg[end-4:]))
+	q.question.Class = dnsmessage.Class(binary.BigEndian.Uint16(msg[end-2:]))
+}
+
 // Answer appends the answer to a message to to. nil: none of its own. Then others are to
 // be asked, if forward says so, and otherwise nobody expects one. limit is how long the
 // answer may be, unless the message allows more: minUDP or maxTCP.
@@ -76,6 +94,9 @@ func (v *View) Answer(t *Tables, to, msg []byte, limit int) (reply []byte, forwa
 			return nil, false
 		}
 		return q.fail(to, rcode), false
+	}
+	if q.odd != nil {
+		return nil, true
 	}
 	var lower [255]byte
 	name := lowerCase(lower[:0], q.question.Name.Data[:q.question.Name.Length])
@@ -123,8 +144,24 @@ func Fail(to, msg []byte, rcode dnsmessage.RCode) []byte {
 }
 
 func (q *query) fail(to []byte, rcode dnsmessage.RCode) []byte {
+	if q.odd != nil {
+		return q.failOdd(to, rcode)
+	}
 	b := q.begin(to, rcode, false)
 	return q.end(&b)
+}
+
+// failOdd is fail for a question that dnsmessage cannot write either.
+func (q *query) failOdd(to []byte, rcode dnsmessage.RCode) []byte {
+	odd := *q
+	odd.odd = nil
+	msg := odd.fail(nil, rcode)
+	const head = 12
+	if len(msg) < head {
+		return nil
+	}
+	msg[5] = 1 // question
+	return append(append(append(to, msg[:head]...), q.odd...), msg[head:]...)
 }
 
 // begin starts an answer. There is a question in it if there was one.

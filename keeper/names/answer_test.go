@@ -1,6 +1,8 @@
 package names
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -176,7 +178,9 @@ func TestUnknownForms(t *testing.T) {
 		"name in a loop": {change(func(b []byte) []byte {
 			return append(b[:12], 0xc0, 12, 0, 1, 0, 1)
 		}), "FormatError"},
-		"other class": {change(func(b []byte) []byte { b[20] = 3; return b }), "forward"},
+		"a dot in a label":                           {odd("web.front", "example"), "forward"},
+		"a dot in a label, and more than a name has": {odd(".a", strings.Repeat("b", 63), strings.Repeat("c", 63), strings.Repeat("d", 63), strings.Repeat("e", 60)), "FormatError"},
+		"other class":                                {change(func(b []byte) []byte { b[20] = 3; return b }), "forward"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, forward := view.Answer(tables, nil, c.msg, minUDP)
@@ -191,6 +195,37 @@ func TestUnknownForms(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// odd is a question for an address, of a name with these labels.
+func odd(labels ...string) []byte {
+	var name []byte
+	for _, l := range labels {
+		name = append(append(name, byte(len(l))), l...)
+	}
+	msg := ask(".", typeA, 1232)
+	return slices.Concat(msg[:12], name, msg[12:])
+}
+
+// TestOddNameFails has the question in the answer that nobody knows its name, as clients
+// expect, who would wait on otherwise.
+func TestOddNameFails(t *testing.T) {
+	msg := odd("Dr. Who's printer", "_ipp", "_tcp", "local")
+	got := Fail([]byte("before"), msg, dnsmessage.RCodeServerFailure)
+	got, ok := bytes.CutPrefix(got, []byte("before"))
+	if !ok || len(got) < 12 || !bytes.Equal(got[:2], msg[:2]) || got[2]&0x80 == 0 || dnsmessage.RCode(got[3]&0xf) != dnsmessage.RCodeServerFailure {
+		t.Fatalf("%x", got)
+	}
+	if end := questionEnd(msg); !bytes.Equal(got[4:6], msg[4:6]) || !bytes.Equal(got[12:end], msg[12:end]) {
+		t.Errorf("the question in %x is not that of %x", got, msg)
+	}
+	var p dnsmessage.Parser
+	if _, err := p.Start(got); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(p.SkipAllQuestions(), p.SkipAllAnswers(), p.SkipAllAuthorities(), p.SkipAllAdditionals()); err != nil {
+		t.Errorf("%x: %v", got, err)
 	}
 }
 
@@ -289,6 +324,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(ask(name, typeANY, 600))
 		f.Add(ask(name, typePTR, 0))
 	}
+	f.Add(odd("Dr. Who's printer", "_ipp", "_tcp", "local"))
 	tables, view := town()
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		got, forward := view.Answer(tables, nil, msg, minUDP)
@@ -298,11 +334,11 @@ func FuzzAnswer(f *testing.F) {
 		if got == nil {
 			return
 		}
+		q, _, _ := parse(msg, minUDP)
 		var m dnsmessage.Message
-		if err := m.Unpack(got); err != nil || !m.Response || got[0] != msg[0] || got[1] != msg[1] {
+		if err := m.Unpack(got); err != nil && q.odd == nil || !m.Response || got[0] != msg[0] || got[1] != msg[1] {
 			t.Errorf("%x: %x: %v", msg, got, err)
 		}
-		q, _, _ := parse(msg, minUDP)
 		if len(got) > q.limit {
 			t.Errorf("%x: %d bytes, %d allowed", msg, len(got), q.limit)
 		}

@@ -54,8 +54,9 @@ func (c *change) hold() error {
 			r.UDP, r.TCP = c.resolver.udp, c.resolver.tcp
 		}
 	}
-	for i := range h.Ports {
-		h.Ports[i].Socket = c.socket(h.Ports[i].Proto, h.Ports[i].Host)
+	sockets := c.sockets()
+	for i, p := range h.Ports {
+		h.Ports[i].Socket = sockets[hostPort{p.Proto, p.Host}]
 	}
 	err := n.keeper.HoldNetwork(c.ctx, h)
 	if fault.Is(err, fault.NotFound) {
@@ -70,16 +71,15 @@ type notHeld struct{ error }
 
 func (e notHeld) Unwrap() error { return e.error }
 
-// socket returns the socket that this change has opened for a port of the host, or nil.
-func (c *change) socket(proto string, host netip.AddrPort) *os.File {
+// sockets are those that this change has opened for ports of the host.
+func (c *change) sockets() map[hostPort]*os.File {
+	all := map[hostPort]*os.File{}
 	for _, r := range c.reserved {
 		for _, s := range r.Sockets {
-			if r.Proto == proto && s.Host == host {
-				return s.File
-			}
+			all[hostPort{r.Proto, s.Host}] = s.File
 		}
 	}
-	return nil
+	return all
 }
 
 // holdOf is what the keeper holds for a container, without sockets.
@@ -107,8 +107,12 @@ func (n *Networks) holdOf(s *Sandbox, netns *os.File) keeper.NetworkHold {
 func (c *change) holdAgain() error {
 	back := &change{n: c.n, ctx: context.WithoutCancel(c.ctx), s: c.was, was: c.s, netNS: c.netNS}
 	defer back.closeFiles()
+	still := map[hostPort]bool{}
+	for _, p := range c.s.Ports {
+		still[hostPortOf(p)] = true
+	}
 	for _, p := range onHost(c.was.Ports) {
-		if !isHeld(c.s.Ports, p.Proto, p.Host) {
+		if !still[hostPortOf(p)] {
 			if err := back.rebind(p); err != nil {
 				return err
 			}
@@ -150,14 +154,8 @@ func (c *change) isHeldNow(p firewall.Port) bool {
 	all, err := c.n.keeper.NetworkHolds(c.ctx)
 	c.n.warn("ask the keeper what it holds", err)
 	return slices.ContainsFunc(all, func(h keeper.HeldNetwork) bool {
-		return h.ID == c.s.ContainerID && h.Generation == c.s.Generation && holds(&h, p)
+		return h.ID == c.s.ContainerID && h.Generation == c.s.Generation && heldBy(&h)(p)
 	})
-}
-
-// hostPort is a port of the host.
-type hostPort struct {
-	proto string
-	host  netip.AddrPort
 }
 
 // note remembers whether a reserved port has a socket, which the keeper can hold.

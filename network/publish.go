@@ -43,10 +43,9 @@ func (n *Networks) publishOnce(ctx context.Context, containerID string, add, rem
 // addresses: host ports that it has already stay.
 func (c *change) publish() error {
 	defer c.closeFiles()
-	held := onHost(c.s.Ports)
-	c.s.Ports = nil
-	for _, r := range c.s.Publish {
-		if err := c.port(r, held); err != nil {
+	p := c.placing()
+	for _, like := range p.alike(c.s.Publish) {
+		if err := p.publish(like...); err != nil {
 			return err
 		}
 	}
@@ -62,10 +61,8 @@ func (c *change) publish() error {
 			return err
 		}
 	}
-	for _, p := range held {
-		if !isHeld(c.s.Ports, p.Proto, p.Host) {
-			c.done = append(c.done, func() { c.n.ports.Release(p.Proto, p.Host) })
-		}
+	for _, f := range p.left() {
+		c.done = append(c.done, func() { c.n.ports.Release(f.proto, f.host) })
 	}
 	return nil
 }
@@ -73,8 +70,7 @@ func (c *change) publish() error {
 // forward tells the firewall what has changed.
 func (c *change) forward() error {
 	was, is := forwarded(c.was.Ports), forwarded(c.s.Ports)
-	remove := slices.DeleteFunc(slices.Clone(was), func(p firewall.Port) bool { return slices.Contains(is, p) })
-	add := slices.DeleteFunc(slices.Clone(is), func(p firewall.Port) bool { return slices.Contains(was, p) })
+	remove, add := without(was, is), without(is, was)
 	fw := c.n.firewall
 	if len(remove) > 0 {
 		if err := fw.Unpublish(remove...); err != nil {
@@ -89,6 +85,15 @@ func (c *change) forward() error {
 		c.undo.Add(func() { c.n.warn("take back published ports", fw.Unpublish(add...)) })
 	}
 	return nil
+}
+
+// without returns those of ports that are not among others.
+func without(ports, others []firewall.Port) []firewall.Port {
+	there := map[firewall.Port]bool{}
+	for _, p := range others {
+		there[p] = true
+	}
+	return slices.DeleteFunc(slices.Clone(ports), func(p firewall.Port) bool { return there[p] })
 }
 
 // forwarded are the ports that the kernel can forward. Those of which host and container
@@ -187,48 +192,6 @@ func (c *change) hostAddress(r PortRequest, s *segment, v6 bool) (at netip.Addr,
 	return c.n.anywhere[i], true
 }
 
-// port publishes one port. Where it is published already it stays.
-func (c *change) port(r PortRequest, held []firewall.Port) error {
-	ways := c.translated(r)
-	if len(ways) > 0 {
-		if r.Proto == "sctp" && slices.ContainsFunc(ways, func(w way) bool { return c.n.bare(w.to.Is6()) }) {
-			return c.unpublished(fault.New(fault.Invalid, "the keeper forwards no SCTP, and the engine makes no rules (--iptables=false or --ip6tables=false)"))
-		}
-		number, err := c.number(r, ways, held)
-		if err != nil {
-			return err
-		}
-		for _, w := range ways {
-			c.s.Ports = append(c.s.Ports, firewall.Port{Proto: r.Proto, Host: netip.AddrPortFrom(w.host, number), Link: w.link, Container: netip.AddrPortFrom(w.to, r.Container)})
-		}
-	}
-	c.s.Ports = append(c.s.Ports, c.routed(r)...)
-	return nil
-}
-
-// number chooses the host's port, and reserves it where it is not held already.
-func (c *change) number(r PortRequest, ways []way, held []firewall.Port) (uint16, error) {
-	number := heldPort(r, ways, slices.DeleteFunc(slices.Clone(held), func(h firewall.Port) bool { return isHeld(c.s.Ports, h.Proto, h.Host) }))
-	want := hostports.Wanted{Proto: r.Proto, First: r.First, Last: r.Last}
-	if number != 0 {
-		want.First, want.Last = number, number
-	}
-	for _, w := range ways {
-		if number == 0 || !isHeld(held, r.Proto, netip.AddrPortFrom(w.host, number)) {
-			want.Hosts = append(want.Hosts, w.host)
-		}
-	}
-	if len(want.Hosts) == 0 {
-		return number, nil
-	}
-	got, err := c.n.ports.Reserve(c.ctx, want)
-	if err != nil {
-		return 0, c.unpublished(err)
-	}
-	c.reserve(got[0])
-	return got[0].Port, nil
-}
-
 // unpublished says in docker's words which endpoint's ports cannot be published.
 func (c *change) unpublished(err error) error {
 	e, e6 := gateways(c.s.Endpoints)
@@ -245,20 +208,4 @@ func (c *change) reserve(r hostports.Reserved) {
 		c.n.note(r.Proto, s)
 		c.undo.Add(func() { c.n.ports.Release(r.Proto, s.Host) })
 	}
-}
-
-// heldPort returns the number by which a port is published already; 0: by none. Another
-// request of the same port of the container may have more than one.
-func heldPort(r PortRequest, ways []way, held []firewall.Port) uint16 {
-	for _, h := range held {
-		if h.Proto == r.Proto && h.Container.Port() == r.Container && slices.ContainsFunc(ways, func(w way) bool { return w.host == h.Host.Addr() }) &&
-			(r.First == 0 || r.First <= h.Host.Port() && h.Host.Port() <= r.Last) {
-			return h.Host.Port()
-		}
-	}
-	return 0
-}
-
-func isHeld(ports []firewall.Port, proto string, host netip.AddrPort) bool {
-	return slices.ContainsFunc(ports, func(p firewall.Port) bool { return p.Proto == proto && p.Host == host })
 }

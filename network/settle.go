@@ -140,15 +140,12 @@ func onHostStill(e *Endpoint) bool {
 // republish publishes the container's ports at the addresses that it has left, as the
 // disconnect would have that was not finished.
 func (c *change) republish() {
-	held := onHost(c.s.Ports)
-	c.s.Ports = nil
+	p := c.placing()
 	for _, r := range c.s.Publish {
-		c.n.warn("publish a port at another address of its container", c.port(r, held))
+		c.n.warn("publish a port at another address of its container", p.publish(r))
 	}
-	for _, p := range held {
-		if !isHeld(c.s.Ports, p.Proto, p.Host) {
-			c.n.ports.Release(p.Proto, p.Host)
-		}
+	for _, f := range p.left() {
+		c.n.ports.Release(f.proto, f.host)
 	}
 }
 
@@ -179,8 +176,10 @@ func (c *change) holdMissing(held *keeper.HeldNetwork) error {
 		return n.keeper.ReleaseNetwork(c.ctx, c.s.ContainerID, c.s.Generation)
 	}
 	defer c.closeFiles()
+	there := c.sockets()
+	holds := heldBy(held)
 	for _, p := range onHost(c.s.Ports) {
-		if !holds(held, p) && c.socket(p.Proto, p.Host) == nil {
+		if !holds(p) && there[hostPortOf(p)] == nil {
 			c.rebindFreed(p)
 		}
 	}
@@ -200,9 +199,17 @@ func (c *change) holdMissing(held *keeper.HeldNetwork) error {
 	return c.hold()
 }
 
-// holds tells whether the keeper holds a port. One of a build that does not tell holds all.
-func holds(h *keeper.HeldNetwork, p firewall.Port) bool {
-	return h != nil && (h.Ports == nil || slices.Contains(h.Ports, keeper.HostPort{Proto: p.Proto, Host: p.Host}))
+// heldBy returns what tells whether the keeper holds a port. One of a build that does not
+// tell holds all.
+func heldBy(h *keeper.HeldNetwork) func(firewall.Port) bool {
+	if h == nil || h.Ports == nil {
+		return func(firewall.Port) bool { return h != nil }
+	}
+	all := map[hostPort]bool{}
+	for _, p := range h.Ports {
+		all[hostPort{p.Proto, p.Host}] = true
+	}
+	return func(p firewall.Port) bool { return all[hostPortOf(p)] }
 }
 
 // has tells whether the endpoint has the address.

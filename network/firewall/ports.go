@@ -179,7 +179,8 @@ func (s state) withdraw(b *nft.Batch, table string, p Port) {
 func (s state) another(p Port, m place) bool {
 	same := func(o place) bool { return o.set.Name == m.set.Name && bytes.Equal(o.element.Key, m.element.Key) }
 	for _, q := range s.ports {
-		if q != p && q.Proto == p.Proto && slices.ContainsFunc(s.places(q), same) {
+		near := q.Host.Port() == p.Host.Port() || q.Container == p.Container // for others their places need not be looked at
+		if near && q != p && q.Proto == p.Proto && slices.ContainsFunc(s.places(q), same) {
 			return true
 		}
 	}

@@ -162,7 +162,7 @@ func (p *Ports) take(w Wanted, port uint16) error {
 	}
 	for _, h := range w.Hosts {
 		for _, other := range p.taken[w.Proto][port] {
-			if collide(h, other) {
+			if Collide(h, other) {
 				return allocated(netip.AddrPortFrom(other, port))
 			}
 		}
@@ -194,7 +194,7 @@ func (p *Ports) give(w Wanted, port uint16) {
 	}
 }
 
-// collide says whether two addresses cannot have the same port.
-func collide(a, b netip.Addr) bool {
+// Collide says whether two addresses cannot have the same port.
+func Collide(a, b netip.Addr) bool {
 	return a == b || a.Is4() == b.Is4() && (a.IsUnspecified() || b.IsUnspecified())
 }

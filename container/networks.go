@@ -184,7 +184,8 @@ func (c *Containers) Settled() {
 			continue
 		}
 		has := c.o.Networks.Sandbox(k.id)
-		if has == nil || len(has.Endpoints) == len(had.Endpoints) && len(has.Ports) == len(had.Ports) {
+		same := func(a, b network.Endpoint) bool { return a.EndpointID == b.EndpointID && a.NetworkID == b.NetworkID }
+		if has == nil || slices.EqualFunc(has.Endpoints, had.Endpoints, same) && len(has.Ports) == len(had.Ports) {
 			continue
 		}
 		k.setSandbox(has)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"hoy/lib/cleanup"
 	"hoy/lib/failpoint"
+	"hoy/lib/fault"
 )
 
 // Detach gives back what the container was attached to. A container that is not attached
@@ -75,8 +77,11 @@ func (n *Networks) Sever(containerID string, netns *os.File) {
 
 // Adopt takes back what a running container of an earlier engine was given. It must
 // be called before Start and the first Attach: they give away what is not adopted.
+// Of a network that is not there any more, as after its record was damaged, nothing is
+// taken back; Settle gives the place there up.
 func (n *Networks) Adopt(s Sandbox) error {
 	s.UserNS, s.NetNS = nil, nil
+	s.Endpoints = n.present(s.Endpoints)
 	m := &member{now: &s}
 	if err := n.enter(m); err != nil {
 		return err
@@ -86,6 +91,9 @@ func (n *Networks) Adopt(s Sandbox) error {
 	undo.Add(func() { n.leave(s.ContainerID) })
 	for _, e := range s.Endpoints {
 		seg, err := n.acquire(e.NetworkID)
+		if fault.Is(err, fault.NotFound) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("cannot keep container %s on network %s: %w", s.ContainerID, e.Network, err)
 		}
@@ -105,4 +113,19 @@ func (n *Networks) Adopt(s Sandbox) error {
 	}
 	undo.Release()
 	return nil
+}
+
+// present returns the endpoints with the ids that the predefined networks have now: they
+// get others when their record is lost, and are the same networks.
+func (n *Networks) present(endpoints []Endpoint) []Endpoint {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := slices.Clone(endpoints)
+	for i := range all {
+		e := &all[i]
+		if s := n.named(e.Network); n.segments[e.NetworkID] == nil && s != nil && s.Predefined() {
+			e.NetworkID = s.ID
+		}
+	}
+	return all
 }

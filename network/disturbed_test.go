@@ -192,3 +192,38 @@ func TestRemoveWhileFilling(t *testing.T) {
 		t.Errorf("the link has come back: %s", out)
 	}
 }
+
+// TestLostRecord: the networks' record is damaged while a container runs. It keeps its
+// place in the default network, with its ports and the way out; the other network is not
+// there any more.
+func TestLostRecord(t *testing.T) {
+	n, h := openWith(t, Options{Ready: -1})
+	create(t, n, CreateRequest{Name: "back"})
+	r := on("a", EndpointRequest{})
+	r.Endpoints = append(r.Endpoints, EndpointRequest{Network: "back", Names: []string{"a"}})
+	r.Publish = []PortRequest{{Proto: "tcp", Container: 80, First: 8080, Last: 8080}}
+	a := attachTo(t, n, r)
+	former := a.Ports[0].Container.Addr() // that of the other network, by which it leaves
+	if err := os.WriteFile(n.path(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next := reopened(t, n, h, a)
+	s := next.Sandbox("a")
+	if len(s.Endpoints) != 1 || s.Endpoints[0].Address != a.Endpoint.Address || s.Endpoints[0].NetworkID != next.List()[0].ID {
+		t.Fatalf("it has %+v", s.Endpoints)
+	}
+	at := a.Endpoint.Address.Addr()
+	if len(s.Ports) != len(a.Ports) || former == at || s.Ports[0].Container.Addr() != at || len(h.ports("a")) != len(a.Ports) || h.holds["a"].Resolver != nil {
+		t.Errorf("its ports were %v, are %v, held are %v", a.Ports, s.Ports, h.ports("a"))
+	}
+	if got := run(t, a.NetNS, "ip", "route", "show", "default"); !strings.Contains(got, "via 10.213.0.1 ") {
+		t.Errorf("it leaves by %s", got)
+	}
+	serve(t, a.NetNS)
+	if got, err := ask(nil, at); err != nil {
+		t.Errorf("it is not reached any more: %q, %v", got, err)
+	}
+	if b := attach(t, next, "b", "bridge"); b.Endpoint.Address == a.Endpoint.Address {
+		t.Errorf("%s is given to two", b.Endpoint.Address)
+	}
+}

@@ -17,9 +17,9 @@ import (
 
 // Settle makes true what the records of adopted containers say, after an engine that may
 // have been killed in the middle of a change: links that no record knows go, and what is
-// missing of routes, sockets and rules comes back. A place in a network whose link is gone
-// is given up; Sandbox tells what is left. netns opens the network namespace of a running
-// container. It is called after every Adopt and before Start.
+// missing of routes, sockets and rules comes back. A place in a network whose link is gone,
+// or that is not there itself, is given up; Sandbox tells what is left. netns opens the
+// network namespace of a running container. It is called after every Adopt and before Start.
 func (n *Networks) Settle(ctx context.Context, netns func(containerID string) (*os.File, error)) {
 	holds, err := n.releaseStrangers(ctx)
 	n.warn("have the keeper give up what nobody needs", err)
@@ -103,13 +103,13 @@ func (n *Networks) settleOne(ctx context.Context, m *member, netns func(string) 
 	c.netNS = ns
 	var lost []Endpoint
 	c.s.Endpoints = slices.DeleteFunc(c.s.Endpoints, func(e Endpoint) bool {
-		gone := e.Interface != "" && !slices.Contains(links, e.Interface) && !onHostStill(&e)
+		gone := c.segment(&e) == nil || e.Interface != "" && !slices.Contains(links, e.Interface) && !onHostStill(&e)
 		if gone {
 			lost = append(lost, e)
 		}
 		return gone
 	})
-	if err := n.settleRoutes(ns, c.s.Endpoints); err != nil {
+	if err := n.settleRoutes(ns, c.s.Endpoints, lost); err != nil {
 		return err
 	}
 	if len(lost) > 0 {
@@ -121,7 +121,7 @@ func (n *Networks) settleOne(ctx context.Context, m *member, netns func(string) 
 	n.set(m, c.s)
 	m.silence = append(m.silence, n.announce(ns, c.s.Endpoints, turn, 1))
 	for _, e := range lost {
-		n.opts.Log.Warn("a container has lost its link", "container", c.s.ContainerID, "network", e.Network)
+		n.opts.Log.Warn("a container has lost its place in a network", "container", c.s.ContainerID, "network", e.Network)
 		n.forget(c.s.ContainerID, &e)
 	}
 	return nil
@@ -150,11 +150,11 @@ func (c *change) republish() {
 }
 
 // settleRoutes gives the container the default routes of its endpoints, and takes away
-// those of a change that was not finished.
-func (n *Networks) settleRoutes(ns *os.File, endpoints []Endpoint) error {
+// those of a change that was not finished and of lost endpoints.
+func (n *Networks) settleRoutes(ns *os.File, endpoints, lost []Endpoint) error {
 	ways := n.ways(endpoints)
 	var others []netlink.Via
-	for _, e := range endpoints {
+	for _, e := range slices.Concat(endpoints, lost) {
 		for _, g := range []netip.Addr{e.Gateway, e.Gateway6} {
 			if v := (netlink.Via{Link: e.Interface, Gateway: g}); g.IsValid() && !slices.Contains(ways, v) {
 				others = append(others, v)

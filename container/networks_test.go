@@ -100,11 +100,12 @@ func TestPortRequests(t *testing.T) {
 	r.Config.ExposedPorts = apinetwork.PortSet{port("53/udp"): {}, port("80/tcp"): {}}
 	r.Host.PublishAllPorts = true
 	r.Host.PortBindings = apinetwork.PortMap{
-		port("80/tcp"):    {{HostPort: "8000-8010"}, {HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: "80"}},
+		port("80/tcp"):    {{HostPort: "8000-8010"}, {HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: "80"}, {HostIP: netip.MustParseAddr("::ffff:127.0.0.2"), HostPort: "80"}},
 		port("9000/sctp"): {{}},
 	}
 	want := []network.PortRequest{
 		{Proto: "tcp", Container: 80, HostIP: netip.MustParseAddr("127.0.0.1"), First: 80, Last: 80},
+		{Proto: "tcp", Container: 80, HostIP: netip.MustParseAddr("127.0.0.2"), First: 80, Last: 80},
 		{Proto: "tcp", Container: 80, First: 8000, Last: 8010},
 		{Proto: "udp", Container: 53},
 		{Proto: "sctp", Container: 9000},

@@ -66,7 +66,8 @@ func fillPlaces(ports apinetwork.PortMap) {
 }
 
 func portRequest(port apinetwork.Port, b apinetwork.PortBinding) network.PortRequest {
-	q := network.PortRequest{Proto: string(port.Proto()), Container: port.Num(), HostIP: b.HostIP}
+	// ::ffff:127.0.0.1 is 127.0.0.1, as with dockerd.
+	q := network.PortRequest{Proto: string(port.Proto()), Container: port.Num(), HostIP: b.HostIP.Unmap()}
 	if r, err := apinetwork.ParsePortRange(b.HostPort); b.HostPort != "" && err == nil { // validated at the creation
 		q.First, q.Last = r.Start(), r.End()
 	}

@@ -53,7 +53,7 @@ var (
 		"com.docker.network.bridge.gateway_mode_ipv6":    func(s *settings, v string) error { return gatewayMode(&s.mode6, v) },
 		"com.docker.network.bridge.inhibit_ipv4":         func(s *settings, v string) (err error) { s.inhibit, err = strconv.ParseBool(v); return err },
 		"com.docker.network.bridge.default_bridge":       func(_ *settings, v string) error { _, err := strconv.ParseBool(v); return err },
-		"com.docker.network.bridge.host_binding_ipv4":    func(s *settings, v string) (err error) { s.bind, err = netip.ParseAddr(v); return err },
+		"com.docker.network.bridge.host_binding_ipv4":    func(s *settings, v string) error { a, err := netip.ParseAddr(v); s.bind = a.Unmap(); return err },
 		"com.docker.network.host_ipv4":                   func(s *settings, v string) (err error) { s.source, err = netip.ParseAddr(v); return err },
 		"com.docker.network.host_ipv6":                   func(s *settings, v string) (err error) { s.source6, err = netip.ParseAddr(v); return err },
 		"com.docker.network.bridge.trusted_host_interfaces": func(s *settings, v string) error {

@@ -46,6 +46,7 @@ func newCleaner(failed func(error)) *cleaner {
 
 // forget has the flows of gone ports deleted, and those that do not go where now says.
 func (c *cleaner) forget(gone, now []Port) {
+	gone, now = unlinked(gone), unlinked(now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	over := func(p Port) bool { return slices.Contains(gone, p) }
@@ -62,6 +63,15 @@ func (c *cleaner) forget(gone, now []Port) {
 		c.busy = true
 		go c.work()
 	}
+}
+
+// unlinked are ports as flows know them: by addresses alone.
+func unlinked(ports []Port) []Port {
+	ports = slices.Clone(ports)
+	for i := range ports {
+		ports[i].Link = ""
+	}
+	return ports
 }
 
 func (c *cleaner) work() {
@@ -130,6 +140,7 @@ func end(gone []Port) (rest []Port) {
 // keep has the flows of ports not ended that are published again: new ones could not be
 // told from old ones. It returns those ports whose flows would have been ended.
 func (c *cleaner) keep(ports []Port) (kept []Port) {
+	ports = unlinked(ports)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	again := func(p Port) bool { return slices.Contains(ports, p) }

@@ -86,12 +86,13 @@ func (f *Firewall) Sync(networks []Network, ports []Port) error {
 			next.ports[next.key(p)] = p
 		}
 	}
+	gone := f.former(next)
 	kept := f.flows.keep(ports)
 	if err := f.write(next); err != nil {
 		f.flows.forget(kept, nil)
 		return err
 	}
-	f.flows.forget(nil, ports)
+	f.flows.forget(gone, ports)
 	return nil
 }
 

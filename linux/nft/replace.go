@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/google/nftables"
@@ -12,8 +13,9 @@ import (
 // that is deleted and made in one transaction is not what packets see as one: a set or
 // chain of the old table is empty to them from the moment on that the new one holds, and
 // one in ten thousand connections finds neither its old way nor its new one. Elements
-// that packets have made (Set.Counts) stay too. What is left of that: a set that comes or
-// goes with the rules that look into it may be empty to packets that are on their way.
+// that packets have made (Set.Counts) stay too, and those of a set of ranges that has the
+// right ones. Whatever else changes in a set of ranges comes somewhat later than the rules:
+// see Prepare.
 //
 // It looks at the table first. If that changes before Commit, the error may be ENOENT,
 // EEXIST or EBUSY; nothing is changed then, and another Replace looks again.
@@ -24,7 +26,8 @@ func (b *Batch) Replace(t Table) {
 		b.Delete(t.Name)
 	}
 	b.c(1).AddTable(n)
-	keptChains, keptSets := b.clear(t, chains, sets)
+	same := unchanged(t, sets)
+	keptChains, keptSets := b.clear(t, chains, sets, same)
 	// Chains before what jumps to them: rules and verdict maps.
 	for _, c := range t.Chains {
 		if !keptChains[c.Name] {
@@ -40,15 +43,61 @@ func (b *Batch) Replace(t Table) {
 		}
 	}
 	for _, s := range t.Sets {
-		b.Add(t.Name, s, s.Elements...)
+		if !same[s.Name] {
+			b.Add(t.Name, s, s.Elements...)
+		}
 	}
 	for _, c := range t.Chains {
 		b.addRules(n, c)
 	}
 }
 
-// clear empties what is there, and removes it but for what t has too, by name.
-func (b *Batch) clear(t Table, chains []*nftables.Chain, sets []*nftables.Set) (keptChains, keptSets map[string]bool) {
+// Prepare makes the sets of ranges that t has and the table lacks, so that the rules find
+// their elements when Replace brings them: the kernel lets packets see the changes to such
+// a set when it is through with the transaction, after the new rules. A set of ranges that
+// is to have other elements should be another one therefore, of another name. A table that
+// is not there is no error; one that goes meanwhile is ENOENT.
+func Prepare(t Table) error {
+	chains, have := present(t.Name)
+	if len(chains) == 0 {
+		return nil
+	}
+	var b Batch
+	for _, s := range t.Sets {
+		named := func(have *nftables.Set) bool { return have.Name == s.Name }
+		if s.Interval && !slices.ContainsFunc(have, named) {
+			b.note(b.c(1).AddSet(s.native(native(t.Name)), nil))
+			b.Add(t.Name, s, s.Elements...)
+		}
+	}
+	return b.Commit()
+}
+
+// unchanged returns the names of the sets of ranges that have the elements that they shall.
+func unchanged(t Table, sets []*nftables.Set) map[string]bool {
+	same := map[string]bool{}
+	for _, s := range t.Sets {
+		if !s.Interval || !slices.ContainsFunc(sets, s.is) {
+			continue
+		}
+		have, err := elements(t.Name, s)
+		same[s.Name] = err == nil && slices.Equal(sorted(have), sorted(s.Elements))
+	}
+	return same
+}
+
+// sorted are the ends of ranges in an order.
+func sorted(elements []Element) (all []string) {
+	for _, e := range elements {
+		all = append(all, fmt.Sprintf("%x %t", e.Key, e.End))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// clear empties what is there, and removes it but for what t has too, by name. Sets that
+// have the same elements stay as they are.
+func (b *Batch) clear(t Table, chains []*nftables.Chain, sets []*nftables.Set, same map[string]bool) (keptChains, keptSets map[string]bool) {
 	keptChains, keptSets = map[string]bool{}, map[string]bool{}
 	for _, c := range t.Chains {
 		keptChains[c.Name] = slices.ContainsFunc(chains, c.is)
@@ -62,7 +111,7 @@ func (b *Batch) clear(t Table, chains []*nftables.Chain, sets []*nftables.Set) (
 		b.c(1).FlushChain(have)
 	}
 	for _, have := range sets {
-		if keptSets[have.Name] && !have.Dynamic || !keptSets[have.Name] && have.IsMap {
+		if keptSets[have.Name] && !have.Dynamic && !same[have.Name] || !keptSets[have.Name] && have.IsMap {
 			b.c(1).FlushSet(have)
 		}
 	}

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"net/netip"
@@ -24,6 +25,15 @@ type AddressRange struct{ First, Last netip.Addr }
 // is4 tells whether the addresses are IPv4; of none they are.
 func (s *AddressSet) is4() bool { return len(s.Ranges) == 0 || s.Ranges[0].First.Is4() }
 
+// inTable is the set's name in the table, which no set of other peers has, nor had before:
+// a packet that is still with former rules shall not look for its sender among others, nor
+// among none while they are replaced.
+func (s *AddressSet) inTable() string {
+	h := sha256.New()
+	fmt.Fprintln(h, s.Name, s.Ranges, s.MACs)
+	return fmt.Sprintf("peers-%x", h.Sum(nil)[:6])
+}
+
 // sets are those that the policy's rules name, with their names in the table.
 func (p Policy) sets() (all []*AddressSet, names map[string]string) {
 	names = map[string]string{}
@@ -32,7 +42,7 @@ func (p Policy) sets() (all []*AddressSet, names map[string]string) {
 		for _, r := range rules {
 			if s := r.FromSet; s != nil && names[s.Name] == "" {
 				all = append(all, s)
-				names[s.Name] = fmt.Sprintf("peers-%d", len(all))
+				names[s.Name] = s.inTable()
 			}
 			if r.Zone != nil {
 				walk(r.Zone.Rules)

@@ -221,7 +221,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 	networks := []Network{hoy0, hoy1}
 	other := port("tcp", "0.0.0.0:8081", "hoy1", "172.18.0.2:80")
 	link := Allow{prefixOf("172.17.0.2/32").Addr(), prefixOf("172.17.0.3/32").Addr(), "tcp", 80}
-	policies := admitting()
+	policies, sets := admitting(), admittingBySets()
 	w, f := begin(t, networks, published...)
 	lasting := dial(t, w.Peer, "192.0.2.1:8080")
 	direct := talk(t, w.Peer, "172.17.0.2:80")
@@ -232,6 +232,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 	}{
 		{"all of it", 2500, func(i int) error { return f.Sync(networks, published) }},
 		{"the policy", 500, func(i int) error { return f.SetPolicy(policies[i%len(policies)]) }},
+		{"address sets of the policy", 1500, func(i int) error { return f.SetPolicy(sets[i%len(sets)]) }},
 		{"the same network", 500, func(i int) error { return f.AddNetwork(hoy0) }},
 		{"another network", 500, func(i int) error { return errors.Join(f.RemoveNetwork("hoy1"), f.AddNetwork(hoy1)) }},
 		{"another port", 500, func(i int) error { return errors.Join(f.Publish(other), f.Unpublish(other)) }},
@@ -297,6 +298,23 @@ func admitting() (all []Policy) {
 		{{From: peer}},
 		{{Zone: &Zone{Name: "lan"}}},
 		{{FromSet: &AddressSet{Name: "office", Ranges: []AddressRange{{six, six.Next()}}}}, {From: peer}},
+	} {
+		all = append(all, Policy{Firewall: "a test's", Refuse: true, Rules: rules})
+	}
+	return all
+}
+
+// admittingBySets are such whose address sets come and go, and have others' places.
+func admittingBySets() (all []Policy) {
+	guests := &AddressSet{Name: "guests", Ranges: []AddressRange{addresses("203.0.113.0", "203.0.113.255")}}
+	office := &AddressSet{Name: "office", Ranges: []AddressRange{addresses("192.0.2.2", "192.0.2.9")}}
+	robots := &AddressSet{Name: "robots", MACs: []net.HardwareAddr{{2, 0, 0, 0, 0, 9}}}
+	for _, rules := range [][]PolicyRule{
+		{{FromSet: office}},
+		{{From: prefixOf("192.0.2.2/32")}},
+		{{FromSet: guests, Refuse: true}, {FromSet: office}},
+		{{FromSet: robots, Refuse: true}, {FromSet: office}},
+		{{FromSet: office}, {FromSet: guests, Refuse: true}},
 	} {
 		all = append(all, Policy{Firewall: "a test's", Refuse: true, Rules: rules})
 	}

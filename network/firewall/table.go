@@ -117,13 +117,7 @@ func (f *Firewall) write(s state) error {
 		}
 	}
 	for tries := 1; ; tries++ {
-		var b nft.Batch
-		if f.opts.Bare4 && f.opts.Bare6 {
-			b.Delete(f.opts.Table) // an engine before may have had it
-		} else {
-			b.Replace(f.opts.spare(plan(f.opts.Table, s, f.policy)))
-		}
-		err := b.Commit()
+		err := f.replace(s)
 		if err == nil {
 			f.networks, f.ports = s.networks, s.ports
 			return nil
@@ -132,6 +126,20 @@ func (f *Firewall) write(s state) error {
 			return err
 		}
 	}
+}
+
+func (f *Firewall) replace(s state) error {
+	var b nft.Batch
+	if f.opts.Bare4 && f.opts.Bare6 {
+		b.Delete(f.opts.Table) // an engine before may have had it
+		return b.Commit()
+	}
+	t := f.opts.spare(plan(f.opts.Table, s, f.policy))
+	if err := nft.Prepare(t); err != nil {
+		return err
+	}
+	b.Replace(t)
+	return b.Commit()
 }
 
 // maxTries is how often the table may change between our look at it and our change.

@@ -33,6 +33,7 @@ type flows struct {
 // not tell.
 type ends struct {
 	client netip.AddrPort
+	link   uint32 // by which the client's address is known, if it is link-local
 	asked  netip.Addr
 }
 
@@ -52,7 +53,7 @@ func (p *heldPort) readDatagrams(f *epoll.File) bool {
 	var control [controlSize]byte
 	return f.ReceiveControl(buf[:], control[:], func(msg, control []byte, from unix.Sockaddr) {
 		a := addrOf(from)
-		if !p.everybodys() && !p.hs.local.has(a.Addr()) {
+		if !p.everybodys() && !p.hs.unrouted(a.Addr()) {
 			return
 		}
 		if fl := p.flow(f, a, from, control); fl != nil {
@@ -65,7 +66,10 @@ func (p *heldPort) readDatagrams(f *epoll.File) bool {
 // flow finds or makes the flow of a client; nil: there are too many.
 func (p *heldPort) flow(back *epoll.File, a netip.AddrPort, from unix.Sockaddr, control []byte) *flow {
 	asked, source := answerFrom(control)
-	key := ends{a, asked}
+	key := ends{client: a, asked: asked}
+	if six, ok := from.(*unix.SockaddrInet6); ok {
+		key.link = six.ZoneId
+	}
 	p.flows.mu.Lock()
 	defer p.flows.mu.Unlock()
 	if fl := p.flows.of[key]; fl != nil {

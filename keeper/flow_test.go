@@ -1,14 +1,20 @@
 package keeper
 
 import (
+	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	hoynetlink "hoy/linux/netlink"
+	"hoy/test/eventually"
 	"hoy/test/rootful"
 )
 
@@ -52,6 +58,11 @@ func program(t *testing.T, name string) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
+	answers(t, c, name)
+	return netip.MustParseAddrPort(c.LocalAddr().String())
+}
+
+func answers(t *testing.T, c net.PacketConn, name string) {
 	t.Cleanup(func() { c.Close() })
 	go func() {
 		for {
@@ -62,7 +73,6 @@ func program(t *testing.T, name string) netip.AddrPort {
 			c.WriteTo([]byte(name), from)
 		}
 	}()
-	return netip.MustParseAddrPort(c.LocalAddr().String())
 }
 
 // client asks one address of the host.
@@ -133,11 +143,122 @@ func TestAnswersOfIPv6ComeFromWhereTheyAreAwaited(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { netlink.AddrDel(lo, addr) })
+		eventually.True(t, "the address is the machine's", func() bool { // a socket keeps the route that it has found
+			routes, err := netlink.RouteGet(addr.IP)
+			return err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL
+		})
 	}
 	_, port := held(t, true, program(t, "dns"))
 	for _, to := range []string{"2001:db8::1", "2001:db8::2", "::1"} {
 		hears(t, client(t, "::1", to, port), "dns")
 	}
+}
+
+// neighbour makes a link to a network namespace, with link-local addresses at both ends. It
+// returns the namespace, and the address of this end as it is known there.
+func neighbour(t *testing.T) (ns *os.File, host string) {
+	t.Helper()
+	ns, err := hoynetlink.NewNamespace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "hoynear0"}, PeerName: "hoyfar0", PeerNamespace: netlink.NsFd(ns.Fd())}
+	if err := netlink.LinkAdd(veth); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { netlink.LinkDel(veth) })
+	up := func(name, address string) error {
+		l, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr(address)
+		if err != nil {
+			return err
+		}
+		a.Flags = unix.IFA_F_NODAD
+		return errors.Join(netlink.AddrAdd(l, a), netlink.LinkSetUp(l))
+	}
+	if err := errors.Join(up("hoynear0", "fe80::1/64"), hoynetlink.In(ns, func() error { return up("hoyfar0", "fe80::2/64") })); err != nil {
+		t.Fatal(err)
+	}
+	return ns, "fe80::1%hoyfar0"
+}
+
+// TestLinkLocalPeers: the kernel routes nothing for them, so that no rule diverts what they
+// send to a published port; the keeper forwards it.
+func TestLinkLocalPeers(t *testing.T) {
+	rootful.Check(t)
+	ns, host := neighbour(t)
+	p, port := held(t, true, netip.AddrPort{})
+	six, err := net.ListenPacket("udp", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers(t, six, "dns")
+	b := *p.body.Load()
+	b.Target, b.Everybody = netip.MustParseAddrPort(six.LocalAddr().String()), false
+	p.now(&b)
+	if err := hoynetlink.In(ns, func() error {
+		c, err := net.Dial("udp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err == nil {
+			defer c.Close()
+			hears(t, c.(*net.UDPConn), "dns")
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	q, port := heldStream(t, p.hs)
+	defer q.close()
+	if err := hoynetlink.In(ns, func() error {
+		c, err := net.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		if got, err := io.ReadAll(c); string(got) != "web" {
+			t.Errorf("by TCP it hears %q, %v", got, err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// heldStream is a port of TCP at every address of IPv6, which leads to a program that says
+// "web" once.
+func heldStream(t *testing.T, hs *holds) (p *heldPort, port int) {
+	t.Helper()
+	host, err1 := net.Listen("tcp", "[::]:0")
+	web, err2 := net.Listen("tcp", "[::1]:0")
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { web.Close() })
+	go func() {
+		if c, err := web.Accept(); err == nil {
+			io.WriteString(c, "web")
+			c.Close()
+		}
+	}()
+	f, err := host.(*net.TCPListener).File()
+	host.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.MustParseAddrPort(host.Addr().String())
+	if p, err = hs.holdPort(portBody{Proto: "tcp", Host: at, Target: netip.MustParseAddrPort(web.Addr().String())}, fd); err != nil {
+		t.Fatal(err)
+	}
+	return p, int(at.Port())
 }
 
 // TestFlowsFollow: a client that goes on sending from the same port meets the container

@@ -21,9 +21,9 @@ const (
 
 // heldPort is a port of the host that is held. It forwards what the machine itself sends
 // there and nftables cannot divert, as to [::1]. What others send it forwards only where
-// no rule could: a port of IPv6 that leads to a container of IPv4, or the reverse; and where
-// the engine makes none. It is no way around the firewall, whose rules for the host have let
-// that in.
+// no rule could: from link-local addresses, for which the kernel does not route; a port of
+// IPv6 that leads to a container of IPv4, or the reverse; and where the engine makes none.
+// It is no way around the firewall, whose rules for the host have let that in.
 type heldPort struct {
 	hs    *holds
 	body  atomic.Pointer[portBody] // as the engine has said it last
@@ -62,7 +62,7 @@ func (p *heldPort) accept(f *epoll.File) bool { return f.Accept(p.take) }
 
 // take forwards a connection that is to be, and resets others.
 func (p *heldPort) take(fd int) {
-	if p.body.Load().Proto == "tcp" && (p.everybodys() || p.ours(fd)) && p.hs.enter() {
+	if p.body.Load().Proto == "tcp" && (p.everybodys() || p.unrouted(fd)) && p.hs.enter() {
 		f := os.NewFile(uintptr(fd), "published")
 		c, err := net.FileConn(f)
 		f.Close()
@@ -84,15 +84,20 @@ func (p *heldPort) everybodys() bool {
 	return b.Everybody || b.Host.Addr().Is4() != b.Target.Addr().Is4()
 }
 
-// ours tells whether the peer of a connection is the machine itself.
-func (p *heldPort) ours(fd int) bool {
+// unrouted tells whether no rule diverts the peer of a connection: it is the machine itself,
+// or has a link-local address.
+func (p *heldPort) unrouted(fd int) bool {
 	peer, err1 := unix.Getpeername(fd)
 	self, err2 := unix.Getsockname(fd)
 	if err1 != nil || err2 != nil {
 		return false
 	}
 	a := addrOf(peer).Addr()
-	return a == addrOf(self).Addr() || p.hs.local.has(a)
+	return a == addrOf(self).Addr() || p.hs.unrouted(a)
+}
+
+func (hs *holds) unrouted(a netip.Addr) bool {
+	return a.Is6() && a.IsLinkLocalUnicast() || hs.local.has(a)
 }
 
 func (hs *holds) enter() bool {

@@ -107,7 +107,7 @@ func environment(env []string, home string, tty bool) []string {
 func (s *execution) etc(in *spec.Input, dir string) error {
 	meta := &s.p.Meta
 	hosts := network.Hosts(nil, false)
-	resolv := s.e.o.Resolve.Isolated()
+	resolv := s.e.o.Resolve.Isolated(true)
 	if meta.NetMode == pb.NetMode_HOST {
 		resolv = s.e.o.Resolve.OnHost()
 	}

@@ -91,7 +91,7 @@ func (c *Containers) resolvConf(rec *record, endpoints []network.Endpoint) []byt
 	case slices.ContainsFunc(endpoints, func(e network.Endpoint) bool { return userDefined(e.Network) }):
 		return r.WithNames()
 	}
-	return r.Isolated()
+	return r.Isolated(slices.ContainsFunc(endpoints, func(e network.Endpoint) bool { return e.Address6.IsValid() }))
 }
 
 // hosts is /etc/hosts: on the host's network the host's own with the extra names.

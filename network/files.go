@@ -58,9 +58,33 @@ func (r ResolvConf) OnHost() []byte {
 	return r.Build(host, true)
 }
 
-// Isolated returns the content for a container with a network namespace of its own.
-func (r ResolvConf) Isolated() []byte {
-	return r.Build(hostResolv(readOrNil), false)
+// Isolated returns the content for a container with a network namespace of its own, which
+// may have IPv6 or not.
+func (r ResolvConf) Isolated(ipv6 bool) []byte { return r.isolated(hostResolv(readOrNil), ipv6) }
+
+func (r ResolvConf) isolated(host []byte, ipv6 bool) []byte {
+	if len(r.Servers) == 0 {
+		r.Servers = reachable(host, ipv6)
+	}
+	return r.Build(host, false)
+}
+
+// reachable are those of the host's servers that a container can reach. Where there are
+// none, as where only a program on the host itself answers, they are dockerd's.
+func reachable(host []byte, ipv6 bool) []netip.Addr {
+	from := func(all []netip.Addr) []netip.Addr {
+		return slices.DeleteFunc(slices.Clone(all), func(a netip.Addr) bool { return a.Is6() && !ipv6 })
+	}
+	if own := from(readResolvConf(host, false).Servers); len(own) > 0 {
+		return own
+	}
+	return from(publicServers)
+}
+
+// publicServers are Google's, which dockerd takes where there is no other.
+var publicServers = []netip.Addr{
+	netip.MustParseAddr("8.8.8.8"), netip.MustParseAddr("8.8.4.4"),
+	netip.MustParseAddr("2001:4860:4860::8888"), netip.MustParseAddr("2001:4860:4860::8844"),
 }
 
 // WithNames returns the content for a container whose keeper answers for the networks

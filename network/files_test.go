@@ -46,6 +46,29 @@ func TestHostResolvPrefersReachableServers(t *testing.T) {
 	}
 }
 
+// TestReachableServers are those that a container has on a network without names.
+func TestReachableServers(t *testing.T) {
+	addr := netip.MustParseAddr
+	const mixed = "nameserver 127.0.0.1\nnameserver 2001:db8::53\nnameserver 192.0.2.1\n"
+	for _, tc := range []struct {
+		name, host string
+		conf       ResolvConf
+		ipv6       bool
+		want       string
+	}{
+		{"IPv4 alone", mixed, ResolvConf{}, false, "nameserver 192.0.2.1\n"},
+		{"both", mixed, ResolvConf{}, true, "nameserver 2001:db8::53\nnameserver 192.0.2.1\n"},
+		{"a program on the host", "nameserver 127.0.0.1\nsearch lan\n", ResolvConf{}, false, "nameserver 8.8.8.8\nnameserver 8.8.4.4\nsearch lan\n"},
+		{"servers by IPv6 alone", "nameserver 2001:db8::53\n", ResolvConf{}, false, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"},
+		{"no file", "", ResolvConf{}, true, "nameserver 8.8.8.8\nnameserver 8.8.4.4\nnameserver 2001:4860:4860::8888\nnameserver 2001:4860:4860::8844\n"},
+		{"given", "", ResolvConf{Servers: []netip.Addr{addr("127.0.0.1"), addr("::1")}}, false, "nameserver 127.0.0.1\nnameserver ::1\n"},
+	} {
+		if got := string(tc.conf.isolated([]byte(tc.host), tc.ipv6)); got != tc.want {
+			t.Errorf("%s: got\n%swant\n%s", tc.name, got, tc.want)
+		}
+	}
+}
+
 func TestHosts(t *testing.T) {
 	got := string(Hosts([]Host{{netip.MustParseAddr("172.17.0.2"), []string{"web.example", "web"}}}, false))
 	want := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n" +

@@ -191,7 +191,7 @@ func naiveMatch(args []specs.LinuxSeccompArg, c call, wide bool) bool {
 		}
 		ok := map[specs.LinuxSeccompOperator]bool{
 			specs.OpEqualTo: x == v, specs.OpNotEqual: x != v, specs.OpLessThan: x < v, specs.OpLessEqual: x <= v,
-			specs.OpGreaterEqual: x >= v, specs.OpGreaterThan: x > v, specs.OpMaskedEqual: x&v == two,
+			specs.OpGreaterEqual: x >= v, specs.OpGreaterThan: x > v, specs.OpMaskedEqual: x&v == two&v,
 		}[a.Op]
 		all, some = all && ok, some || ok
 	}

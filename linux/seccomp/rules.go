@@ -87,7 +87,11 @@ func (r *rules) add(s specs.LinuxSyscall) error {
 		}
 		alternatives = alternatives || seen[a.Index]
 		seen[a.Index] = true
-		conds = append(conds, cond{a.Index, a.Op, a.Value, a.ValueTwo})
+		c := cond{a.Index, a.Op, a.Value, a.ValueTwo}
+		if a.Op == specs.OpMaskedEqual {
+			c.two &= c.value // a bit that the mask takes away is no reason not to match
+		}
+		conds = append(conds, c)
 	}
 	if !alternatives {
 		r.list = append(r.list, rule{s.Names, conds, ret})

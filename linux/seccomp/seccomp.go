@@ -30,6 +30,7 @@ type Filter struct {
 //     of several wins; of the rules with conditions the first whose conditions all
 //     hold wins. A rule whose action is the default action is as good as absent.
 //   - Two conditions on the same argument in one rule are alternatives.
+//   - A masked comparison looks at the bits of the mask alone, of both sides.
 //   - A system call newer than all that p names fails with ENOSYS where the default
 //     action is not permissive, so that programs fall back to older calls.
 //   - On 32-bit x86 a rule for a socket or System V IPC call without conditions also

@@ -134,6 +134,24 @@ func TestRandomProfiles(t *testing.T) {
 	}
 }
 
+// TestMaskedValueBesideItsMask is a rule of which a bit to compare with is not in the mask,
+// as profiles have it. libseccomp 2.5.4 takes that bit for nothing.
+func TestMaskedValueBesideItsMask(t *testing.T) {
+	p := &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{
+		Names: []string{"read"}, Action: specs.ActErrno,
+		Args: []specs.LinuxSeccompArg{{Index: 0, Op: specs.OpMaskedEqual, Value: 0xf0, ValueTwo: 0x1f}},
+	}}}
+	f, err := compile(p, specs.ArchX86_64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for arg, want := range map[uint64]uint32{0x10: retErrno | 1, 0x1f: retErrno | 1, 0x20: retAllow, 0: retAllow} {
+		if got := run(t, f.Program, call{nr: 0, arch: uint32(arch.X86_64.ID), args: [6]uint64{arg}}); got != want {
+			t.Errorf("read(%#x): %#x, want %#x", arg, got, want)
+		}
+	}
+}
+
 func TestNewSystemCallsFailWithENOSYS(t *testing.T) {
 	p, err := Default(caps.Default())
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 
 	"hoy/lib/fault"
 )
@@ -73,7 +72,7 @@ func open(br *bufio.Reader, c Compression) (io.ReadCloser, error) {
 	case Bzip2:
 		return damaged{bzip2.NewReader(br), nil}, nil
 	case Xz:
-		z, err := xz.ReaderConfig{DictCap: maxWindow}.NewReader(br)
+		z, err := newXZReader(br)
 		return damaged{z, nil}, err
 	}
 	return io.NopCloser(br), nil

@@ -26,6 +26,7 @@ const (
 	maxMembers = 100_000
 	smallBlob  = 256 << 10
 	maxSmall   = 64 << 20 // all small members together; more of them are stored
+	maxWords   = 32 << 20 // bytes of all names and links together: one may have a MiB
 )
 
 // outer is an image archive that has been read.
@@ -34,6 +35,7 @@ type outer struct {
 	files map[string]*part // by clean name
 	links map[string]string
 	small int
+	words int
 	space int64                                // that were free at the beginning
 	kept  map[digest.Digest]ocispec.Descriptor // small parts that were stored
 }
@@ -95,6 +97,9 @@ func archiveError(err error) error {
 }
 
 func (a *outer) member(ctx context.Context, h *tar.Header, r io.Reader) error {
+	if a.words += len(h.Name) + len(h.Linkname); a.words > maxWords {
+		return fault.New(fault.Invalid, "the names of the members have more than %d bytes", maxWords)
+	}
 	name := path.Clean(strings.TrimLeft(h.Name, "/"))
 	switch h.Typeflag {
 	case tar.TypeSymlink: // docker save once linked equal layers

@@ -1,10 +1,12 @@
 package image
 
 import (
+	"archive/tar"
 	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -150,4 +152,21 @@ func TestHostileSizes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Names have a MiB each and are nearly nothing when they are compressed: all of them are
+// kept in memory until the archive ends.
+func TestHostileNames(t *testing.T) {
+	a := &outer{files: map[string]*part{}, links: map[string]string{}}
+	for n := range 100 {
+		name := strings.Repeat("n", 1<<19) + strconv.Itoa(n)
+		err := a.member(t.Context(), &tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: name}, nil)
+		if fault.Is(err, fault.Invalid) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Errorf("%d names of half a MiB were kept", len(a.links))
 }

@@ -129,7 +129,7 @@ func errnoIs(e *ExecError, errno unix.Errno) bool { return errors.Is(e.Err, errn
 const headSize = 4096
 
 func head(root *os.File, program string) []byte {
-	f, err := mount.OpenIn(root, program, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	f, _, err := mount.OpenRegular(root, program, 0)
 	if err != nil {
 		return nil
 	}

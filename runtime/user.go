@@ -59,22 +59,16 @@ func LookupUser(root *os.File, name string, groups []string) (u specs.User, home
 
 // readAccounts returns the text of a file of the container, "" when there is none.
 func readAccounts(root *os.File, path string) (string, error) {
-	// O_NONBLOCK: whoever made the image may have put a FIFO there.
-	f, err := mount.OpenIn(root, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+	f, _, err := mount.OpenRegular(root, path, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return "", nil
-	}
-	if err != nil {
+	case errors.Is(err, mount.ErrNotRegular):
+		return "", fault.New(fault.Invalid, "cannot read the container's %s: %w", path, mount.ErrNotRegular)
+	case err != nil:
 		return "", fmt.Errorf("cannot read the container's %s: %w", path, err)
 	}
 	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return "", fmt.Errorf("cannot read the container's %s: fstat: %w", path, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return "", fault.New(fault.Invalid, "cannot read the container's %s: it is not a regular file", path)
-	}
 	b, err := io.ReadAll(io.LimitReader(f, maxAccounts+1))
 	if err != nil {
 		return "", fmt.Errorf("cannot read the container's %s: %w", path, err)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hoy/linux/mount"
 )
 
 // regular packs a file by its descriptor: what it is, is what is packed.
@@ -18,18 +20,14 @@ func (p *packer) regular(dir *os.File, base, name string) error {
 			return err
 		}
 	}
-	f, err := open(dir, base, 0)
+	f, st, err := mount.OpenRegular(dir, base, unix.O_NOFOLLOW)
+	if errors.Is(err, mount.ErrNotRegular) {
+		return nil // replaced since it was listed
+	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return os.NewSyscallError("fstat", err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil // replaced since it was listed
-	}
 	h := p.header(&st, name)
 	h.Typeflag, h.Size = tar.TypeReg, st.Size
 	if p.linked(h, &st) {

@@ -4,7 +4,7 @@
 //
 // The tree may belong to somebody who changes it meanwhile and means harm. What
 // protects: every name is opened from the descriptor of its directory, links are
-// never followed, and only what fstat(2) calls a regular file is read.
+// never followed, and only what fstat(2) calls a regular file is opened.
 package pack
 
 import (
@@ -152,21 +152,12 @@ func (p *packer) put(h *tar.Header) error {
 	return nil
 }
 
-// open opens a name of a directory, when it is no link, without waiting for the
-// other side of a FIFO that somebody may just have put there.
-func open(dir *os.File, base string, flags int) (*os.File, error) {
-	fd, err := unix.Openat(int(dir.Fd()), base, flags|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("openat", err)
-	}
-	return os.NewFile(uintptr(fd), base), nil
-}
-
 func (p *packer) dir(parent *os.File, base, name string, depth int) error {
-	f, err := open(parent, base, unix.O_DIRECTORY)
+	fd, err := unix.Openat(int(parent.Fd()), base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return os.NewSyscallError("openat", err)
 	}
+	f := os.NewFile(uintptr(fd), base)
 	defer f.Close()
 	if err := p.dirMember(f, name); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/linux/idmap"
+	"hoy/linux/mount"
 )
 
 // Options say what a copy keeps.
@@ -83,14 +84,9 @@ func (c *copier) entry(dst, src *os.File, name, at string) error {
 		if err := unix.Mkdirat(int(dst.Fd()), name, 0o700); err != nil {
 			return wrap("mkdirat", at, err)
 		}
-		return c.both(dst, src, name, at, unix.O_RDONLY|unix.O_DIRECTORY, unix.O_RDONLY|unix.O_DIRECTORY, c.dir)
+		return c.subdir(dst, src, name, at)
 	case unix.S_IFREG:
-		return c.both(dst, src, name, at, unix.O_RDONLY, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, func(to, from *os.File, at string) error {
-			if err := c.content(to, from, st.Size); err != nil {
-				return err
-			}
-			return c.attributes(int(to.Fd()), int(from.Fd()), &st, at)
-		})
+		return c.regular(dst, src, name, at, &st)
 	case unix.S_IFLNK:
 		return symlink(dst, src, name, at, &st)
 	}
@@ -103,26 +99,44 @@ func (c *copier) entry(dst, src *os.File, name, at string) error {
 	return named(dst, name, at, &st)
 }
 
-// both opens a name on both sides, links not followed, and runs f.
-func (c *copier) both(dst, src *os.File, name, at string, from, to int, f func(dst, src *os.File, at string) error) error {
-	open := func(dir *os.File, flags int) (*os.File, error) {
-		fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0o600)
-		if err != nil {
-			return nil, wrap("openat", at, err)
-		}
-		return os.NewFile(uintptr(fd), at), nil
+// openAt opens a name of a directory; links are not followed.
+func openAt(dir *os.File, name, at string, flags int) (*os.File, error) {
+	fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, wrap("openat", at, err)
 	}
-	a, err := open(src, from)
+	return os.NewFile(uintptr(fd), at), nil
+}
+
+func (c *copier) subdir(dst, src *os.File, name, at string) error {
+	from, err := openAt(src, name, at, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
-	defer a.Close()
-	b, err := open(dst, to)
+	defer from.Close()
+	to, err := openAt(dst, name, at, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
-	defer b.Close()
-	return f(b, a, at)
+	defer to.Close()
+	return c.dir(to, from, at)
+}
+
+func (c *copier) regular(dst, src *os.File, name, at string, st *unix.Stat_t) error {
+	from, _, err := mount.OpenRegular(src, name, unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := openAt(dst, name, at, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	if err := c.content(to, from, st.Size); err != nil {
+		return err
+	}
+	return c.attributes(int(to.Fd()), int(from.Fd()), st, at)
 }
 
 func symlink(dst, src *os.File, name, at string, st *unix.Stat_t) error {

@@ -261,9 +261,14 @@ func TestRedirectRules(t *testing.T) {
 		q, _ := http.NewRequest("GET", tc.from, nil)
 		to, _ := http.NewRequest("GET", tc.to, nil)
 		to.Header.Set("Authorization", "Bearer x")
+		to.Header.Set("X-Secret", "of hosts.toml")
+		to.Header.Set("Range", "bytes=1-2")
 		err := redirect(to, []*http.Request{q}, tc.plain)
 		if (err == nil) != tc.ok || tc.ok && (to.Header.Get("Authorization") != "") != tc.sends {
 			t.Errorf("%s to %s: %v, %q", tc.from, tc.to, err, to.Header)
+		}
+		if err == nil && ((to.Header.Get("X-Secret") != "") != tc.sends || to.Header.Get("Range") == "") {
+			t.Errorf("%s to %s: %q", tc.from, tc.to, to.Header)
 		}
 		if err != nil && !errors.Is(err, errRedirect) {
 			t.Errorf("%v is tried again", err)

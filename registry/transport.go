@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -74,12 +76,15 @@ func redirect(r *http.Request, via []*http.Request, plain bool) error {
 		return fmt.Errorf("%w: from https://%s to http://%s, which anybody on the way could forge", errRedirect, first.URL.Host, r.URL.Host)
 	}
 	if r.URL.Host != first.URL.Host || r.URL.Scheme == "http" && first.URL.Scheme == "https" {
-		r.Header.Del("Authorization")
-		r.Header.Del("Cookie")
+		maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return !slices.Contains(harmless, name) })
 	}
 	r.Header.Del("Referer") // its query may hold what the next host must not know
 	return nil
 }
+
+// harmless are the headers that go along to another host. Any other may be a password, as
+// those of hosts.toml are.
+var harmless = []string{"Accept", "Accept-Encoding", "Content-Range", "Content-Type", "Range", "User-Agent"}
 
 // tls reads the host's certificates.
 func (h *host) tls() (*tls.Config, error) {

@@ -31,6 +31,7 @@ import (
 	"hoy/image/confine"
 	"hoy/image/extract"
 	"hoy/lib/cleanup"
+	"hoy/linux/tree"
 )
 
 const (
@@ -257,7 +258,7 @@ func (s *Store) closeAll() error {
 func (s *Store) emptyStaging() error {
 	var err error
 	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
-		if err = os.RemoveAll(s.staging()); !errors.Is(err, unix.ENOTEMPTY) {
+		if err = tree.Remove(s.staging()); !errors.Is(err, unix.ENOTEMPTY) {
 			break
 		}
 	}

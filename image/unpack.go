@@ -22,6 +22,7 @@ import (
 	"hoy/image/extract"
 	"hoy/lib/failpoint"
 	"hoy/lib/fault"
+	"hoy/linux/tree"
 )
 
 // staged is an unpacked layer that is not part of the store yet.
@@ -68,7 +69,7 @@ func (st *staged) fill(ctx context.Context, r io.Reader, limits extract.Limits) 
 	return err
 }
 
-func (st *staged) drop() { os.RemoveAll(st.dir) }
+func (st *staged) drop() { tree.Remove(st.dir) }
 
 func (s *Store) limits() extract.Limits { return extract.Limits{Bytes: s.o.MaxUnpacked} }
 

@@ -20,6 +20,7 @@ import (
 	"hoy/lib/fault"
 	"hoy/linux/mount"
 	"hoy/linux/quota"
+	"hoy/linux/tree"
 )
 
 // Layers is the folder of all writable layers.
@@ -227,7 +228,7 @@ func (l *Layers) delete(dir string) {
 		time.Sleep(grace)
 		l.slots <- struct{}{}
 		defer func() { <-l.slots }()
-		if err := os.RemoveAll(dir); err != nil {
+		if err := tree.Remove(dir); err != nil {
 			slog.Warn("cannot delete removed layer; the next start tries again", "dir", dir, "error", err)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"hoy/lib/cleanup"
 	"hoy/lib/failpoint"
 	"hoy/lib/fault"
+	"hoy/linux/tree"
 )
 
 // Make makes a volume that has files from the beginning: fill writes them into its
@@ -74,7 +75,7 @@ func (s *Store) build(v Volume, durable bool, fill func(dir *os.File) error) (tm
 	if err := os.Mkdir(tmp, 0o700); err != nil {
 		return tmp, undo, err
 	}
-	undo.Add(func() { os.RemoveAll(tmp) })
+	undo.Add(func() { tree.Remove(tmp) })
 	data := filepath.Join(tmp, dataDir)
 	if err := os.Mkdir(data, 0o755); err != nil {
 		return tmp, undo, err

@@ -103,7 +103,7 @@ func empty(data, sub string) error {
 		return err
 	}
 	for _, n := range names {
-		if err := os.RemoveAll(fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), n)); err != nil {
+		if err := tree.RemoveAt(dir, n); err != nil {
 			return err
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"hoy/lib/failpoint"
 	"hoy/lib/fault"
 	"hoy/linux/quota"
+	"hoy/linux/tree"
 )
 
 // AnonymousLabel marks volumes that were made without a name, as docker does.
@@ -324,7 +325,7 @@ func (e *entry) free(what string) error {
 
 func (s *Store) delete(dir string) {
 	s.work.Go(func() {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := tree.Remove(dir); err != nil {
 			slog.Warn("cannot delete removed volume; the next start tries again", "dir", dir, "error", err)
 		}
 	})

@@ -84,8 +84,23 @@ func (u *unpacker) parent(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := u.withinReach(f); err != nil {
+		f.Close()
+		return nil, err
+	}
 	u.dirs.put(name, f)
 	return f, nil
+}
+
+// withinReach refuses a directory of a layer whose path no system call would take: by links
+// members come to be nested as deep as they like, and whoever walks or removes them later
+// has a path or a descriptor for each level.
+func (u *unpacker) withinReach(f *os.File) error {
+	if u.into != nil {
+		return nil
+	}
+	_, err := os.Readlink(procPath(f))
+	return err
 }
 
 // maxLinks is how many links in a row imply follows, as many as the kernel does.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -434,5 +435,24 @@ func TestManyEntries(t *testing.T) {
 	res, err := Layer(t.Context(), root, src, Limits{Entries: 20_000})
 	if err == nil || res.Entries != 20_001 || len(res.Implied) != 100 {
 		t.Errorf("%d entries, %d directories, %v", res.Entries, len(res.Implied), err)
+	}
+}
+
+// TestLayerNestedByLinks makes directories deeper than a path can name: each link leads to
+// where the last one's members end.
+func TestLayerNestedByLinks(t *testing.T) {
+	rootful.Check(t)
+	deep := strings.Repeat("/d", 1000)
+	members := []member{directory("d0", 0o755)}
+	for i := range 5 {
+		at := "d" + strconv.Itoa(i)
+		members = append(members, reg(at+deep+"/file", ""), link(tar.TypeSymlink, "d"+strconv.Itoa(i+1), at+deep))
+	}
+	_, _, err := unpack(t, archive(t, members...), Limits{})
+	if fault.KindOf(err) != fault.Invalid || !errors.Is(err, unix.ENAMETOOLONG) {
+		t.Errorf("%.200v", err)
+	}
+	if _, _, err := unpack(t, archive(t, members[:3]...), Limits{}); err != nil {
+		t.Errorf("without links: %.200v", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hoy/lib/fault"
+	"hoy/linux/tree"
 )
 
 // directory makes a directory, or gives one that is there the member's attributes.
@@ -219,31 +220,7 @@ func (u *unpacker) replace(dir *os.File, base string) error {
 	maps.DeleteFunc(u.opaque, func(name string, _ bool) bool {
 		return name == u.name || strings.HasPrefix(name, u.name+"/")
 	})
-	return removeAt(int(dir.Fd()), base)
-}
-
-// removeAt removes a tree by descriptors.
-func removeAt(dir int, base string) error {
-	err := unix.Unlinkat(dir, base, 0)
-	if err != unix.EISDIR {
-		return os.NewSyscallError("unlinkat", err)
-	}
-	fd, err := unix.Openat(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("openat", err)
-	}
-	f := os.NewFile(uintptr(fd), base)
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
-	for _, n := range names {
-		if err := removeAt(fd, n); err != nil {
-			return err
-		}
-	}
-	return os.NewSyscallError("unlinkat", unix.Unlinkat(dir, base, unix.AT_REMOVEDIR))
+	return tree.RemoveAt(dir, base)
 }
 
 func finish(f *os.File, h *tar.Header) error { return finishFd(int(f.Fd()), h) }

@@ -26,6 +26,7 @@ type copier struct {
 	Options
 	dst     *os.File
 	links   map[inode]string // files with several names: the first one's path in dst
+	depth   int              // of the directory at hand
 	noShare bool             // the file systems cannot share blocks
 }
 
@@ -40,6 +41,10 @@ func Copy(dst, src *os.File, o Options) error {
 
 // dir copies what is in src into dst, then src's own attributes.
 func (c *copier) dir(dst, src *os.File, at string) error {
+	if c.depth++; c.depth > maxDepth {
+		return &os.PathError{Op: "copy", Path: at[:100] + "…", Err: unix.ENAMETOOLONG}
+	}
+	defer func() { c.depth-- }()
 	names, err := src.Readdirnames(-1)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -60,11 +61,16 @@ func (a *app) toFile(name string, get func() (io.ReadCloser, error)) error {
 		_, err := io.Copy(a.Out, in)
 		return err
 	}
-	part := name + ".part"
 	if fi, err := os.Stat(name); err == nil && !fi.Mode().IsRegular() {
-		part = name // a FIFO: written as it comes
+		f, err := os.OpenFile(name, os.O_WRONLY, 0) // a FIFO: written as it comes
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, in)
+		return errors.Join(err, f.Close())
 	}
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// Under a name that is nobody's: in a folder of everybody's another may have put a link.
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".part")
 	if err != nil {
 		return err
 	}
@@ -72,14 +78,13 @@ func (a *app) toFile(name string, get func() (io.ReadCloser, error)) error {
 	if e := f.Close(); err == nil {
 		err = e
 	}
-	if part == name {
-		return err
+	if err == nil {
+		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
-		os.Remove(part)
-		return err
+		os.Remove(f.Name())
 	}
-	return os.Rename(part, name)
+	return err
 }
 
 // checkOutput refuses files that cannot be written, before anything is asked for.

@@ -18,6 +18,8 @@ import (
 
 // Labels of containerd's garbage collector and of its unpacker.
 const (
+	labelFlat         = "containerd.io/gc.flat" // on leases: not what their resources refer to
+	labelContentRef   = "containerd.io/gc.ref.content"
 	labelConfigRef    = "containerd.io/gc.ref.content.config"
 	labelLayerRef     = "containerd.io/gc.ref.content.l."
 	labelManifestRef  = "containerd.io/gc.ref.content.m."

@@ -3,12 +3,16 @@ package image
 import (
 	"context"
 	"fmt"
+	"maps"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/metadata/boltutil"
 	"github.com/containerd/errdefs"
 	apiimage "github.com/moby/moby/api/types/image"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	bolt "go.etcd.io/bbolt"
 
 	"hoy/lib/fault"
 )
@@ -86,7 +90,7 @@ func (s *Store) RemovePlatforms(ctx context.Context, ref string, wanted []ocispe
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.deleteContents(ctx, going, kept)
+	out, err := s.deleteContents(ctx, im, going, kept)
 	if err := s.refresh(ctx, im.Target.Digest); err != nil {
 		return out, err
 	}
@@ -137,23 +141,105 @@ func (s *Store) keptWithout(ctx context.Context, im *Image, going map[digest.Dig
 	return kept, err
 }
 
-func (s *Store) deleteContents(ctx context.Context, going map[digest.Digest]ocispec.Descriptor, kept map[digest.Digest]bool) (out []apiimage.DeleteResponse, err error) {
+// deleteContents deletes what going has and kept has not, and no lease: what the cache of
+// builds has too goes with it. A manifest under a lease is a conflict: who pulls, loads or
+// saves it has found it here and goes on without looking again.
+//
+// Leases are looked at in the transaction that deletes, since each is made before what it
+// keeps is looked for. The content store itself would wait in there for writers that wait
+// for the transaction; so this is its format (core/metadata/buckets.go), and the files go
+// as those do that a killed process has left.
+func (s *Store) deleteContents(ctx context.Context, im *Image, going map[digest.Digest]ocispec.Descriptor, kept map[digest.Digest]bool) (out []apiimage.DeleteResponse, err error) {
+	var blobs []ocispec.Descriptor
 	for _, m := range going {
-		blobs, err := s.contents(ctx, m)
+		found, err := s.contents(ctx, m)
 		if err != nil {
-			return out, err
+			return nil, err
+		}
+		blobs = append(blobs, found...)
+	}
+	err = s.meta.Update(func(tx *bolt.Tx) error {
+		out = nil
+		leased, err := s.leasedContent(boltutil.WithTransaction(ctx, tx))
+		if err != nil {
+			return err
+		}
+		all, err := makeBucket(tx, "v1", namespace, "content", "blob")
+		if err != nil {
+			return err
 		}
 		for _, b := range blobs {
-			if kept[b.Digest] {
+			id := []byte(b.Digest.String())
+			switch isManifest := images.IsManifestType(b.MediaType); {
+			case kept[b.Digest] || all.Bucket(id) == nil:
 				continue
-			}
-			if err := s.content.Delete(ctx, b.Digest); err != nil && !errdefs.IsNotFound(err) {
-				return out, fmt.Errorf("cannot remove %s: %w", b.Digest, err)
-			}
-			if images.IsManifestType(b.MediaType) {
+			case leased[b.Digest] && isManifest:
+				return fault.New(fault.Conflict, "conflict: unable to delete %s - its manifest %s is being pulled, loaded, saved or built from", short(im.ID), short(b.Digest.String()))
+			case leased[b.Digest]:
+				continue
+			case isManifest:
 				out = append(out, apiimage.DeleteResponse{Deleted: b.Digest.String()})
+			}
+			if err := all.DeleteBucket(id); err != nil {
+				return fmt.Errorf("cannot remove %s: %w", b.Digest, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, s.strayBlobs(ctx)
+}
+
+// leasedContent is what leases keep: what they name, and what that refers to.
+func (s *Store) leasedContent(ctx context.Context) (map[digest.Digest]bool, error) {
+	leased, alone := map[digest.Digest]bool{}, map[digest.Digest]bool{}
+	all, err := s.leases.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range all {
+		resources, err := s.leases.ListResources(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		_, flat := l.Labels[labelFlat]
+		for _, r := range resources {
+			switch d := digest.Digest(r.ID); {
+			case r.Type != "content":
+			case flat:
+				alone[d] = true
+			default:
+				if err := s.reach(ctx, d, leased); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
-	return out, nil
+	maps.Copy(leased, alone)
+	return leased, nil
+}
+
+// reach marks a blob, if it is here, and what its labels refer to.
+func (s *Store) reach(ctx context.Context, d digest.Digest, marked map[digest.Digest]bool) error {
+	if marked[d] {
+		return nil
+	}
+	info, err := s.content.Info(ctx, d)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	marked[d] = true
+	for k, to := range info.Labels {
+		if strings.HasPrefix(k, labelContentRef) {
+			if err := s.reach(ctx, digest.Digest(to), marked); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

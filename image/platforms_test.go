@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/lib/fault"
@@ -157,5 +158,61 @@ func TestPlatforms(t *testing.T) {
 	}
 	if again := load(); again.Config.Architecture != "amd64" || again.ID != im.ID {
 		t.Errorf("loaded again: %+v", again)
+	}
+}
+
+// TestRemovePlatformsUnderLease takes a platform away while somebody has leased it: its
+// manifest as a pull that has found it here, or only a layer, as the cache of builds has.
+func TestRemovePlatformsUnderLease(t *testing.T) {
+	rootful.Check(t)
+	s := open(t, Options{})
+	layers := map[string][]byte{"amd64": archive(t, file("a", "1")), "arm64": archive(t, file("a", "2"))}
+	b := layoutOf(t, "many:1", func(p ocispec.Platform) []byte { return layers[p.Architecture] }, amd64, arm64)
+	if _, err := s.Load(t.Context(), bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	ctx := namespaced(t.Context())
+	im, err := s.GetPlatform(ctx, "many:1", &arm64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove := func() error {
+		_, err := s.RemovePlatforms(t.Context(), "many:1", []ocispec.Platform{arm64}, false, func(string) []User { return nil })
+		return err
+	}
+	here := func(d digest.Digest) bool {
+		_, err := s.content.Info(ctx, d)
+		return err == nil
+	}
+	manifest, layer := im.Manifest.Digest, im.blobs[0].Digest
+
+	leased, done, err := s.lease(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have, err := s.haveBlob(leased, im.Target.Digest); !have || err != nil { // the index, and so all below it
+		t.Fatal(have, err)
+	}
+	if err := remove(); fault.KindOf(err) != fault.Conflict || !here(manifest) || !here(layer) {
+		t.Errorf("under a lease of the image: %v, manifest %v, layer %v", err, here(manifest), here(layer))
+	}
+	done()
+
+	leased, done, err = s.lease(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have, err := s.haveBlob(leased, layer); !have || err != nil {
+		t.Fatal(have, err)
+	}
+	if err := remove(); err != nil || here(manifest) || !here(layer) {
+		t.Errorf("under a lease of its layer: %v, manifest %v, layer %v", err, here(manifest), here(layer))
+	}
+	done()
+	for _, d := range []digest.Digest{manifest, layer} { // by collections behind it
+		eventually.True(t, "the file is gone", func() bool {
+			_, err := os.Stat(filepath.Join(s.o.Root, "content/blobs/sha256", d.Encoded()))
+			return os.IsNotExist(err)
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -19,12 +20,27 @@ import (
 // maxJSON bounds indexes, manifests and configurations.
 const maxJSON = 8 << 20
 
-// readJSON reads a small blob.
-func (s *Store) readJSON(ctx context.Context, d ocispec.Descriptor, v any) error {
-	if d.Size > maxJSON {
-		return fault.New(fault.Invalid, "%s of %d bytes is larger than %d", d.MediaType, d.Size, maxJSON)
+// readSmall reads a small blob, whatever its descriptor says of its size: that is of
+// whoever wrote the manifest, who may call any layer here a configuration of some bytes.
+func (s *Store) readSmall(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
+	ra, err := s.content.ReaderAt(ctx, d)
+	if err != nil {
+		return nil, err
 	}
-	b, err := content.ReadBlob(ctx, s.content, d)
+	defer ra.Close()
+	if n := max(ra.Size(), d.Size); n > maxJSON {
+		return nil, fault.New(fault.Invalid, "%s of %d bytes is larger than %d", d.MediaType, n, maxJSON)
+	}
+	b := make([]byte, ra.Size())
+	if _, err := io.ReadFull(content.NewReader(ra), b); err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", d.Digest, err)
+	}
+	return b, nil
+}
+
+// readJSON reads a small blob into v.
+func (s *Store) readJSON(ctx context.Context, d ocispec.Descriptor, v any) error {
+	b, err := s.readSmall(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -76,10 +92,17 @@ func (s *Store) candidates(ctx context.Context, target ocispec.Descriptor, depth
 	return all, nil
 }
 
+// maxLayers is how many layers overlayfs takes. A manifest has room for 40,000, and each
+// has a name that is made of all below it.
+const maxLayers = 500
+
 func (s *Store) readManifest(ctx context.Context, d ocispec.Descriptor) (*Image, error) {
 	var m ocispec.Manifest
 	if err := s.readJSON(ctx, d, &m); err != nil {
 		return nil, err
+	}
+	if n := len(m.Layers); n > maxLayers {
+		return nil, fault.New(fault.Invalid, "manifest %s has %d layers, %d are the most there can be", d.Digest, n, maxLayers)
 	}
 	im := &Image{Manifest: d, ConfigDigest: m.Config.Digest, config: m.Config, blobs: m.Layers}
 	if err := s.readJSON(ctx, m.Config, &im.Config); err != nil {

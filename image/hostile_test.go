@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hoy/lib/fault"
@@ -151,6 +152,43 @@ func TestHostileSizes(t *testing.T) {
 				t.Errorf("left: %v", names)
 			}
 		})
+	}
+}
+
+// One image of an archive calls a layer of another its configuration, of some bytes.
+func TestHostileConfiguration(t *testing.T) {
+	rootful.Check(t)
+	big := archive(t, file("f", strings.Repeat("x", maxJSON)))
+	var members []member
+	blob := func(mediaType, s string) ocispec.Descriptor {
+		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(s), Size: int64(len(s))}
+		members = append(members, file("blobs/sha256/"+d.Digest.Encoded(), s))
+		return d
+	}
+	layer := blob(ocispec.MediaTypeImageLayer, string(big))
+	config := blob(ocispec.MediaTypeImageConfig, marshal(t, ocispec.Image{Platform: amd64, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layer.Digest}}}))
+	good := blob(ocispec.MediaTypeImageManifest, marshal(t, ocispec.Manifest{Config: config, Layers: []ocispec.Descriptor{layer}}))
+	config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: layer.Digest, Size: 100}
+	bad := blob(ocispec.MediaTypeImageManifest, marshal(t, ocispec.Manifest{Config: config}))
+	b := archive(t, append(members, file("oci-layout", `{"imageLayoutVersion":"1.0.0"}`),
+		file("index.json", marshal(t, ocispec.Index{Manifests: []ocispec.Descriptor{good, bad}})))...)
+	s := open(t, Options{})
+	if _, err := s.Load(t.Context(), bytes.NewReader(b)); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "is larger than") {
+		t.Errorf("%v", err)
+	}
+}
+
+// More layers than can be mounted: all with the same content, which need not even come.
+func TestHostileLayers(t *testing.T) {
+	rootful.Check(t)
+	layer := archive(t, file("f", "x"))
+	b := dockerArchive(t, []string{"x"}, slices.Repeat([][]byte{layer}, maxLayers+1)...)
+	s := open(t, Options{})
+	if _, err := s.Load(t.Context(), bytes.NewReader(b)); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "501 layers") {
+		t.Errorf("%.300v", err)
+	}
+	if l, err := s.List(t.Context()); err != nil || len(l) > 0 {
+		t.Errorf("%v, %v", l, err)
 	}
 }
 

@@ -3,9 +3,9 @@ package image
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	apiimage "github.com/moby/moby/api/types/image"
@@ -195,10 +195,10 @@ func (s *Store) statement(ctx context.Context, blob ocispec.Descriptor, whole bo
 	if !whole {
 		return st, nil
 	}
-	if blob.Size > maxJSON {
-		return st, fault.New(fault.Invalid, "attestation statement %s has %d bytes, %d are allowed", blob.Digest, blob.Size, maxJSON)
+	b, err := s.readSmall(ctx, blob)
+	if fault.Is(err, fault.Invalid) {
+		return st, fmt.Errorf("attestation statement: %w", err)
 	}
-	b, err := content.ReadBlob(ctx, s.content, blob)
 	if err != nil {
 		return st, fault.New(fault.KindOf(err), "attestation statement %s is not available locally: %w", blob.Digest, err)
 	}

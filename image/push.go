@@ -228,7 +228,7 @@ func (p *push) elsewhere(ctx context.Context, d ocispec.Descriptor) error {
 // manifests stores manifests, the target under the tag.
 func (p *push) manifests(ctx context.Context, target ocispec.Descriptor, all []ocispec.Descriptor) error {
 	for _, d := range all {
-		raw, err := content.ReadBlob(ctx, p.s.content, d)
+		raw, err := p.s.readSmall(ctx, d)
 		if err != nil {
 			return fmt.Errorf("cannot read %s: %w", d.Digest, err)
 		}

@@ -89,7 +89,7 @@ func point(top *os.File, p Part) (*os.File, error) {
 
 // RootOf returns the file system at path, "/" for its root, in a process's mount
 // namespace, without what is mounted in it, as a detached mount: another way to the same
-// file system, not another instance of it.
+// file system, not another instance of it. No mount goes from one to the other.
 func RootOf(pidfd *os.File, path string) (f *os.File, err error) {
 	thread.Run(func() { // the thread's namespace is not the process's
 		defer runtime.KeepAlive(pidfd)
@@ -103,5 +103,14 @@ func RootOf(pidfd *os.File, path string) (f *os.File, err error) {
 		}
 		f, err = Bind(path, false)
 	})
-	return f, err
+	if err != nil {
+		return nil, err
+	}
+	// The process may share its mounts (mount_namespaces(7)), as engines and clusters in
+	// containers do: what is mounted and unmounted here was there then, and the other way.
+	if err := SetAttr(f, false, 0, 0, unix.MS_PRIVATE, nil); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,6 +69,7 @@ func TestRootOf(t *testing.T) {
 	rootful.Check(t)
 	dir := t.TempDir()
 	os.Mkdir(filepath.Join(dir, "covered"), 0o755)
+	os.Mkdir(filepath.Join(dir, "later"), 0o755)
 	os.WriteFile(filepath.Join(dir, "file"), nil, 0o644)
 	busybox, err := exec.LookPath("busybox") // Debian's is static
 	if err != nil {
@@ -77,7 +79,8 @@ func TestRootOf(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	c := exec.Command("unshare", "-m", "sh", "-c", `mount --bind "$0" "$0" && mount -t tmpfs none "$0/covered" && touch "$0/covered/hidden" &&
-		cd "$0" && pivot_root . . && exec ./busybox sh -c './busybox umount -l . && echo && exec ./busybox cat'`, dir)
+		cd "$0" && pivot_root . . && exec ./busybox sh -c './busybox umount -l . && ./busybox mount --make-rshared / && echo && read x &&
+		./busybox mount -t tmpfs none /later && ./busybox touch /later/late && echo && exec ./busybox cat'`, dir)
 	in, _ := c.StdinPipe()
 	out, _ := c.StdoutPipe()
 	c.Stderr = os.Stderr
@@ -106,5 +109,13 @@ func TestRootOf(t *testing.T) {
 	defer tree.Close()
 	if !here(t, tree, "covered/of-data") || !here(t, tree, "file") {
 		t.Error("the composed tree lacks a part")
+	}
+	// The process shares its mounts with whoever has copies: not with these.
+	io.WriteString(in, "\n")
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if here(t, root, "later/late") || here(t, tree, "later/late") {
+		t.Errorf("what the process mounts later shows: %v in the root, %v in the tree", here(t, root, "later/late"), here(t, tree, "later/late"))
 	}
 }

@@ -103,6 +103,7 @@ func (c *cleaner) wander(f staleFlows) {
 	case <-c.hurry:
 	}
 	f.host, f.still = sync.OnceValue(hostAddresses), c.still
+	f.index()
 	if err := f.delete(); err != nil {
 		c.failed(err)
 	}
@@ -187,6 +188,24 @@ type staleFlows struct {
 	gone, now []Port
 	still     func(p Port, gone bool) bool
 	host      func() map[netip.Addr]bool
+
+	goneAt, nowAt map[uint16][]Port // the same, by the port that their flows are sent to
+}
+
+// index makes goneAt and nowAt: there may be thousands of ports, and many more flows.
+func (f *staleFlows) index() {
+	by := func(ports []Port) map[uint16][]Port {
+		all := map[uint16][]Port{}
+		for _, p := range ports {
+			at := p.Host.Port()
+			if at == 0 { // routed
+				at = p.Container.Port()
+			}
+			all[at] = append(all[at], p)
+		}
+		return all
+	}
+	f.goneAt, f.nowAt = by(f.gone), by(f.now)
 }
 
 func (f staleFlows) empty() bool { return len(f.gone) == 0 && len(f.now) == 0 }
@@ -236,12 +255,12 @@ func (f staleFlows) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 		return p.Host.Port() == flow.Forward.DstPort && p.covers(to)
 	}
 	there := func(p Port) bool { return from == p.Container.Addr() && flow.Reverse.SrcPort == p.Container.Port() }
-	for _, p := range f.gone {
+	for _, p := range f.goneAt[flow.Forward.DstPort] {
 		if matches(p) && there(p) && f.still(p, true) {
 			return true
 		}
 	}
-	for _, p := range f.now {
+	for _, p := range f.nowAt[flow.Forward.DstPort] {
 		if matches(p) && !there(p) && f.host()[to] && f.still(p, false) {
 			return true
 		}

@@ -125,6 +125,10 @@ func TestAnswer(t *testing.T) {
 		{"stranger.", typeA, ""}, // of a network that it is not on
 		{"database.", typeA, "Success 172.20.0.3"},
 		{"web2.", typeA, "Success 2.2.2.2"}, // the link leads nowhere
+		{"Database.Front.", typeA, "Success 172.20.0.3"},
+		{"database.front.", typeAAAA, "Success"},
+		{"database.back.", typeA, ""}, // it leads to nobody there
+		{"web2.front.", typeA, ""},
 		{"host.docker.internal.", typeA, "Success 172.20.0.1"},
 		{"host.docker.internal.", typeAAAA, "Success"},
 		{"web.", typeTXT, "Success"},

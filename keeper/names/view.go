@@ -6,7 +6,7 @@ import (
 )
 
 // View is what of the names one container sees. Names are asked for in this order: Links,
-// Networks from the first to the last, Hosts.
+// of all networks and of one that is named too, Networks from the first to the last, Hosts.
 type View struct {
 	Networks []string                `json:"networks,omitempty"` // ids
 	Zones    map[string]string       `json:"zones,omitempty"`    // id of a network to its name: NAME.ZONE is known too
@@ -54,6 +54,15 @@ func (v *View) addresses(t *Tables, name []byte, want families, to []netip.Addr)
 	if target, ok := v.Links[string(name)]; ok {
 		if as, known = v.inNetworks(t, []byte(target), want, to); known {
 			return as, true
+		}
+	}
+	for _, id := range v.Networks { // ALIAS.ZONE, as NAME.ZONE
+		alias, ok := inZone(name, v.Zones[id])
+		if target := v.Links[string(alias)]; ok && target != "" {
+			one := View{Networks: []string{id}}
+			if as, known = one.inNetworks(t, []byte(target), want, to); known {
+				return as, true
+			}
 		}
 	}
 	if as, known = v.inNetworks(t, name, want, to); known {

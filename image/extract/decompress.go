@@ -10,6 +10,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/xi2/xz"
 
 	"hoy/lib/fault"
 )
@@ -72,10 +73,25 @@ func open(br *bufio.Reader, c Compression) (io.ReadCloser, error) {
 	case Bzip2:
 		return damaged{bzip2.NewReader(br), nil}, nil
 	case Xz:
-		z, err := newXZReader(br)
-		return damaged{z, nil}, err
+		z, err := xz.NewReader(br, maxWindow)
+		return damaged{cut{z}, nil}, whole(err)
 	}
 	return io.NopCloser(br), nil
+}
+
+// cut says of xz streams as others do that they are truncated.
+type cut struct{ *xz.Reader }
+
+func (c cut) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	return n, whole(err)
+}
+
+func whole(err error) error {
+	if err == xz.ErrBuf {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // damaged makes what a decompressor complains about the caller's fault.

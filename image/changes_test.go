@@ -36,6 +36,7 @@ var changeTable = []struct {
 	{[]string{`EXPOSE 99999`}, `invalid containerPort: 99999`},
 	{[]string{`EXPOSE 1/xyz`}, `unknown protocol`},
 	{[]string{`USER a b`}, `exactly one argument`},
+	{[]string{`STOPSIGNAL SIGNOPE`}, `invalid signal: SIGNOPE`},
 	{[]string{`ONBUILD FROM x`}, `isn't allowed`},
 	{[]string{`HEALTHCHECK --often CMD x`}, `unknown flag`},
 	{[]string{`HEALTHCHECK`}, `requires at least one`},

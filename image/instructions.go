@@ -9,6 +9,7 @@ import (
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	stopsignal "github.com/moby/sys/signal"
 
 	"hoy/lib/fault"
 )
@@ -187,7 +188,9 @@ func (c *changes) one(rest string) (string, error) {
 }
 
 func (c *changes) stopsignal(rest string) (err error) {
-	c.config.StopSignal, err = c.one(rest)
+	if c.config.StopSignal, err = c.one(rest); err == nil {
+		_, err = stopsignal.ParseSignal(c.config.StopSignal) // or no container could be made of the image
+	}
 	return err
 }
 

@@ -43,6 +43,9 @@ func ValidateLog(l container.LogConfig) (warnings []string, err error) {
 	case !slices.Contains(LogDrivers(), l.Type):
 		return nil, invalid("error looking up logging plugin %s: plugin %q not found", l.Type, l.Type)
 	}
+	if l.Type == "none" {
+		return nil, nil // docker does not look at its options: those of a file that another one overrides stay
+	}
 	for key, value := range l.Config {
 		if !knownLogOption(l.Type, key) {
 			return nil, invalid("unknown log opt '%s' for %s log driver", key, l.Type)
@@ -62,9 +65,6 @@ func ValidateLog(l container.LogConfig) (warnings []string, err error) {
 
 // knownLogOption tells whether the driver has the option.
 func knownLogOption(driver, key string) bool {
-	if driver == "none" {
-		return false
-	}
 	common := []string{"mode", "max-buffer-size"}
 	files := []string{"max-size", "max-file", "compress"}
 	told := []string{"labels", "labels-regex", "env", "env-regex", "tag"}

@@ -151,7 +151,10 @@ func checkSubpath(p string) error {
 // checkVolumeName holds names to docker's rule, which keeps them inside the
 // folder of volumes.
 func checkVolumeName(name string) error {
-	ok := len(name) > 1 && name[0] != '.' && name[0] != '-' && name[0] != '_'
+	if len(name) < 2 {
+		return invalid("create %s: volume name is too short, names should be at least two alphanumeric characters", name)
+	}
+	ok := name[0] != '.' && name[0] != '-' && name[0] != '_'
 	for _, r := range name {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '.' || r == '-')
 	}

@@ -95,6 +95,7 @@ func TestValidateErrors(t *testing.T) {
 		"invalid mode: rw,ro":                                                        func(r *request) { r.h.Binds = []string{"/x:/a:rw,ro"} },
 		"invalid volume specification: '/x:/a:ro:z'":                                 func(r *request) { r.h.Binds = []string{"/x:/a:ro:z"} },
 		"includes invalid characters for a local volume name":                        func(r *request) { r.h.Binds = []string{"../x:/a"} },
+		"create v: volume name is too short":                                         func(r *request) { r.h.Binds = []string{"v:/a"} },
 		"destination can't be '/'":                                                   func(r *request) { r.h.Tmpfs = map[string]string{"/": ""} },
 		"invalid tmpfs option \"nope\"":                                              func(r *request) { r.h.Tmpfs = map[string]string{"/a": "nope"} },
 		"invalid restart policy: unknown policy 'x'":                                 func(r *request) { r.h.RestartPolicy.Name = "x" },
@@ -158,6 +159,17 @@ func TestValidateWarnings(t *testing.T) {
 		if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], want) {
 			t.Errorf("got %q and %v, want %s", warnings, err, want)
 		}
+	}
+}
+
+// The driver none has no options, and takes those of another: a file that overrides the
+// driver alone leaves them where they are.
+func TestValidateNoLog(t *testing.T) {
+	r := newRequest(func(r *request) {
+		r.h.LogConfig = container.LogConfig{Type: "none", Config: map[string]string{"max-size": "1m"}}
+	})
+	if warnings, err := r.validate(); err != nil || len(warnings) > 0 {
+		t.Error(warnings, err)
 	}
 }
 

@@ -91,6 +91,9 @@ func (b *createBody) complete() error {
 	if b.HostConfig == nil {
 		b.HostConfig = &apicontainer.HostConfig{}
 	}
+	if b.HostConfig.PortBindings == nil {
+		b.HostConfig.PortBindings = network.PortMap{} // as clients are shown it
+	}
 	if b.NetworkingConfig == nil {
 		b.NetworkingConfig = &network.NetworkingConfig{}
 	}

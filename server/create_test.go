@@ -34,7 +34,7 @@ func TestCreateCarriesTheRequest(t *testing.T) {
 			OnBuild: []string{"RUN x"}, Shell: []string{"sh"}, StopSignal: "HUP", StopTimeout: &timeout,
 		},
 		HostConfig: &apicontainer.HostConfig{
-			NetworkMode: "bridge", AutoRemove: true, ContainerIDFile: "/cid", GroupAdd: []string{"audio"},
+			NetworkMode: "bridge", AutoRemove: true, PortBindings: network.PortMap{}, ContainerIDFile: "/cid", GroupAdd: []string{"audio"},
 			DNS: []netip.Addr{netip.MustParseAddr("9.9.9.9")}, DNSOptions: []string{"ndots:1"}, DNSSearch: []string{"x"}, ExtraHosts: []string{"a:1.2.3.4"},
 			Mounts: []mount.Mount{{Type: "volume", Source: "v", Target: "/v", VolumeOptions: &mount.VolumeOptions{Labels: map[string]string{"l": "m"}}}},
 		},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/distribution/reference"
 	apiimage "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/api/types/storage"
@@ -188,13 +189,20 @@ func imageCreate(r *request) response {
 	})
 }
 
-// joinTag puts together what the query has in two: a tag may be a digest.
+// joinTag puts together what the query has in two: a tag may be a digest. It counts more
+// than one that the name has.
 func joinTag(name, tag string) string {
 	switch {
 	case name == "" || tag == "":
 		return name
 	case strings.Contains(tag, ":"):
 		return name + "@" + tag
+	}
+	if n, err := reference.ParseNormalizedNamed(name); err == nil {
+		_, tagged := n.(reference.Tagged)
+		if _, digested := n.(reference.Digested); tagged && !digested {
+			name = reference.FamiliarName(n)
+		}
 	}
 	return name + ":" + tag
 }

@@ -70,3 +70,20 @@ func TestImageTransfer(t *testing.T) {
 		}
 	}
 }
+
+func TestJoinTag(t *testing.T) {
+	for _, tc := range []struct{ name, tag, want string }{
+		{"a", "", "a"},
+		{"a", "b", "a:b"},
+		{"a:b", "c", "a:c"},
+		{"host:5000/a", "c", "host:5000/a:c"},
+		{"host:5000/a:b", "c", "host:5000/a:c"},
+		{"a", "sha256:00", "a@sha256:00"},
+		{"", "b", ""},
+		{"A:b", "c", "A:b:c"}, // no name, as whoever reads it says
+	} {
+		if got := joinTag(tc.name, tc.tag); got != tc.want {
+			t.Errorf("%q and %q: %q, want %q", tc.name, tc.tag, got, tc.want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -272,6 +273,11 @@ func TestExecProcess(t *testing.T) {
 	}
 	if len(s.Process.Args) != 3 || s.Process.User.UID != 0 {
 		t.Errorf("the container's own process changed: %+v", s.Process)
+	}
+	// As the container's own user it has that one's home.
+	own, err := ExecProcess(s, ExecRequest{Config: in.Config, Args: []string{"id"}})
+	if err != nil || !slices.Contains(own.Env, "HOME="+in.Home) || own.User.UID != 0 {
+		t.Errorf("got %+v, %v, want the home %s", own, err, in.Home)
 	}
 	if _, err := ExecProcess(s, ExecRequest{Config: in.Config}); err == nil {
 		t.Error("an exec of nothing was accepted")

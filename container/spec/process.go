@@ -144,7 +144,11 @@ func ExecProcess(s *specs.Spec, r ExecRequest) (*specs.Process, error) {
 	config := *r.Config
 	config.Tty = r.Terminal
 	config.Env = append(slices.Clone(r.Config.Env), r.Env...)
-	p.Env = ProcessEnv(&config, envValue(s.Process.Env, "HOSTNAME"), r.Home)
+	home := r.Home
+	if r.User == nil {
+		home = envValue(s.Process.Env, "HOME")
+	}
+	p.Env = ProcessEnv(&config, envValue(s.Process.Env, "HOSTNAME"), home)
 	if r.Cwd != "" {
 		p.Cwd = r.Cwd
 	}

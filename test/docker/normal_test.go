@@ -39,6 +39,7 @@ var patterns = []struct {
 	{regexp.MustCompile(`\b1[6-9]\d{8}\.\d{9}\b`), "<time>"},
 	{regexp.MustCompile(`\b1[6-9]\d{8,17}\b`), "<time>"},
 	{regexp.MustCompile(`\b(Less than a second|About a minute|About an hour|\d+ (second|minute|hour|day|week|month)s?)( ago)?\b`), "<age>"},
+	{regexp.MustCompile(`"Pid":[1-9]\d*`), `"Pid":<pid>`},
 	// What the machine has.
 	{regexp.MustCompile(`"CgroupnsMode":"(host|private)"`), `"CgroupnsMode":"<by cgroup version>"`},
 	{regexp.MustCompile(`"OomKillDisable":(false|null)`), `"OomKillDisable":<by cgroup version>`},

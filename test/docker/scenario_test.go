@@ -24,6 +24,7 @@ const patience = eventually.Patience
 //
 //	docker ARG…            runs it; command, output and exit code go into the transcript
 //	sh SCRIPT              the same for a shell's script
+//	api METHOD PATH [JSON] a request of one's own; status and answer go into the transcript
 //	quiet COMMAND ARG…     runs a command that must succeed, outside of the transcript
 //	capture VAR COMMAND…   like quiet; its output becomes the variable's value
 //	await REGEXP COMMAND…  runs a command until its output matches, outside of the transcript
@@ -36,6 +37,7 @@ const patience = eventually.Patience
 var words = map[string]func(*testscript.TestScript, bool, []string){
 	"docker":     func(ts *testscript.TestScript, _ bool, args []string) { of(ts).docker(ts, args) },
 	"sh":         func(ts *testscript.TestScript, _ bool, args []string) { of(ts).shell(ts, args) },
+	"api":        func(ts *testscript.TestScript, _ bool, args []string) { of(ts).api(ts, args) },
 	"quiet":      func(ts *testscript.TestScript, _ bool, args []string) { of(ts).must(ts, args) },
 	"capture":    func(ts *testscript.TestScript, _ bool, args []string) { ts.Setenv(args[0], of(ts).must(ts, args[1:])) },
 	"await":      func(ts *testscript.TestScript, _ bool, args []string) { of(ts).await(ts, args[0], args[1:]) },

@@ -72,9 +72,13 @@ func useDriver(m *MountRequest, driver string) {
 	}
 }
 
-// addVolumes adds c's volumes; a mount at the same place takes precedence.
+// addVolumes adds c's volumes; a mount at the same place takes precedence. Images have
+// some without the first slash, as a Dockerfile may write them.
 func addVolumes(list []MountRequest, volumes map[string]struct{}, driver string) ([]MountRequest, error) {
 	for _, target := range sortedKeys(volumes) {
+		if !path.IsAbs(target) {
+			target = "/" + target
+		}
 		if err := checkTarget(target); err != nil {
 			return nil, err
 		}

@@ -286,7 +286,7 @@ func TestExecProcess(t *testing.T) {
 
 // TestMounts shows every way to ask for a mount in one list.
 func TestMounts(t *testing.T) {
-	c := &container.Config{Volumes: map[string]struct{}{"/data": {}, "/a/": {}}}
+	c := &container.Config{Volumes: map[string]struct{}{"/data": {}, "/a/": {}, "rel/": {}}}
 	h := &container.HostConfig{
 		Binds:        []string{"/srv:/a:ro,rslave", "vol:/b:nocopy", "/anonymous"},
 		VolumeDriver: "local",
@@ -309,6 +309,7 @@ func TestMounts(t *testing.T) {
 		{Mount: h.Mounts[1], TmpfsOptions: []string{"mode=700", "size=1048576", "exec"}},
 		{Mount: mount.Mount{Type: "tmpfs", Target: "/e", ReadOnly: true}, TmpfsOptions: []string{"size=1m", "ro"}},
 		{Mount: mount.Mount{Type: "volume", Target: "/data", VolumeOptions: &mount.VolumeOptions{DriverConfig: local}}, Declared: true},
+		{Mount: mount.Mount{Type: "volume", Target: "/rel", VolumeOptions: &mount.VolumeOptions{DriverConfig: local}}, Declared: true},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -195,7 +195,7 @@ func (v *validation) pids() error {
 
 func (v *validation) ulimits() error {
 	for _, u := range v.h.Ulimits {
-		if u == nil || !ulimitName(u.Name) {
+		if u == nil || !ulimitName(strings.ToLower(u.Name)) { // NOFILE is what the kernel calls it
 			return invalid("invalid ulimit type: %v", u)
 		}
 		// -1 is no limit; docker compares what is limited.

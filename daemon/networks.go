@@ -66,13 +66,11 @@ func (n networks) Inspect(ctx context.Context, ref string) (*apinetwork.Inspect,
 			Name: n.containers.Name(id), EndpointID: e.EndpointID, MacAddress: apinetwork.HardwareAddr(e.MAC), IPv4Address: e.Address, IPv6Address: e.Address6,
 		}
 	}
-	if usage := n.store.Usage(one.ID); len(usage) > 0 {
-		subnets := apinetwork.SubnetStatuses{}
-		for p, u := range usage {
-			subnets[p] = apinetwork.SubnetStatus{IPsInUse: u.InUse, DynamicIPsAvailable: u.Available}
-		}
-		r.Status = &apinetwork.Status{IPAM: apinetwork.IPAMStatus{Subnets: subnets}}
+	subnets := apinetwork.SubnetStatuses{}
+	for p, u := range n.store.Usage(one.ID) {
+		subnets[p] = apinetwork.SubnetStatus{IPsInUse: u.InUse, DynamicIPsAvailable: u.Available}
 	}
+	r.Status = &apinetwork.Status{IPAM: apinetwork.IPAMStatus{Subnets: subnets}}
 	return r, nil
 }
 
@@ -207,7 +205,7 @@ func shownNetwork(n *network.Network) apinetwork.Network {
 	shown := apinetwork.Network{
 		Name: n.Name, ID: n.ID, Created: n.Created, Scope: "local", Driver: n.Driver, EnableIPv4: n.IPv4, EnableIPv6: n.IPv6,
 		Internal: n.Internal, Attachable: n.Attachable, ConfigOnly: n.ConfigOnly, ConfigFrom: apinetwork.ConfigReference{Network: n.ConfigFrom},
-		IPAM:    apinetwork.IPAM{Driver: n.IPAMDriver, Options: n.IPAMOptions, Config: []apinetwork.IPAMConfig{}},
+		IPAM:    apinetwork.IPAM{Driver: n.IPAMDriver, Options: n.IPAMOptions},
 		Options: n.Options, Labels: n.Labels,
 	}
 	if shown.Options == nil {

@@ -100,7 +100,7 @@ func (n *Networks) restore() error {
 		n.segments[net.ID] = s
 	}
 	for name, driver := range map[string]string{"host": "host", "none": "null"} {
-		net := Network{Name: name, Driver: driver, ID: newID(), Created: time.Now().UTC(), IPv4: true}
+		net := Network{Name: name, Driver: driver, ID: newID(), Created: time.Now().UTC(), IPv4: true, IPAMDriver: "default"}
 		if old := before[name]; old != nil {
 			net.ID = old.ID
 			if !old.Created.IsZero() {

@@ -2,8 +2,11 @@ package server
 
 import (
 	"net/http"
+	"strconv"
 
 	apinetwork "github.com/moby/moby/api/types/network"
+
+	"hoy/lib/fault"
 )
 
 func networkList(r *request) response {
@@ -20,9 +23,17 @@ func networkList(r *request) response {
 
 // networkInspect describes a network, since version 1.52 with the use of its addresses.
 func networkInspect(r *request) response {
+	if v := r.value("verbose"); v != "" { // it is about services of a swarm
+		if _, err := strconv.ParseBool(v); err != nil {
+			return failure{fault.New(fault.Invalid, "invalid value for verbose: %s: %w", v, err)}
+		}
+	}
 	n, err := r.server.Networks.Inspect(r.Context(), r.vars[0])
 	if err != nil {
 		return failure{err}
+	}
+	if scope := r.value("scope"); scope != "" && scope != n.Scope {
+		return failure{fault.New(fault.NotFound, "network %s not found", r.vars[0])}
 	}
 	if r.version < 52 {
 		n.Status = nil

@@ -55,6 +55,9 @@ func eventStream(r *request) response {
 	if err != nil {
 		return failure{err}
 	}
+	if until.IsZero() && r.value("until") != "" {
+		until = time.Now() // 0: nothing that is to come
+	}
 	if !until.IsZero() && until.Before(since) {
 		return failure{fault.New(fault.Invalid, "`since` time (%s) cannot be after `until` time (%s)", r.value("since"), r.value("until"))}
 	}

@@ -12,7 +12,7 @@ import (
 // "2026-01-02T15:04"; without a zone it is now's), or seconds since 1970 with a
 // fraction.
 func ParseTime(s string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil {
+	if d, err := time.ParseDuration(s); err == nil && s != "0" { // which is 1970, not now
 		return now.Add(-d), nil
 	}
 	if strings.ContainsAny(s, "-:TZtz") {

@@ -74,6 +74,9 @@ func userDefined(name string) bool { return apicontainer.NetworkMode(name).IsUse
 // attachRequest is what the container needs of the networks at its start.
 func (c *Containers) attachRequest(r *record, generation uint64) (network.AttachRequest, error) {
 	a := network.AttachRequest{ContainerID: r.ID, Name: r.Name, Generation: generation, HostUser: r.Host.UsernsMode.IsHost()}
+	if err := alone(r); err != nil {
+		return a, &networkError{err}
+	}
 	if m := r.Host.NetworkMode; m.IsHost() || m.IsNone() || r.Config.NetworkDisabled {
 		a.Mode = "none"
 		if m.IsHost() {
@@ -91,6 +94,20 @@ func (c *Containers) attachRequest(r *record, generation uint64) (network.Attach
 	var err error
 	a.Resolver, err = c.resolverRequest(r)
 	return a, err
+}
+
+// alone refuses other networks beside the host's, and beside none.
+func alone(r *record) error {
+	if len(r.Endpoints) < 2 {
+		return nil
+	}
+	if _, ok := r.Endpoints[apinetwork.NetworkHost]; ok {
+		return fault.New(fault.Invalid, "container sharing network namespace with another container or host cannot be connected to any other network")
+	}
+	if _, ok := r.Endpoints[apinetwork.NetworkNone]; ok {
+		return fault.New(fault.Invalid, "container cannot be connected to multiple networks with one of the networks in private (none) mode")
+	}
+	return nil
 }
 
 // boolOrder sorts what is true behind what is false.

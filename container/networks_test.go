@@ -94,6 +94,23 @@ func TestAttachRequestModes(t *testing.T) {
 	}
 }
 
+func TestNetworksAlone(t *testing.T) {
+	for _, tc := range []struct{ mode, other, says string }{
+		{"host", "back", "cannot be connected to any other network"},
+		{"back", "host", "cannot be connected to any other network"},
+		{"none", "back", "private (none) mode"},
+		{"back", "none", "private (none) mode"},
+	} {
+		r := web()
+		c := networked(r)
+		r.Host.NetworkMode = apicontainer.NetworkMode(tc.mode)
+		r.Endpoints = map[string]*apinetwork.EndpointSettings{tc.mode: {}, tc.other: {}}
+		if _, err := c.attachRequest(r, 1); err == nil || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s and %s: %v", tc.mode, tc.other, err)
+		}
+	}
+}
+
 func TestPortRequests(t *testing.T) {
 	port := apinetwork.MustParsePort
 	r := web()

@@ -107,7 +107,8 @@ func (v *validation) endpoints() error {
 			return fault.New(fault.Invalid, "invalid config for network %s: %w", name, err)
 		}
 		if len(e.MacAddress) > 0 && (v.h.NetworkMode.IsHost() || v.h.NetworkMode.IsNone()) {
-			return invalid("conflicting options: mac-address and the network mode")
+			v.warn("Link addresses are discarded when using %s network mode", v.h.NetworkMode)
+			e.MacAddress = nil
 		}
 		v.operational(e)
 	}

@@ -112,7 +112,6 @@ func TestValidateErrors(t *testing.T) {
 		"invalid option: QoS maximum IOPs configuration is not supported on linux":   func(r *request) { r.h.IOMaximumIOps = 1 },
 		"invalid isolation (hyperv): linux only supports 'default'":                  func(r *request) { r.h.Isolation = "hyperv" },
 		"seccomp is not enabled in your kernel, cannot run a custom seccomp profile": func(r *request) { r.host.Seccomp, r.h.SecurityOpt = false, []string{"seccomp={}"} },
-		"conflicting options: mac-address and the network mode":                      func(r *request) { r.h.NetworkMode, r.e.MacAddress = "none", network.HardwareAddr{2, 0, 0, 0, 0, 1} },
 		"NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler": func(r *request) { r.host.CPUCfs, r.h.NanoCPUs = false, 1e9 },
 		"host type networking can't be used with links":                              func(r *request) { r.h.NetworkMode, r.h.Links = "host", []string{"a:b"} },
 		"invalid DNS option or search domain":                                        func(r *request) { r.h.DNSSearch = []string{"a\nnameserver 6.6.6.6"} },
@@ -152,6 +151,9 @@ func TestValidateWarnings(t *testing.T) {
 		"IPv4 forwarding is disabled":                                  func(r *request) { r.host.IPv4ForwardingOff = true },
 		"Published ports are discarded when using host network mode": func(r *request) {
 			r.h.NetworkMode, r.h.PortBindings = "host", network.PortMap{network.MustParsePort("80"): nil}
+		},
+		"Link addresses are discarded when using none network mode": func(r *request) {
+			r.h.NetworkMode, r.e.MacAddress = "none", network.HardwareAddr{2, 0, 0, 0, 0, 1}
 		},
 		"linux does not support CPU percent": func(r *request) { r.h.CPUPercent = 1 },
 	} {

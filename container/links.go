@@ -62,6 +62,9 @@ func (c *Containers) linkPaths() map[string][]string {
 func (c *Containers) unlink(ctx context.Context, ref string) error {
 	parent, alias, is := strings.Cut(strings.TrimPrefix(ref, "/"), "/")
 	if !is {
+		if _, err := c.index.get(ref); err != nil {
+			return err
+		}
 		return fault.New(fault.Conflict, "Conflict, cannot remove the default link name of the container")
 	}
 	k, err := c.claimPresent(ctx, parent)

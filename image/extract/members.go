@@ -220,6 +220,9 @@ func (u *unpacker) replace(dir *os.File, base string) error {
 	maps.DeleteFunc(u.opaque, func(name string, _ bool) bool {
 		return name == u.name || strings.HasPrefix(name, u.name+"/")
 	})
+	if u.into != nil {
+		return tree.RemoveAround(dir, base)
+	}
 	return tree.RemoveAt(dir, base)
 }
 

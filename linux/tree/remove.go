@@ -31,7 +31,17 @@ func Remove(path string) error {
 }
 
 // RemoveAt is Remove of a name in a directory. A link is removed and not followed.
-func RemoveAt(dir *os.File, name string) error {
+func RemoveAt(dir *os.File, name string) error { return new(remover).at(dir, name) }
+
+// RemoveAround is RemoveAt where others have mounted things: what something is mounted on
+// stays, which is EBUSY. The kernel keeps only those in the mount namespace itself from
+// removing that, and unmounts it there for anybody else.
+func RemoveAround(dir *os.File, name string) error { return (&remover{around: true}).at(dir, name) }
+
+func (r *remover) at(dir *os.File, name string) error {
+	if r.around && mountedOn(dir, name) {
+		return wrap("unlinkat", name, unix.EBUSY)
+	}
 	err := unlink(dir, name)
 	if err != unix.EISDIR {
 		return wrap("unlinkat", name, err)
@@ -44,13 +54,14 @@ func RemoveAt(dir *os.File, name string) error {
 		return err
 	}
 	defer top.Close()
-	r := remover{top: top}
+	r.top = top
 	return cmp.Or(r.contents(top, 1), rmdir(dir, name))
 }
 
 type remover struct {
-	top  *os.File
-	next int // the number in the name of what is moved there next
+	around bool // what something is mounted on stays
+	top    *os.File
+	next   int // the number in the name of what is moved there next
 }
 
 // contents removes what can be removed of what is in a directory, and returns the first
@@ -83,6 +94,9 @@ func (r *remover) contents(dir *os.File, depth int) (first error) {
 }
 
 func (r *remover) entry(dir *os.File, name string, depth int) error {
+	if r.around && mountedOn(dir, name) {
+		return wrap("unlinkat", name, unix.EBUSY)
+	}
 	err := unlink(dir, name)
 	if err != unix.EISDIR {
 		return wrap("unlinkat", name, err)
@@ -112,6 +126,12 @@ func (r *remover) up(dir *os.File, name string) error {
 			return err
 		}
 	}
+}
+
+func mountedOn(dir *os.File, name string) bool {
+	var st unix.Statx_t
+	err := unix.Statx(int(dir.Fd()), name, unix.AT_SYMLINK_NOFOLLOW, 0, &st)
+	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
 // unlink removes what is no directory; it returns EISDIR for one.

@@ -26,6 +26,13 @@ type legacyUsage struct {
 	BuildCache []build.CacheRecord    `json:",omitzero"`
 }
 
+// oldUsage is how versions up to 1.43 show it: the size of an image under two names, of
+// which their clients take the other.
+type oldUsage struct {
+	legacyUsage
+	Images []extended
+}
+
 func diskUsageReport(r *request) response {
 	o, cache, err := r.measured()
 	if err != nil {
@@ -46,6 +53,13 @@ func diskUsageReport(r *request) response {
 	if !verbose {
 		answer.legacyUsage = legacyUsageOf(u)
 		withoutItems(u)
+	}
+	if r.version < 44 && len(answer.Images) > 0 {
+		old := oldUsage{legacyUsage: answer.legacyUsage}
+		for _, i := range answer.Images {
+			old.Images = append(old.Images, extended{i, map[string]any{"VirtualSize": i.Size}})
+		}
+		return ok(old)
 	}
 	if r.version < 52 {
 		return ok(answer.legacyUsage)

@@ -13,6 +13,8 @@ func TestDiskUsage(t *testing.T) {
 		path        string
 		has, hasNot []string
 	}{
+		{"/v1.43/system/df", []string{`"LayersSize":7`, `"Images":[{`, `"VirtualSize":0`, `"Volumes":[]`}, nil},
+		{"/v1.43/system/df?type=volume", []string{`"Volumes":[]`}, []string{"Images"}},
 		{"/v1.50/system/df", []string{`"LayersSize":7`, `"Images":[{`, `"Volumes":[]`, `"BuildCache":[{"ID":"a"`}, []string{"ImageUsage"}},
 		{"/v1.56/system/df", []string{`"LayersSize":7`, `"Images":[{`, `"ImageUsage":{"TotalCount":1,"TotalSize":7}`}, nil},
 		{"/v1.56/system/df?verbose=1", []string{`"ImageUsage":{"Items":[{`, `"BuildCacheUsage":{"Items":[{"ID":"a"`}, []string{"LayersSize", `"Images"`}},

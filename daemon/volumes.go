@@ -131,12 +131,8 @@ func (v volumes) made(made *volume.Volume, err error) (*apivolume.Volume, error)
 }
 
 func shownVolume(v *volume.Volume) *apivolume.Volume {
-	options := v.Options
-	if options == nil {
-		options = map[string]string{}
-	}
 	return &apivolume.Volume{
-		Name: v.Name, Driver: v.Driver, Labels: v.Labels, Options: options, Mountpoint: v.Mountpoint,
+		Name: v.Name, Driver: v.Driver, Labels: v.Labels, Options: v.Options, Mountpoint: v.Mountpoint,
 		Scope: "local", CreatedAt: v.CreatedAt.Format(time.RFC3339),
 	}
 }

@@ -103,3 +103,40 @@ func TestOnTheWayWhenItsKeeperDies(t *testing.T) {
 		t.Errorf("it ran %q, %v", got, err)
 	}
 }
+
+// TestHangingStartEndsWithItsKeeper has a keeper die while a child hangs: it does not keep
+// another keeper from coming.
+func TestHangingStartEndsWithItsKeeper(t *testing.T) {
+	b := newBed(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	ran, there := filepath.Join(b.root, "ran"), filepath.Join(b.root, "there")
+	s := spawn.New()
+	s.Bind()
+	s.Call("say", "that it is there", unix.SYS_MKDIRAT, spawn.Int(unix.AT_FDCWD), s.Str(there), spawn.Int(0o700))
+	s.Call("wait", "for a byte", unix.SYS_READ, s.File(r), s.Bytes(make([]byte, 8)), spawn.Int(1))
+	plan := sealed(t, s, "echo x >>"+ran)
+	spawned := make(chan error, 1)
+	go func() {
+		_, err := b.c.Spawn(b.ctx(), keeper.SpawnRequest{ID: "c", Generation: 1, Plan: plan})
+		spawned <- err
+	}()
+	isThere := func() bool { return os.Remove(there) == nil }
+	eventually.True(t, "the child", isThere)
+	b.killKeeper()
+	eventually.True(t, "another child", isThere)
+	w.WriteString("x")
+	if err := <-spawned; err != nil {
+		t.Errorf("%v", explain(plan, err))
+	}
+	if e := b.exit(); e.Code != 0 {
+		t.Errorf("%+v", e)
+	}
+	if got, err := os.ReadFile(ran); string(got) != "x\n" {
+		t.Errorf("it ran %q, %v", got, err)
+	}
+}

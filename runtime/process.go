@@ -91,6 +91,9 @@ func parseCaps(c *specs.LinuxCapabilities) (capSets, error) {
 // session makes the process the leader of a session, with a keyring of its own: the
 // parent's would be shared by all containers.
 func (p *process) session(s *spawn.Script) {
+	if !p.exposed {
+		s.Bind()
+	}
 	s.Call("create", "session", unix.SYS_SETSID)
 	s.Call("create", "session keyring", unix.SYS_KEYCTL, spawn.Int(unix.KEYCTL_JOIN_SESSION_KEYRING), spawn.Int(0)).Ignore(unix.ENOSYS)
 }

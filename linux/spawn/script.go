@@ -51,6 +51,7 @@ type Script struct {
 	strs   map[string]Arg
 	files  []*os.File
 	begin  int // index in files of what Begin writes to; -1: there is none
+	bound  bool
 	clone  Clone
 	err    error
 }
@@ -242,6 +243,19 @@ func (s *Script) Birth() {
 	s.Call("create", "process", unix.SYS_CLONE).flags = flagBirth
 }
 
+// Bind appends the call after which the child is killed when the thread dies that makes it,
+// until Begin: it has copies of its parent's descriptors, and whoever takes the parent's
+// place would have to wait for it. It is not for exposed children, whose parent is not the
+// one that makes them.
+func (s *Script) Bind() {
+	s.bound = true
+	s.dieWithParent(unix.SIGKILL)
+}
+
+func (s *Script) dieWithParent(signal unix.Signal) {
+	s.Call("set", "signal of the parent's death", unix.SYS_PRCTL, Int(unix.PR_SET_PDEATHSIG), Int(int(signal)), Int(0), Int(0), Int(0))
+}
+
 // Begin appends the call by which the child tells, before it gives up its descriptors, that
 // it will execute its program unless a later call fails. Who has the plan run by somebody
 // else puts a socket in the place Plan.Begin of the files, and listens at its other end: once
@@ -250,6 +264,9 @@ func (s *Script) Birth() {
 func (s *Script) Begin() {
 	if s.begin >= 0 {
 		s.fail(errors.New("the program begins twice"))
+	}
+	if s.bound {
+		s.dieWithParent(0) // first: what has begun goes on
 	}
 	s.files = append(s.files, nil) // see Seal
 	s.begin = len(s.files) - 1

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 
 	apicontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
@@ -58,11 +60,35 @@ func inspectFor(c inspected, v version) any {
 	if c.Storage != nil && c.Storage.RootFS != nil && c.Storage.RootFS.Snapshot != nil {
 		c.GraphDriver, c.Storage = &storage.DriverData{Name: c.Storage.RootFS.Snapshot.Name}, nil
 	}
+	if v < 45 {
+		response.NetworkSettings = aliasesOfOld(&response)
+	}
 	legacy := legacyInspect{c, legacyConfig{Config: c.Config, MacAddress: c.askedMAC}, c.NetworkSettings}
 	if e := c.NetworkSettings.Networks["bridge"]; e != nil {
 		legacy.NetworkSettings = bridgeBeside(c.NetworkSettings, e)
 	}
 	return legacy
+}
+
+// aliasesOfOld has the short id and the host name among the aliases, as versions up to
+// 1.44 show them: the names that are given besides are DNSNames since.
+func aliasesOfOld(c *apicontainer.InspectResponse) *apicontainer.NetworkSettings {
+	s := *c.NetworkSettings
+	s.Networks = maps.Clone(s.Networks)
+	for name, e := range s.Networks {
+		if e == nil || !apicontainer.NetworkMode(name).IsUserDefined() {
+			continue
+		}
+		own := *e
+		own.Aliases = nil
+		for _, a := range append(slices.Clone(e.Aliases), c.ID[:min(12, len(c.ID))], c.Config.Hostname) {
+			if !slices.Contains(own.Aliases, a) {
+				own.Aliases = append(own.Aliases, a)
+			}
+		}
+		s.Networks[name] = &own
+	}
+	return &s
 }
 
 func bridgeBeside(s *apicontainer.NetworkSettings, e *network.EndpointSettings) *legacyNetworks {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -38,5 +39,23 @@ func TestUpdatePorts(t *testing.T) {
 	}
 	if _, ok := b.published[1][apinetwork.MustParsePort("81/tcp")]; !ok {
 		t.Errorf("removed: %v", b.published[1])
+	}
+}
+
+// TestAliasesOfOld: an old client looks for the short id among the aliases.
+func TestAliasesOfOld(t *testing.T) {
+	e := &apinetwork.EndpointSettings{Aliases: []string{"a"}}
+	c := &apicontainer.InspectResponse{
+		ID: strings.Repeat("1", 64), Config: &apicontainer.Config{Hostname: strings.Repeat("1", 12)}, HostConfig: &apicontainer.HostConfig{},
+		NetworkSettings: &apicontainer.NetworkSettings{Networks: map[string]*apinetwork.EndpointSettings{"back": e, "bridge": {}}},
+	}
+	for v, want := range map[version]string{44: `"Aliases":["a","111111111111"]`, 45: `"Aliases":["a"]`, 56: `"Aliases":["a"]`} {
+		b, err := json.Marshal(inspectFor(inspected{InspectResponse: c}, v))
+		if err != nil || !strings.Contains(string(b), want) || strings.Count(string(b), `"Aliases":[`) != 1 {
+			t.Errorf("1.%d: %s, %v, want %s", v, b, err, want)
+		}
+	}
+	if len(e.Aliases) != 1 {
+		t.Error("the container itself has changed:", e.Aliases)
 	}
 }

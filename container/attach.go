@@ -21,7 +21,8 @@ import (
 
 // Attach connects a client to the container's streams: now, or at the start when
 // it does not run. The connection goes to the keeper, which closes it when the
-// container ends or the client detaches; Attach does not wait for that.
+// container ends or the client detaches; Attach does not wait for that. Who asks for no
+// stream, or for the input alone of a container without, gets the end at once.
 func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hijack Hijack) error {
 	k, err := c.index.get(ref)
 	if err != nil {
@@ -56,7 +57,8 @@ func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hi
 			return err
 		}
 	}
-	if !o.Stream {
+	stdin := o.Stdin && config.OpenStdin
+	if !o.Stream || !stdin && !o.Stdout && !o.Stderr {
 		go s.finish()
 		c.event(k, events.ActionAttach)
 		return nil
@@ -65,7 +67,7 @@ func (c *Containers) Attach(ctx context.Context, ref string, o AttachOptions, hi
 	if err != nil {
 		return err
 	}
-	a.Stdin, a.Stdout, a.Stderr = o.Stdin && config.OpenStdin, o.Stdout, o.Stderr
+	a.Stdin, a.Stdout, a.Stderr = stdin, o.Stdout, o.Stderr
 	a.Mux = !config.Tty && !s.Raw
 	a.DetachKeys = keys
 	if err := c.connect(ctx, k, a); err != nil {

@@ -58,9 +58,6 @@ func Tweak(base, add, drop []string, privileged bool) ([]string, error) {
 }
 
 func tweak(base, add, drop []string, privileged bool, held Set) ([]string, error) {
-	if privileged {
-		return held.Names(), nil
-	}
 	add, err := normalize(add, held)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "invalid CapAdd: %w", err)
@@ -70,6 +67,8 @@ func tweak(base, add, drop []string, privileged bool, held Set) ([]string, error
 		return nil, fault.New(fault.Invalid, "invalid CapDrop: %w", err)
 	}
 	switch {
+	case privileged:
+		return held.Names(), nil
 	case slices.Contains(add, all):
 		return without(held.Names(), drop), nil
 	case slices.Contains(drop, all):

@@ -46,6 +46,7 @@ func TestTweak(t *testing.T) {
 		{name: "privileged", privileged: true, drop: "ALL", want: "CAP_CHOWN CAP_KILL CAP_NET_ADMIN CAP_MKNOD CAP_SYSLOG"},
 		{name: "unknown", add: "CAP_FLY", fails: `unknown capability: "CAP_FLY"`},
 		{name: "unknown dropped", drop: "fly", fails: `invalid CapDrop: unknown capability: "CAP_FLY"`},
+		{name: "unknown beside privileged", privileged: true, add: "fly", fails: `invalid CapAdd: unknown capability: "CAP_FLY"`},
 		{name: "not held", add: "SYS_TIME", fails: "not available in the current environment"},
 	} {
 		got, err := tweak(base, strings.Fields(tc.add), strings.Fields(tc.drop), tc.privileged, held)

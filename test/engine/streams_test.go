@@ -253,6 +253,27 @@ func TestUnreadInput(t *testing.T) {
 	}
 }
 
+// TestAttachedToNothing: who attaches to no stream of a container is not kept waiting, as
+// with dockerd.
+func TestAttachedToNothing(t *testing.T) {
+	rootful.Check(t)
+	e := Start(t)
+	e.ImportBusybox()
+	e.Hoy("run", "-d", "--name", "con", "busybox", "sleep", "1000")
+	for _, query := range []string{"stream=1", "stream=1&stdin=1"} {
+		c, err := e.open("POST", "/containers/con/attach?"+query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.conn.Close()
+		c.conn.SetReadDeadline(time.Now().Add(wait))
+		if out, err := io.ReadAll(c.r); err != nil || len(out) > 0 {
+			t.Errorf("%s: %q, %v", query, out, err)
+		}
+	}
+	e.Hoy("run", "--rm", "-a", "stdin", "busybox", "true")
+}
+
 // TestHeadAlone: who is late to read the head of an answer finds nothing but the head:
 // docker-py reads it through a buffer and loses what else is in there.
 func TestHeadAlone(t *testing.T) {

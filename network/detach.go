@@ -54,6 +54,9 @@ func (n *Networks) Detach(containerID string) {
 			n.unname(seg.ID, containerID)
 		}
 		n.disallow(seg, &e)
+		if e.Link != "" {
+			n.linger(e.Link)
+		}
 		n.giveBack(seg, &e)
 		n.release(seg)
 	}

@@ -82,6 +82,8 @@ type Networks struct {
 	ports    hostports.Ports
 	anywhere []netip.Addr // where a port is published that names no address
 
+	lingering lingering
+
 	// changing is held while networks are made and removed, with their bridges and records.
 	changing sync.Mutex
 
@@ -141,6 +143,7 @@ func (n *Networks) Start() error {
 // go of the networks that no container is on.
 func (n *Networks) Close() error {
 	n.none.close()
+	n.endLingering()
 	n.mu.Lock()
 	n.started = false
 	ready := n.all()

@@ -30,7 +30,7 @@ func (c *Containers) Connect(ctx context.Context, ref, net string, e *apinetwork
 	defer k.op.unlock()
 	r := k.rec()
 	if r.Host.NetworkMode.IsContainer() {
-		return fault.New(fault.Invalid, "container sharing network namespace with another container or host cannot be connected to any other network")
+		return errBesideHost
 	}
 	n, err := c.o.Networks.Get(net)
 	if err != nil && r.isRunning() {
@@ -93,9 +93,9 @@ func (c *Containers) joinable(r *record, n *network.Network, name string) error 
 			return fault.New(fault.Forbidden, "endpoint with name %s already exists in network %s", r.Name, name)
 		case other == name:
 		case other == apinetwork.NetworkHost || name == apinetwork.NetworkHost:
-			return fault.New(fault.Invalid, "container sharing network namespace with another container or host cannot be connected to any other network")
+			return errBesideHost
 		case other == apinetwork.NetworkNone || name == apinetwork.NetworkNone:
-			return fault.New(fault.Invalid, "container cannot be connected to multiple networks with one of the networks in private (none) mode")
+			return errBesideNone
 		}
 	}
 	return nil

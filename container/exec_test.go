@@ -39,7 +39,7 @@ func TestExecIsRememberedFromItsEndOn(t *testing.T) {
 		time.Sleep(execMemory - time.Second)
 		s.execExited(x, keeper.Exit{ID: id, Code: 7})
 		time.Sleep(execMemory - time.Second)
-		if r, err := s.ExecInspect(t.Context(), id); err != nil || *r.ExitCode != 7 {
+		if r, err := s.ExecInspect(t.Context(), id); err != nil || *r.ExitCode != 7 || !r.CanRemove {
 			t.Errorf("nobody knows how an exec of some minutes has ended: %v", err)
 		}
 		if _, err := s.ExecInspect(t.Context(), idle); !fault.Is(err, fault.NotFound) {

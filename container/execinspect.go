@@ -39,7 +39,8 @@ func (c *Containers) ExecInspect(ctx context.Context, id string) (*apicontainer.
 	r := &apicontainer.ExecInspectResponse{
 		ID: x.id, ContainerID: x.container.id, Running: x.process != nil, ExitCode: x.code,
 		OpenStdin: x.config.AttachStdin, OpenStdout: x.config.AttachStdout, OpenStderr: x.config.AttachStderr,
-		DetachKeys: append([]byte{}, x.keys...), // "" rather than null CanRemove: x.code != nil,
+		DetachKeys: append([]byte{}, x.keys...), // "" rather than null
+		CanRemove:  x.code != nil,
 		ProcessConfig: &apicontainer.ExecProcessConfig{
 			Tty: x.config.Tty, Entrypoint: x.config.Cmd[0], Arguments: x.config.Cmd[1:], Privileged: &x.config.Privileged, User: x.config.User,
 		},

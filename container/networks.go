@@ -96,16 +96,21 @@ func (c *Containers) attachRequest(r *record, generation uint64) (network.Attach
 	return a, err
 }
 
+var (
+	errBesideHost = fault.New(fault.Invalid, "container sharing network namespace with another container or host cannot be connected to any other network")
+	errBesideNone = fault.New(fault.Invalid, "container cannot be connected to multiple networks with one of the networks in private (none) mode")
+)
+
 // alone refuses other networks beside the host's, and beside none.
 func alone(r *record) error {
 	if len(r.Endpoints) < 2 {
 		return nil
 	}
 	if _, ok := r.Endpoints[apinetwork.NetworkHost]; ok {
-		return fault.New(fault.Invalid, "container sharing network namespace with another container or host cannot be connected to any other network")
+		return errBesideHost
 	}
 	if _, ok := r.Endpoints[apinetwork.NetworkNone]; ok {
-		return fault.New(fault.Invalid, "container cannot be connected to multiple networks with one of the networks in private (none) mode")
+		return errBesideNone
 	}
 	return nil
 }

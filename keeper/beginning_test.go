@@ -56,16 +56,21 @@ func TestEndedBeforeASuccessorComes(t *testing.T) {
 	}
 }
 
-// TestOnTheWayWhenItsKeeperDies has a keeper die while a child, which is a helper's, has not
-// executed its program yet, for longer than it is looked for: it never does.
-func TestOnTheWayWhenItsKeeperDies(t *testing.T) {
-	b := newBed(t)
+func pipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	defer w.Close()
+	t.Cleanup(func() { r.Close(); w.Close() })
+	return r, w
+}
+
+// TestOnTheWayWhenItsKeeperDies has a keeper die while a child, which is a helper's, has not
+// executed its program yet, for longer than it is looked for: it never does.
+func TestOnTheWayWhenItsKeeperDies(t *testing.T) {
+	b := newBed(t)
+	r, w := pipe(t)
 	ran := filepath.Join(b.root, "ran")
 	s := spawn.New()
 	there := filepath.Join(b.root, "there")
@@ -108,12 +113,7 @@ func TestOnTheWayWhenItsKeeperDies(t *testing.T) {
 // another keeper from coming.
 func TestHangingStartEndsWithItsKeeper(t *testing.T) {
 	b := newBed(t)
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	defer w.Close()
+	r, w := pipe(t)
 	ran, there := filepath.Join(b.root, "ran"), filepath.Join(b.root, "there")
 	s := spawn.New()
 	s.Bind()

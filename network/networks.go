@@ -69,7 +69,7 @@ type Options struct {
 //
 // Making a namespace with a link takes about two milliseconds, removing it thirty.
 // So a few are kept ready (see pool), and nobody waits for the removal: the kernel
-// does it when the last process and descriptor are gone.
+// does it when the last process and descriptor are gone, or we do a second later (lingering).
 //
 // What there is of a network in the kernel, its bridge or its VLAN link and its rules, is
 // made after its record is saved and removed before that goes, so that Open finds a

@@ -48,7 +48,7 @@ func TestSameNumberEverywhere(t *testing.T) {
 	addr := netip.MustParseAddr
 	busy, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
-		t.Skip(err) // no IPv6
+		t.Skip("there is no IPv6 here: ", err)
 	}
 	defer busy.Close()
 	first := netip.MustParseAddrPort(busy.Addr().String()).Port()
